@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The grammar of the kernel command line, as lib/cmdline.c next_arg() and kernel/params.c parse_args() have it. Pure."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+# lib/ctype.c: the kernel's isspace() is byte-wise and counts 0xA0, so the second byte of a UTF-8 "à" splits a parameter.
+_SPACE = r"[\t\n\v\f\r \xa0]"
+_TOKEN = re.compile(rf'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
+_TERMINATOR = "--"
+
+
+def same_name(left: str, right: str) -> bool:
+    """Whether two parameter names are one to the kernel, where `-` equals `_` (kernel/params.c dash2underscore)."""
+    return canonical_name(left) == canonical_name(right)
+
+
+def canonical_name(name: str) -> str:
+    """Give the spelling of a parameter name that all its spellings share."""
+    return name.replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: `text` as written, `name` and `value` as next_arg() hands them to the kernel.
+
+    `value` is None where there is no `=`; that differs from an empty value.
+    """
+
+    text: str
+    name: str
+    value: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Parameter":
+        """Split one token at its first `=` and take its quotes off, exactly as next_arg() does."""
+        args = text[1:] if text.startswith('"') else text
+        # An `=` in the first place does not count: next_arg() keeps its index in a variable whose 0 means "none yet".
+        equals = args.find("=", 1)
+        name, value = (args, None) if equals < 0 else (args[:equals], args[equals + 1 :])
+        if value is not None and value.startswith('"'):
+            value = value[1:].removesuffix('"')
+        elif value is not None and text.startswith('"'):
+            value = value.removesuffix('"')
+        elif value is None and text.startswith('"'):
+            name = name.removesuffix('"')
+        return cls(text, name, value)
+
+    @property
+    def key(self) -> str:
+        """The name in the spelling that all its spellings share."""
+        return canonical_name(self.name)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its quotes are balanced; an open one swallows whatever is appended after it."""
+        return self.text.count('"') % 2 == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cmdline:
+    """A command line that keeps every byte: `blanks[i]` stands before `tokens[i]`, the last one after all of them.
+
+    Every token up to, and without, the first `--` is a parameter of the kernel; the rest belongs to init.
+    Text that was not UTF-8 is carried by surrogates (PEP 383) and comes back as it was.
+    """
+
+    tokens: tuple[Parameter, ...]
+    blanks: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Cmdline":
+        """Read a command line. Any text without NUL and newline comes back unchanged from `str()`."""
+        raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
+        tokens: list[Parameter] = []
+        blanks: list[str] = []
+        end = 0
+        for match in _TOKEN.finditer(raw):
+            blanks.append(_text(raw[end : match.start()]))
+            tokens.append(Parameter.parse(_text(match.group())))
+            end = match.end()
+        return cls(tuple(tokens), (*blanks, _text(raw[end:])))
+
+    def __str__(self) -> str:
+        pieces = [piece for pair in zip(self.blanks, (token.text for token in self.tokens), strict=False) for piece in pair]
+        # Encoding and decoding joins the halves of a character that the kernel's byte-wise rules split.
+        return "".join((*pieces, self.blanks[-1])).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+    @property
+    def kernel_count(self) -> int:
+        """How many of the tokens the kernel reads: those before a `--` without a value (kernel/params.c parse_args)."""
+        for index, token in enumerate(self.tokens):
+            if token.name == _TERMINATOR and token.value is None:
+                return index
+        return len(self.tokens)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that the kernel reads, in order."""
+        return self.tokens[: self.kernel_count]
+
+    @property
+    def init_arguments(self) -> tuple[Parameter, ...]:
+        """What stands after `--`: for init, never read by the kernel."""
+        return self.tokens[self.kernel_count + 1 :]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether something may be appended without an open quote swallowing it."""
+        return all(token.is_closed for token in self.tokens)
+
+    def named(self, name: str) -> tuple[Parameter, ...]:
+        """Every parameter of that name, in any spelling, in order."""
+        key = canonical_name(name)
+        return tuple(parameter for parameter in self.parameters if parameter.key == key)
+
+    def remove(self, index: int) -> "Cmdline":
+        """Drop one token with the blank before it; the first token goes with the blank behind it instead."""
+        tokens = self.tokens[:index] + self.tokens[index + 1 :]
+        gone = index if index > 0 else min(index + 1, len(self.blanks) - 1)
+        kept = self.blanks[:gone] + self.blanks[gone + 1 :]
+        return replace(self, tokens=tokens, blanks=kept)
+
+    def substitute(self, index: int, text: str) -> "Cmdline":
+        """Write another text in the place of one token; every blank stays."""
+        token = Parameter.parse(text)
+        return replace(self, tokens=(*self.tokens[:index], token, *self.tokens[index + 1 :]))
+
+    def append(self, text: str) -> "Cmdline":
+        """Add one parameter behind the last one that the kernel reads, so before a `--`.
+
+        The line must be closed (`is_closed`): an open quote would make the addition part of another value.
+        """
+        if not self.is_closed:
+            raise ValueError("cannot append behind an open quote")
+        at = self.kernel_count
+        tokens = (*self.tokens[:at], Parameter.parse(text), *self.tokens[at:])
+        if at == 0:
+            blanks = (self.blanks[0], " ", *self.blanks[1:]) if self.tokens else (self.blanks[0], "")
+        else:
+            blanks = (*self.blanks[:at], " ", *self.blanks[at:])
+        return replace(self, tokens=tokens, blanks=blanks)
+
+    def filtered(self, keep: Callable[[Parameter], bool]) -> "Cmdline":
+        """Drop every kernel parameter that `keep` refuses."""
+        result = self
+        for index in reversed(range(self.kernel_count)):
+            if not keep(self.tokens[index]):
+                result = result.remove(index)
+        return result
+
+
+def join(texts: Iterable[str]) -> str:
+    """Write parameters as one line, each a single blank apart."""
+    return " ".join(texts)
+
+
+def _text(raw: str) -> str:
+    return raw.encode("latin-1").decode("utf-8", "surrogateescape")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors: every way to stop, with its exit code. Each class composes its own sentence from facts."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import ClassVar
+
+
+class IommuctlError(Exception):
+    """Something that ends the run.
+
+    `brief` is one lower-case line without a final period, `details` are indented facts, `hint` is the exact next
+    command. `code` is the exit code, after sysexits.h where one fits.
+    """
+
+    code: ClassVar[int] = 70
+
+    def __init__(self, brief: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.details = tuple(details)
+        self.hint = hint
+
+
+class UsageError(IommuctlError):
+    """The request makes no sense as asked: a combination of options, or an option on a root that cannot have it."""
+
+    code = 2
+
+
+class ProfileError(IommuctlError):
+    """A profile is invalid, contradictory, impossible on this platform, or stopped by a finding."""
+
+    code = 65
+
+
+class NotFoundError(IommuctlError):
+    """No such profile, snapshot or root."""
+
+    code = 66
+
+
+class UnavailableError(IommuctlError):
+    """No supported bootloader, an ambiguous one, one that something else manages, or a tool is missing."""
+
+    code = 69
+
+
+class InternalError(IommuctlError):
+    """A defect of iommuctl itself."""
+
+    code = 70
+
+
+class ExecutionError(IommuctlError):
+    """A write, a command or the read-back failed; the text says whether the undo succeeded."""
+
+    code = 74
+
+
+class BusyError(IommuctlError):
+    """Another run holds the lock, a package manager is at work, or a file changed since the plan: try again."""
+
+    code = 75
+
+
+class NotPermittedError(IommuctlError):
+    """The operating system said no (EACCES, EPERM). Decided by the attempt, never by the user id."""
+
+    code = 77
+
+    def __init__(self, path: PurePath, doing: str) -> None:
+        super().__init__(f"not permitted to {doing} {str(path)!r}", hint="run the same command as root (sudo)")
+        self.path = path
+
+
+class BootConfigError(IommuctlError):
+    """A boot configuration file that cannot be represented or changed exactly; nothing was written.
+
+    `line` counts from 1; None where the whole file is meant.
+    """
+
+    code = 78
+
+    def __init__(self, path: PurePath, line: int | None, message: str, *, hint: str | None = None) -> None:
+        where = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{where}: {message}", hint=hint or f"edit {path} by hand, then run the same command again")
+        self.path = path
+        self.line = line
+        self.message = message
+
+
+class LensError(BootConfigError):
+    """A lens could not represent a file, or an edit left the value that it was meant for."""
+
+
+class ConflictError(IommuctlError):
+    """A file is neither what it was before us nor what we left: somebody else's content, which stays."""
+
+    code = 78

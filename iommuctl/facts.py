@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts: what a plan needs to know of a host. Values only; probe.py reads them."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import total_ordering
+
+
+class Platform(StrEnum):
+    """Whose IOMMU drivers the command line speaks to; `x86` is both vendors, for images that may boot on either."""
+
+    INTEL = "intel"
+    AMD = "amd"
+    X86 = "x86"
+    ARM64 = "arm64"
+
+    @property
+    def members(self) -> frozenset["Platform"]:
+        """The concrete platforms that this one stands for."""
+        return frozenset({Platform.INTEL, Platform.AMD}) if self is Platform.X86 else frozenset({self})
+
+
+# include/asm/setup.h (x86) and include/uapi/asm-generic/setup.h, arm64: COMMAND_LINE_SIZE, the final NUL included.
+COMMAND_LINE_SIZE = {Platform.INTEL: 2048, Platform.AMD: 2048, Platform.X86: 2048, Platform.ARM64: 2048}
+
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class KernelVersion:
+    """The part of a kernel release that decides about parameters: major and minor."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, release: str) -> "KernelVersion | None":
+        """Read the leading `major.minor` of a release such as `6.1.0-50-amd64`; None where there is none."""
+        match = _RELEASE.match(release)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    def __lt__(self, other: "KernelVersion") -> bool:
+        return (self.major, self.minor) < (other.major, other.minor)
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """`ID`, `ID_LIKE` and `VERSION_ID` of os-release (os-release(5)); empty where the file is missing."""
+
+    id: str = ""
+    like: tuple[str, ...] = ()
+    version: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its own id, then those it resembles, nearest first."""
+        return (self.id, *self.like) if self.id else self.like
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the plan depends on beside the files: the platform, the installed kernels, the distribution."""
+
+    platform: Platform
+    platform_assumed: bool
+    distribution: Distribution
+    kernels: tuple[str, ...]
+
+    @property
+    def oldest_kernel(self) -> KernelVersion | None:
+        """The oldest installed kernel whose release could be read."""
+        versions = [version for release in self.kernels if (version := KernelVersion.parse(release))]
+        return min(versions, default=None)

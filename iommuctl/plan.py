@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan: what would change, and why. Values only; no I/O."""
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+
+class Op(StrEnum):
+    """What happens to one parameter."""
+
+    ADD = "add"
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+class Severity(StrEnum):
+    """How much a finding weighs; an error stops an apply unless its rule is forced."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class FileClass(StrEnum):
+    """How a file goes back (design, promise 8)."""
+
+    SOURCE = "source"
+    GENERATED = "generated"
+    SHARED = "shared"
+    ENTRY = "entry"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something an operator should know. `rule` is a stable kebab-case id; `parameter` the token as written."""
+
+    rule: str
+    severity: Severity
+    message: str
+    parameter: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One whole parameter as written, before and after, in one target (a variable, an entry) of one file."""
+
+    op: Op
+    before: str | None
+    after: str | None
+    path: PurePosixPath
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """One file's content before and after, in bytes. `before` is None for a file to create, `after` for one to remove."""
+
+    path: PurePosixPath
+    file_class: FileClass
+    before: bytes | None
+    after: bytes | None
+    reason: str
+
+    @property
+    def diff(self) -> str:
+        """The unified diff, empty where nothing differs. Bytes that are not UTF-8 show as escapes."""
+        old = "/dev/null" if self.before is None else f"a{self.path}"
+        new = "/dev/null" if self.after is None else f"b{self.path}"
+        lines: list[str] = []
+        for line in difflib.unified_diff(_lines(self.before), _lines(self.after), old, new):
+            lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+        return "".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The output of a generator: it writes `staging`, which is checked and then published as `target`."""
+
+    staging: PurePosixPath
+    target: PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run inside the root. `output` is None for one that writes where it must by itself."""
+
+    argv: tuple[str, ...]
+    reason: str
+    output: Generated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a backend makes of the desired arguments: never written by the backend itself."""
+
+    changes: tuple[Change, ...] = ()
+    edits: tuple[FileEdit, ...] = ()
+    commands: tuple[Command, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def digest(content: bytes | None) -> str | None:
+    """The SHA-256 of a file's content in hexadecimal; None for a file that is not there."""
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _lines(content: bytes | None) -> list[str]:
+    # Split on newlines only: str.splitlines() would also split on form feeds and separators inside a line.
+    text = (content or b"").decode("utf-8", "backslashreplace")
+    parts = text.split("\n")
+    lines = [f"{part}\n" for part in parts[:-1]]
+    return [*lines, parts[-1]] if parts[-1] else lines
