@@ -4,7 +4,7 @@
 #
 # The sourcing script sets $project to the absolute path of the project.
 
-venv=$project/.venv
+venv=${project:?}/.venv
 
 say() {
     printf '==> %s\n' "$*"
@@ -133,9 +133,10 @@ python_packages() {
                 sed -n 's/^ *Depends: python3\.\([0-9]*\)$/\1/p') ;;
             *) newest=${version#3.} ;;
             esac
-            [ "${newest:-0}" -ge 11 ] && is_available "python$version-venv" || continue
-            echo "python$version python$version-venv python$version-dev"
-            return
+            if [ "${newest:-0}" -ge 11 ] && is_available "python$version-venv"; then
+                echo "python$version python$version-venv python$version-dev"
+                return
+            fi
         done
         echo python3 python3-venv python3-dev
         ;;
@@ -171,7 +172,7 @@ compile_packages() {
     esac
 }
 
-# A system's own file of trusted certificates and its pip configuration are pip's to read: no registry is named here.
+# Make .venv with the project in it; where pip gets packages from is its own configuration's to say.
 # $1: the extras to install with the project, such as `[test,lint]`, or empty.
 make_venv() {
     extras=$1
