@@ -26,11 +26,19 @@ have() {
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif have sudo; then
-        sudo -- "$@"
     else
-        die "root is needed for: $*" "run that command as root, then this script again"
+        sudo -- "$@"
     fi
+}
+
+# Keep the output of a long command back; show it only if the command fails.
+quietly() {
+    log=$(mktemp) || return
+    "$@" >"$log" 2>&1
+    result=$?
+    [ "$result" -eq 0 ] || cat "$log" >&2
+    rm -f "$log"
+    return "$result"
 }
 
 # The family decides names of packages only: debian (apt-get), fedora (dnf), enterprise (dnf, older pythons).
@@ -66,11 +74,12 @@ install_packages() {
         is_installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
+    [ "$(id -u)" -eq 0 ] || have sudo || die "packages are missing, and only root can install them" "as root, install:$missing"
     say "installing system packages:$missing"
     # shellcheck disable=SC2086 # a list of package names
     case $family in
     debian) install_debian $missing ;;
-    fedora) as_root dnf install --assumeyes --setopt=install_weak_deps=False $missing ;;
+    fedora) quietly as_root dnf install --assumeyes --setopt=install_weak_deps=False $missing ;;
     enterprise) install_enterprise $missing ;;
     *) die "no apt-get and no dnf here" "install by hand:$missing" ;;
     esac || die "the system packages could not be installed" "install by hand:$missing"
@@ -79,24 +88,23 @@ install_packages() {
 install_debian() {
     for package in "$@"; do
         is_available "$package" && continue
-        as_root apt-get update --quiet=2 || return
+        quietly as_root apt-get update || return
         break
     done
     apt_install "$@" && return
     # The lists may be older than the archive: read them again, once.
-    as_root apt-get update --quiet=2 && apt_install "$@"
+    quietly as_root apt-get update && apt_install "$@"
 }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a \
-        apt-get install --yes --quiet=2 --no-install-recommends \
-        -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
+    quietly as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a \
+        apt-get install --yes --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
 }
 
 # Headers live in a repository that is off by default; it is switched on for this one command only.
 install_enterprise() {
     for repository in '' crb powertools 'codeready-builder-for-rhel-*-rpms'; do
-        as_root dnf install --assumeyes --setopt=install_weak_deps=False \
+        quietly as_root dnf install --assumeyes --setopt=install_weak_deps=False \
             ${repository:+"--enablerepo=$repository"} "$@" && return
     done
     return 1
@@ -187,7 +195,7 @@ make_venv() {
         can_compile || die "a program that uses augeas.h does not compile" "see what cc says about -laugeas"
     fi
     python=$(find_python) || {
-        [ "$family" != debian ] || is_available python3-venv || as_root apt-get update --quiet=2
+        [ "$family" != debian ] || is_available python3-venv || quietly as_root apt-get update
         # shellcheck disable=SC2046 # a list of package names
         install_packages $(python_packages)
         python=$(find_python) || die "no Python 3.11 or newer with venv and headers" "PYTHON=/path/to/python3 $0"
