@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Root: every file access inside one directory tree. Links resolve inside it, nothing leaves it, races included."""
+
+import errno
+import hashlib
+import os
+import stat
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from iommuctl.backends.base import Tree
+from iommuctl.errors import (
+    BootConfigError,
+    BusyError,
+    ExecutionError,
+    IommuctlError,
+    NotFoundError,
+    NotPermittedError,
+)
+from iommuctl.plan import digest
+
+READ_LIMIT = 16 * 1024 * 1024  # bytes; a boot configuration is far smaller, and a hostile root may hold anything
+LINK_LIMIT = 40  # include/linux/namei.h: MAXSYMLINKS
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a path ends after every link: a name in an open directory.
+
+    `path` is the final path inside the root, without links. `directory` is a descriptor opened with O_PATH, valid while
+    the place is open. `missing` are the folders on the way that are not there; then `directory` is the deepest one that
+    is. `status` is the lstat of the name, None where it is not there.
+    """
+
+    path: PurePosixPath
+    directory: int
+    name: str
+    missing: tuple[str, ...]
+    status: os.stat_result | None
+
+
+class Root:
+    """The files below one directory, which may be `/`. Paths are absolute as seen inside it.
+
+    Absolute links start at the root, `..` cannot leave it. Each step is relative to an open directory, so a folder that
+    is swapped for a link during the walk leads nowhere else. Raises NotFoundError where there is no such directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(
+                f"no such root: {str(path)!r}", hint="name the directory that holds the tree"
+            ) from error
+        except OSError as error:
+            raise failure(error, PurePosixPath(path), "open") from error
+        weakref.finalize(self, os.close, self._descriptor)
+
+    @property
+    def is_running_system(self) -> bool:
+        """Whether this is the root that this process itself runs in."""
+        return os.path.samestat(os.fstat(self._descriptor), Path("/").stat())
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give a regular file's content; None where there is none.
+
+        Raises NotPermittedError, BootConfigError for anything but a regular file of at most READ_LIMIT bytes, BusyError
+        where the file was swapped during the read.
+        """
+        with self.locate(path) as place:
+            if place.status is None:
+                return None
+            with open_regular(place) as descriptor:
+                return read_all(descriptor, path)
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory, sorted by code point; empty where there is no such directory."""
+        with self.locate(directory) as place:
+            if place.status is None or not stat.S_ISDIR(place.status.st_mode):
+                return ()
+            descriptor = os.open(place.name, _LISTING, dir_fd=place.directory)
+            try:
+                with os.scandir(descriptor) as entries:
+                    return tuple(sorted(entry.name for entry in entries))
+            finally:
+                os.close(descriptor)
+
+    def stat(self, path: PurePosixPath) -> os.stat_result | None:
+        """Give the status of what a path ends at after every link; None where there is nothing."""
+        with self.locate(path) as place:
+            return place.status
+
+    def resolve(self, path: PurePosixPath) -> PurePosixPath:
+        """Give the final path inside the root after every link; what is missing at its end is appended as it is."""
+        with self.locate(path) as place:
+            return place.path
+
+    @contextmanager
+    def locate(self, path: PurePosixPath, doing: str = "read") -> Iterator[Place]:
+        """Walk to a path and keep its directory open. An OSError of the block becomes an error that says `doing`."""
+        opened: list[int] = []
+        try:
+            yield self._walk(path, opened)
+        except OSError as error:
+            raise failure(error, path, doing) from error
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    @contextmanager
+    def open_directory(self, path: PurePosixPath, doing: str = "read") -> Iterator[int]:
+        """Open a directory for listing, fsync and access relative to it. Raises ExecutionError where there is none."""
+        with self.locate(path, doing) as place:
+            if place.missing:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            descriptor = os.open(place.name, _LISTING, dir_fd=place.directory)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def make_directories(self, path: PurePosixPath, mode: int) -> tuple[PurePosixPath, ...]:
+        """Make a directory and those above it that are missing, durably. Gives the final paths of those made."""
+        made: list[PurePosixPath] = []
+        with self.locate(path, "make the directory") as place:
+            if place.status is not None:
+                if not stat.S_ISDIR(place.status.st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                return ()
+            names = (*place.missing, place.name)
+            above = place.path.parents[len(names) - 1]
+        for name in names:
+            with self.open_directory(above, "make a directory in") as descriptor:
+                os.mkdir(name, mode, dir_fd=descriptor)
+                os.fsync(descriptor)
+            above /= name
+            made.append(above)
+        return tuple(made)
+
+    def _walk(self, path: PurePosixPath, opened: list[int]) -> Place:
+        pending = _components(path, str(path))
+        names: list[str] = []
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name == "..":
+                if names:
+                    names.pop()
+                    os.close(opened.pop())
+                continue
+            above = opened[-1] if opened else self._descriptor
+            if pending and _enter(name, above, opened):
+                names.append(name)
+                continue
+            status = _lstat(name, above)
+            if status is None or not stat.S_ISLNK(status.st_mode):
+                if pending:
+                    return _missing(path, names, above, [*pending, name])
+                return Place(PurePosixPath("/", *names, name), above, name, (), status)
+            links += 1
+            if links > LINK_LIMIT:
+                raise BootConfigError(path, None, "too many levels of symbolic links")
+            target = _readlink(name, above)
+            if target.startswith("/"):
+                while opened:
+                    os.close(opened.pop())
+                names.clear()
+            pending.extend(_components(path, target))
+        here = opened[-1] if opened else self._descriptor
+        return Place(PurePosixPath("/", *names), here, ".", (), os.fstat(here))
+
+
+class RecordingTree:
+    """A tree that remembers what was read through it, so that a plan rests on one view of each file.
+
+    A second read of the same path gives the first answer. `fingerprint` stands for everything seen so far.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._reads: dict[PurePosixPath, bytes | None] = {}
+        self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give a regular file's content as first seen; None where there was none. Raises what the tree raises."""
+        if path not in self._reads:
+            self._reads[path] = self._tree.read(path)
+        return self._reads[path]
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory as first seen, sorted. Raises what the tree raises."""
+        if directory not in self._listings:
+            self._listings[directory] = self._tree.names(directory)
+        return self._listings[directory]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256, in hexadecimal, of every path seen with what was there."""
+        lines = [f"file\0{path}\0{digest(content)}" for path, content in self._reads.items()]
+        lines += [f"names\0{path}\0{'/'.join(names)}" for path, names in self._listings.items()]
+        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def recheck(self, tree: Tree) -> tuple[PurePosixPath, ...]:
+        """Read everything again from `tree` and give the paths that differ now, sorted."""
+        changed = {path for path, content in self._reads.items() if tree.read(path) != content}
+        changed |= {path for path, names in self._listings.items() if tree.names(path) != names}
+        return tuple(sorted(changed))
+
+
+def failure(error: OSError, path: PurePosixPath, doing: str) -> IommuctlError:
+    """Give the error that an operating system's refusal becomes; `doing` is a verb, the path follows it."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NotPermittedError(path, doing)
+    if error.errno == errno.ELOOP:  # a name is no longer what it was when the walk looked at it
+        return BusyError(f"{str(path)!r} was swapped meanwhile", hint="run the same command again")
+    return ExecutionError(f"cannot {doing} {str(path)!r}: {os.strerror(error.errno or 0).lower()}")
+
+
+@contextmanager
+def open_regular(place: Place) -> Iterator[int]:
+    """Open a place's file for reading, never waiting for a pipe. Raises BootConfigError for anything but a file."""
+    # The status is looked at first, since opening a device can already act; the descriptor's own again, after a swap.
+    if place.status is None or not stat.S_ISREG(place.status.st_mode):
+        raise BootConfigError(place.path, None, "not a regular file")
+    try:
+        descriptor = os.open(place.name, _FILE, dir_fd=place.directory)
+    except FileNotFoundError as error:
+        raise _swapped() from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BootConfigError(place.path, None, "not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_all(descriptor: int, path: PurePosixPath) -> bytes:
+    """Read an open file to its end. Raises BootConfigError beyond READ_LIMIT bytes; `path` is for the message."""
+    size = os.fstat(descriptor).st_size
+    if size > READ_LIMIT:
+        raise BootConfigError(path, None, f"larger than {READ_LIMIT} bytes")
+    parts: list[bytes] = []
+    total = 0
+    while part := os.read(descriptor, max(size + 1 - total, 4096)):
+        parts.append(part)
+        total += len(part)
+        if total > READ_LIMIT:
+            raise BootConfigError(path, None, f"larger than {READ_LIMIT} bytes")
+    return b"".join(parts)
+
+
+def _components(path: PurePosixPath, text: str) -> list[str]:
+    """Split into components, the first one last."""
+    if "\0" in text:
+        raise BootConfigError(path, None, "the path holds a NUL byte")
+    return [part for part in reversed(text.split("/")) if part not in ("", ".")]
+
+
+def _lstat(name: str, directory: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _readlink(name: str, directory: int) -> str:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError as error:
+        raise _swapped() from error
+
+
+def _enter(name: str, directory: int, opened: list[int]) -> bool:
+    """Open a folder below `directory`; False for a link, for nothing, and for anything else."""
+    try:
+        opened.append(os.open(name, _DIRECTORY, dir_fd=directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _swapped() -> OSError:
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _missing(path: PurePosixPath, names: list[str], directory: int, pending: list[str]) -> Place:
+    rest = pending[::-1]
+    if ".." in rest:
+        raise BootConfigError(path, None, "the path goes up from a folder that is not there")
+    return Place(PurePosixPath("/", *names, *rest), directory, rest[-1], tuple(rest[:-1]), None)
