@@ -34,8 +34,8 @@ as_root() {
 # Keep the output of a long command back; show it only if the command fails.
 quietly() {
     log=$(mktemp) || return
-    "$@" >"$log" 2>&1
-    result=$?
+    result=0
+    "$@" >"$log" 2>&1 || result=$?
     [ "$result" -eq 0 ] || cat "$log" >&2
     rm -f "$log"
     return "$result"
@@ -166,9 +166,9 @@ can_compile() {
     flags=$(xml2-config --cflags 2>/dev/null || pkg-config --cflags libxml-2.0 2>/dev/null) || return 1
     trial=$(mktemp -d) || return 1
     printf '#include <augeas.h>\nint main(void) { aug_close(0); return 0; }\n' >"$trial/trial.c"
+    result=0
     # shellcheck disable=SC2086 # a list of flags
-    "$compiler" $flags -o "$trial/trial" "$trial/trial.c" -laugeas >"$trial/log" 2>&1
-    result=$?
+    "$compiler" $flags -o "$trial/trial" "$trial/trial.c" -laugeas >"$trial/log" 2>&1 || result=$?
     rm -rf "$trial"
     return "$result"
 }
@@ -206,7 +206,7 @@ make_venv() {
     fi
     rm -f "$venv/recipe"
     say "installing iommuctl$extras and its libraries"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$project$extras" ||
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --editable "$project$extras" ||
         die "pip could not install the project" "see the message of pip above"
     echo "$recipe" >"$venv/recipe"
 }

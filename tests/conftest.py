@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test may use: the project's own folders and the corpus of real boot files."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+PROJECT = Path(__file__).resolve().parent.parent
+CORPUS = PROJECT.parent / "shared" / "corpus"
+
+# A shared machine is slow at times, and a run in continuous integration must be the same twice.
+settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The top of the project."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real boot files; without it the test is skipped, or fails where CI=true."""
+    if not CORPUS.is_dir():
+        reason = f"no corpus of real boot files at {CORPUS}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return CORPUS
+
+
+@pytest.fixture
+def sample_host(tmp_path: Path) -> Path:
+    """A copy of the sample Debian host, to be changed at will."""
+    return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds the code: scripts that run, a true readme, one version, nothing of anyone's machine."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import iommuctl
+from iommuctl import errors
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHELL_PROGRAMS = ("scripts/try", "scripts/test", ".ci/run")
+SHELL_TEXTS = (*SHELL_PROGRAMS, "scripts/lib.sh")
+SAMPLE = PROJECT / "examples" / "debian-12"
+
+# Folders of one machine, and hosts that serve packages: where a package comes from is the configuration of pip to say.
+FOREIGN = re.compile(
+    r"/tmp/dev\b|/work/(?:main|shared)\b|/home/[a-z]+/|\.pyenv"
+    r"|(?:pypi|pythonhosted)\.org|--(?:extra-)?index-url|--trusted-host"
+)
+IGNORED = {line.strip("/") for line in (PROJECT / ".gitignore").read_text().splitlines()} | {".git"}
+OWN_SUFFIXES = {".py", ".toml", ".md", ".sh", ".aug", ".cfg", ".yml", ".yaml", ".json", ".service", ".rst", ""}
+
+
+def own_files() -> list[Path]:
+    """The project's own files: what .gitignore names, and the history, do not count."""
+    return sorted(
+        path
+        for path in PROJECT.rglob("*")
+        if not IGNORED.intersection(path.relative_to(PROJECT).parts) and path.is_file() and not path.is_symlink()
+    )
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, dict[str, object]]:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("name", SHELL_PROGRAMS)
+def test_script_is_executable(name: str) -> None:
+    assert os.access(PROJECT / name, os.X_OK)
+
+
+@pytest.mark.parametrize("name", SHELL_TEXTS)
+def test_script_has_shell_syntax(name: str) -> None:
+    shell = "bash" if "bash" in (PROJECT / name).read_text().splitlines()[0] else "sh"
+    result = subprocess.run([shell, "-n", name], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("name", SHELL_TEXTS)
+def test_shellcheck_has_no_complaint(name: str) -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("no shellcheck here")
+    result = subprocess.run(
+        [shellcheck, "--external-sources", name], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    first_block = re.search(r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert first_block is not None
+    commands = [line.split("#")[0].strip() for line in first_block[1].splitlines()]
+    assert commands == ["scripts/try", "scripts/test"]
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
+    assert (PROJECT / ".ci" / "run").read_text().splitlines()[-1] == "exec scripts/test"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+def test_links_lead_to_files(name: str) -> None:
+    document = PROJECT / name
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_readme_has_every_exit_code() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    codes = {kind.code for kind in kinds if issubclass(kind, errors.IommuctlError)}
+    assert sorted(map(int, rows)) == sorted({0, 1, *codes})
+
+
+def test_one_version() -> None:
+    heading = re.compile(r"^## \[(\d+\.\d+\.\d+)\]", re.MULTILINE)
+    released = heading.findall((PROJECT / "CHANGELOG.md").read_text())
+    assert re.fullmatch(r"\d+\.\d+\.\d+", iommuctl.__version__)
+    assert "## [Unreleased]" in (PROJECT / "CHANGELOG.md").read_text()
+    assert released == sorted(released, key=_version_key, reverse=True)
+    assert all(_version_key(version) <= _version_key(iommuctl.__version__) for version in released)
+
+
+def _version_key(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def test_version_is_read_from_the_package(settings: dict[str, dict[str, object]]) -> None:
+    assert settings["project"]["dynamic"] == ["version"]
+    assert "version" not in settings["project"]
+
+
+def test_licence_is_the_one_that_the_files_name(settings: dict[str, dict[str, object]]) -> None:
+    assert settings["project"]["license"] == "Apache-2.0"
+    text = (PROJECT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize("folder", ["iommuctl", "tests", "scripts"])
+def test_every_source_names_its_licence(folder: str) -> None:
+    sources = [path for path in own_files() if path.is_relative_to(PROJECT / folder)]
+    programs = [path for path in sources if path.suffix in {".py", ".sh", ".aug", ".toml"}]
+    unnamed = [
+        str(path.relative_to(PROJECT))
+        for path in programs
+        if "SPDX-License-Identifier: Apache-2.0" not in "".join(path.read_text().splitlines(keepends=True)[:3])
+    ]
+    assert unnamed == []
+
+
+def test_nothing_of_one_machine_is_written_down() -> None:
+    found = [
+        f"{path.relative_to(PROJECT)}:{number}: {match[0]}"
+        for path in own_files()
+        if path.suffix in OWN_SUFFIXES and path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if (match := FOREIGN.search(line))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("text", ["see /tmp/dev/x", "cd /work/main", "/home/someone/x", "pip --index-url x"])
+def test_what_belongs_to_one_machine_is_seen(text: str) -> None:
+    assert FOREIGN.search(text)
+
+
+def test_sample_host_has_no_iommu_parameter_yet() -> None:
+    for name in ("etc/default/grub", "boot/grub/grub.cfg"):
+        assert "iommu" not in (SAMPLE / name).read_text()
+
+
+def test_sample_host_has_a_block_that_grub_can_write_to() -> None:
+    block = (SAMPLE / "boot/grub/grubenv").read_bytes()
+    assert len(block) == 1024
+    assert block.startswith(b"# GRUB Environment Block\n")
+
+
+@pytest.mark.programs
+def test_grub_accepts_the_menu_of_the_sample_host() -> None:
+    checker = shutil.which("grub-script-check") or shutil.which("grub2-script-check")
+    if checker is None:
+        pytest.skip("no grub-script-check here")
+    result = subprocess.run([checker, str(SAMPLE / "boot/grub/grub.cfg")], check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
