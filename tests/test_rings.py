@@ -15,11 +15,13 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 # A new module goes here, into the innermost ring that it can be in. A name that ends in `.` stands for a package.
 RINGS = {
     CORE: """
-        __init__ errors words cmdline parameters facts arguments plan profile resolve predict shell variables grubcfg
-        lint verify explain report
+        __init__ errors words cmdline parameters facts arguments plan profile resolve predict shell hazards variables
+        grubcfg lint verify explain report
     """,
     BACKENDS: "lens backends.",
-    EDGES: "root durable commands probe journal snapshot transaction shipped trial",
+    EDGES: """
+        root durable commands interrupts locks probe preflight journal snapshot transaction recovery shipped trial
+    """,
     OUTSIDE: "app app. cli cli. __main__",
 }
 RING_OF = {name: ring for ring, names in RINGS.items() for name in names.split()}
@@ -32,6 +34,8 @@ SOLE_IMPORTERS = {
     "rich": ("cli", "cli."),
     "click": ("cli", "cli."),
 }
+# The transaction and what it is made of: nothing else changes a file.
+WRITERS = {"root", "durable", "locks", "journal", "snapshot", "transaction", "recovery"}
 CORE_LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions"}
 # What no module of ring 0 or 1 imports: they reach files, processes, the network or the clock by themselves.
 WORLDLY_MODULES = {
@@ -49,6 +53,29 @@ WORLDLY_NAMES = {
     *("Path", "PosixPath", "environ", "getenv", "environb", "stdin", "stdout", "stderr"),
     *("system", "popen", "getcwd", "listdir", "scandir"),
 }
+# What changes a file, as a function of os, as a method, or as a flag of open.
+WRITING_FUNCTIONS = {
+    *(
+        "rename",
+        "renames",
+        "replace",
+        "unlink",
+        "remove",
+        "rmdir",
+        "removedirs",
+        "mkdir",
+        "makedirs",
+        "mknod",
+        "mkfifo",
+    ),
+    *("write", "pwrite", "truncate", "ftruncate", "link", "symlink", "chmod", "fchmod", "lchmod", "chown", "fchown"),
+    *("lchown", "utime", "setxattr", "removexattr", "copy_file_range", "sendfile"),
+}
+WRITING_METHODS = {
+    *("write_text", "write_bytes", "unlink", "mkdir", "rmdir", "touch", "symlink_to", "hardlink_to", "lchmod"),
+    *("make_directories",),
+}
+WRITING_FLAGS = {"O_CREAT", "O_TRUNC", "O_APPEND", "O_RDWR", "O_TMPFILE"}
 # The lens tells Augeas which folder of the package its lenses are in, if it is there; it opens nothing itself.
 EXCEPTIONS = {"lens": {"Path", "is_dir"}}
 
@@ -180,3 +207,56 @@ def worldly(tree: ast.AST) -> Iterator[tuple[int, str]]:
 )
 def test_use_of_the_world_is_seen(code: str) -> None:
     assert list(worldly(ast.parse(code))) != []
+
+
+@named
+def test_only_the_transaction_writes(path: Path) -> None:
+    uses = writing(ast.parse(path.read_text()))
+    assert module_name(path) in WRITERS or [f"{path.name}:{line}: {what}" for line, what in uses] == []
+
+
+def writing(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every use of what changes a file."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="os"), attr=name) if name in WRITING_FUNCTIONS | WRITING_FLAGS:
+                yield node.lineno, f"os.{name}"
+            case ast.Attribute(attr=name) if name in WRITING_METHODS:
+                yield node.lineno, name
+            case ast.ImportFrom(module="os", names=aliases):
+                wanted = (alias.name for alias in aliases)
+                yield from ((node.lineno, name) for name in wanted if name in WRITING_FUNCTIONS | WRITING_FLAGS)
+            case ast.Import(names=aliases):
+                yield from ((node.lineno, alias.name) for alias in aliases if alias.name in {"shutil", "tempfile"})
+            case ast.Call(func=ast.Name(id="open") | ast.Attribute(attr="open")) if _has_writing_mode(node):
+                yield node.lineno, "open"
+            case _:
+                pass
+
+
+def _has_writing_mode(call: ast.Call) -> bool:
+    arguments = call.args[1:] if isinstance(call.func, ast.Name) else call.args
+    values = (*arguments, *(keyword.value for keyword in call.keywords))
+    modes = (value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str))
+    return any(set(mode) <= set("rwaxbt+") and set(mode) & set("wax+") for mode in modes)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.rename('a', 'b')",
+        "import os\nos.open('a', os.O_RDWR)",
+        "from os import unlink",
+        "def f(path):\n    path.write_bytes(b'')",
+        "open('a', 'w')",
+        "def f(path):\n    path.open(mode='ab')",
+        "import shutil",
+    ],
+)
+def test_writing_is_seen(code: str) -> None:
+    assert list(writing(ast.parse(code))) != []
+
+
+@pytest.mark.parametrize("code", ["open('a')", "open('a', 'rb')", "'a'.replace('b', 'c')", "import os\nos.O_RDONLY"])
+def test_reading_is_not_writing(code: str) -> None:
+    assert list(writing(ast.parse(code))) == []
