@@ -59,6 +59,7 @@ system_family() {
 is_installed() {
     case $family in
     debian) [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+    unknown) return 1 ;;
     *) rpm -q --quiet --whatprovides "$1" ;;
     esac
 }
