@@ -9,9 +9,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import iommuctl
 from iommuctl import errors
+from iommuctl.cli.application import application
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHELL_PROGRAMS = ("scripts/try", "scripts/test", ".ci/run")
@@ -82,6 +84,30 @@ def test_links_lead_to_files(name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
+
+
+def readme_table(head: str) -> str:
+    """The first column of the table whose head begins so, one row a line."""
+    text = (PROJECT / "README.md").read_text()
+    rows = text[text.index(f"| {head}") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    return "\n".join(row.split(" | ")[0] for row in rows)
+
+
+def test_readme_has_the_commands_that_there_are() -> None:
+    commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
+    assert set(re.findall(r"`([a-z]+)", readme_table("command"))) == set(commands)
+
+
+def test_readme_has_the_options_that_there_are() -> None:
+    commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
+    options = {
+        option
+        for name in ("apply", "rollback")
+        for parameter in commands[name].params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert set(re.findall(r"--[a-z-]+", readme_table("option"))) == options
 
 
 def test_readme_has_every_exit_code() -> None:
