@@ -201,7 +201,7 @@ make_venv() {
         install_packages $(python_packages)
         python=$(find_python) || die "no Python 3.11 or newer with venv and headers" "PYTHON=/path/to/python3 $0"
     }
-    if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    if ! is_usable; then
         say "making $venv with $python"
         "$python" -m venv --clear "$venv" || die "no virtual environment with $python"
     fi
@@ -210,6 +210,15 @@ make_venv() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --editable "$project$extras" ||
         die "pip could not install the project" "see the message of pip above"
     echo "$recipe" >"$venv/recipe"
+}
+
+# Whether an environment is there that runs, and that was made for this very place: its programs name their path.
+is_usable() {
+    [ -f "$venv/bin/pip" ] && read -r first <"$venv/bin/pip" || return 1
+    case $first in
+    "#!$venv/"*) "$venv/bin/python" -c 'import pip' 2>/dev/null ;;
+    *) return 1 ;;
+    esac
 }
 
 # Whether the environment was made by this recipe, or by one with more extras.
