@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters: the catalogue of what the kernel reads, and how it reads it. Pure; texts are passed in."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from iommuctl.cmdline import canonical_name
+from iommuctl.errors import InternalError
+from iommuctl.facts import KernelVersion, Platform
+
+
+class Kind(StrEnum):
+    """Who reads the parameter, and when: all early ones are read before any setup one, wherever they stand."""
+
+    EARLY = "early"
+    SETUP = "setup"
+    MODULE = "module"
+    USERSPACE = "userspace"
+    HYPERVISOR = "hypervisor"
+    NOBODY = "nobody"
+
+
+class Grammar(StrEnum):
+    """What a value is, and what a second occurrence does; of an accumulating one each whole value counts."""
+
+    FLAG = "flag"
+    BOOL = "bool"
+    SCALAR = "scalar"
+    OPTION_LIST = "option-list"
+    LAST_WINS_LIST = "last-wins-list"
+    ACCUMULATING = "accumulating"
+
+
+class Manages(StrEnum):
+    """What counts as an IOMMU parameter: all of it, only the tokens that the catalogue names, or nothing."""
+
+    ALL = "all"
+    TOKENS = "tokens"
+    NOTHING = "nothing"
+
+
+class Architecture(StrEnum):
+    """A kernel architecture, as the catalogue names them."""
+
+    X86 = "x86"
+    ARM64 = "arm64"
+    RISCV = "riscv"
+    S390 = "s390"
+    POWERPC = "powerpc"
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """On which architecture, from which release and up to which; None where every release that was read has it."""
+
+    on: Architecture
+    since: KernelVersion | None = None
+    until: KernelVersion | None = None
+
+    def covers(self, architecture: Architecture, kernel: KernelVersion) -> bool:
+        """Whether a kernel of that architecture reads it."""
+        started = self.since is None or self.since <= kernel
+        ended = self.until is not None and self.until < kernel
+        return architecture is self.on and started and not ended
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of an option list.
+
+    Tokens of one `group` override each other, the last one wins; without a group a token cannot be undone.
+    `same_as` is another parameter (`name=value`) that sets the same variable. `exact` is False where the kernel
+    compares only as many characters as the name has. `takes_value`: followed by `=` and something.
+    """
+
+    name: str
+    meaning: str
+    group: str | None = None
+    same_as: str | None = None
+    available: tuple[Availability, ...] = ()
+    deprecated_since: KernelVersion | None = None
+    replacement: str | None = None
+    unsafe: bool = False
+    exact: bool = False
+    takes_value: bool = False
+    ends_list: bool = False
+
+    def reads(self, item: str) -> bool:
+        """Whether the kernel takes one item of a list for this token."""
+        if self.takes_value:
+            return item.startswith(f"{self.name}=")
+        return item == self.name if self.exact else item.startswith(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Myth:
+    """A value that guides recommend and no kernel reads as they say. `mend` is what its authors mean, if anything."""
+
+    value: str
+    meaning: str
+    mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it."""
+
+    name: str
+    kind: Kind
+    grammar: Grammar
+    manages: Manages
+    summary: str
+    source: str
+    available: tuple[Availability, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    default: str | None = None
+    kconfig: tuple[str, ...] = ()
+    effect: str | None = None
+    notes: tuple[str, ...] = ()
+    same_as: str | None = None
+    deprecated_since: KernelVersion | None = None
+    replacement: str | None = None
+    unsafe: str | None = None
+    tokens: tuple[Token, ...] = ()
+    myths: tuple[Myth, ...] = ()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a comma separates items in its value."""
+        return self.grammar in {Grammar.OPTION_LIST, Grammar.LAST_WINS_LIST}
+
+    def items(self, value: str | None) -> tuple[str | None, ...]:
+        """Split a value into the units that are wanted, kept or dropped one by one."""
+        return (value,) if value is None or not self.is_list else tuple(value.split(","))
+
+    def tokens_of(self, item: str | None) -> tuple[Token, ...]:
+        """Give the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
+        return () if item is None else tuple(token for token in self.tokens if token.reads(item))
+
+    def ends_list(self, item: str | None) -> bool:
+        """Whether the kernel reads nothing of the list behind this item."""
+        return any(token.ends_list for token in self.tokens_of(item))
+
+    def serves(self, item: str | None, wanted: str | None) -> bool:
+        """Whether an item does what `wanted` asks for, on every kernel that has the parameter."""
+        if self.grammar is Grammar.BOOL:
+            return portable_bool(item) is not None and portable_bool(item) == portable_bool(wanted)
+        return self._equal(item, wanted)
+
+    def matches(self, item: str | None, unwanted: str | None) -> bool:
+        """Whether an item is what `unwanted` names (None: whatever it is), on any kernel."""
+        if unwanted is None:
+            return True
+        if self.grammar is Grammar.BOOL:
+            return self.truth(item) is not None and self.truth(item) == kernel_bool(unwanted)
+        if self.grammar is Grammar.OPTION_LIST and any(
+            token.name == unwanted and token.takes_value for token in self.tokens_of(item)
+        ):
+            return True
+        return self._equal(item, unwanted)
+
+    def truth(self, item: str | None) -> bool | None:
+        """Read the value of a bool as the newest kernel does; a module takes a missing one for true."""
+        return True if item is None and self.kind is Kind.MODULE else kernel_bool(item)
+
+    def understood(self, platform: Platform, kernel: KernelVersion) -> bool:
+        """Whether that kernel, on that concrete platform, acts on the parameter."""
+        architecture = architecture_of(platform)
+        return platform in self.acting and any(span.covers(architecture, kernel) for span in self.available)
+
+    @property
+    def acting(self) -> frozenset[Platform]:
+        """The concrete platforms whose drivers act on the parameter."""
+        if self.platforms:
+            return frozenset(self.platforms)
+        architectures = {span.on for span in self.available}
+        return frozenset(platform for platform in _ARCHITECTURE if architecture_of(platform) in architectures)
+
+    def _equal(self, item: str | None, other: str | None) -> bool:
+        match self.grammar:
+            case Grammar.FLAG:
+                return True
+            case Grammar.LAST_WINS_LIST:
+                return item is not None and other is not None and same_id(item, other)
+            case Grammar.OPTION_LIST:
+                known = {token.name for token in self.tokens_of(other) if not token.takes_value}
+                return item == other or any(token.name in known for token in self.tokens_of(item))
+            case Grammar.BOOL | Grammar.SCALAR | Grammar.ACCUMULATING:
+                return item == other
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A variable of the kernel and what a parameter sets it to. Two spellings of one variable share its name."""
+
+    variable: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every parameter that is known, found by name in any spelling."""
+
+    definitions: tuple[Definition, ...]
+    by_key: Mapping[str, Definition] = field(repr=False)
+
+    def known(self, name: str) -> Definition | None:
+        """Give a parameter's definition; None where the catalogue has none."""
+        return self.by_key.get(canonical_name(name))
+
+    def define(self, name: str) -> Definition:
+        """Give a parameter's definition; for an unknown one such that no other value of it is ever touched."""
+        return self.known(name) or Definition(
+            name, Kind.NOBODY, Grammar.ACCUMULATING, Manages.NOTHING, "not in the catalogue", "none"
+        )
+
+    def assignments(self, name: str, item: str | None) -> frozenset[Assignment]:
+        """Give what one item of a parameter sets; empty for what the kernel does not read."""
+        definition = self.known(name)
+        if definition is None:
+            return frozenset()
+        if definition.same_as is not None:
+            return self._alias(definition.same_as)
+        match definition.grammar:
+            case Grammar.FLAG:
+                return frozenset({Assignment(definition.name, "set")})
+            case Grammar.BOOL:
+                truth = definition.truth(item)
+                return frozenset() if truth is None else frozenset({Assignment(definition.name, str(int(truth)))})
+            case Grammar.SCALAR:
+                return frozenset() if item is None else frozenset({Assignment(definition.name, item)})
+            case Grammar.OPTION_LIST:
+                return frozenset().union(
+                    *(self.token_assignments(definition, token) for token in definition.tokens_of(item))
+                )
+            case Grammar.LAST_WINS_LIST | Grammar.ACCUMULATING:
+                return frozenset()
+
+    def token_assignments(self, definition: Definition, token: Token) -> frozenset[Assignment]:
+        """Give what one token sets."""
+        if token.same_as is not None:
+            return self._alias(token.same_as)
+        return frozenset({Assignment(f"{definition.name}:{token.group or token.name}", token.name)})
+
+    def _alias(self, parameter: str) -> frozenset[Assignment]:
+        name, _, value = parameter.partition("=")
+        return self.assignments(name, value)
+
+
+_ARCHITECTURE = {
+    Platform.INTEL: Architecture.X86,
+    Platform.AMD: Architecture.X86,
+    Platform.ARM64: Architecture.ARM64,
+}
+
+
+def architecture_of(platform: Platform) -> Architecture:
+    """Give the kernel architecture of a platform."""
+    return Architecture.X86 if platform is Platform.X86 else _ARCHITECTURE[platform]
+
+
+def kernel_bool(text: str | None) -> bool | None:
+    """Read a truth value as kstrtobool() of the newest kernel does (lib/kstrtox.c); None for what it refuses."""
+    first = (text or "")[:1].lower()
+    if first in {"e", "d"}:  # from 6.18
+        return first == "e"
+    if first in {"t", "f"}:  # from 5.19
+        return first == "t"
+    return portable_bool(text)
+
+
+def portable_bool(text: str | None) -> bool | None:
+    """Read a truth value that every kernel takes alike; None for the rest. Only one or two characters are looked at."""
+    lowered = (text or "").lower()
+    if lowered[:1] in {"1", "y"} or lowered[:2] == "on":
+        return True
+    if lowered[:1] in {"0", "n"} or lowered[:2] == "of":
+        return False
+    return None
+
+
+def same_id(left: str, right: str) -> bool:
+    """Whether two device ids (`10de:1b80`) are one: the kernel reads each field as a hexadecimal number."""
+    return _id_fields(left) == _id_fields(right)
+
+
+def _id_fields(text: str) -> tuple[str, ...]:
+    return tuple(part.lower().lstrip("0") for part in text.split(":"))
+
+
+_VERSION = re.compile(r"\d{1,2}\.\d{1,3}")
+_STRINGS = frozenset(
+    {
+        *("name", "kind", "grammar", "manages", "summary", "source", "default", "effect", "same_as", "replacement"),
+        *("deprecated_since", "unsafe", "meaning", "group", "value", "mend", "on", "since", "until"),
+    }
+)
+
+
+def parse_catalogue(texts: Mapping[str, str]) -> Catalogue:
+    """Read the catalogue from TOML texts by file name.
+
+    Raises InternalError that names file and parameter: the catalogue is ours, so a fault in it is a defect.
+    """
+    definitions: list[Definition] = []
+    by_key: dict[str, Definition] = {}
+    for name, text in texts.items():
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InternalError(f"catalogue {name}: {error}") from error
+        for table in _tables(document.pop("parameter", []), name):
+            definition = _definition(table, f"catalogue {name}: {table.get('name', 'a parameter')}")
+            key = canonical_name(definition.name)
+            if key in by_key:
+                raise InternalError(f"catalogue {name}: {definition.name!r} stands twice")
+            by_key[key] = definition
+            definitions.append(definition)
+        if document:
+            raise InternalError(f"catalogue {name}: unknown table {next(iter(document))!r}")
+    return Catalogue(tuple(definitions), by_key)
+
+
+def _definition(table: dict[str, object], where: str) -> Definition:
+    available = tuple(_availability(span, where) for span in _tables(table.pop("available", []), where))
+    tokens = tuple(_token(token, where) for token in _tables(table.pop("token", []), where))
+    myths = tuple(Myth(**_strings(myth, where)) for myth in _tables(table.pop("myth", []), where))
+    platforms = _texts(table.pop("platforms", []), where)
+    kconfig = _texts(table.pop("kconfig", []), where)
+    notes = _texts(table.pop("notes", []), where)
+    deprecated = _version(table.pop("deprecated_since", None), where)
+    values = _strings(table, where)
+    try:
+        return Definition(
+            kind=Kind(values.pop("kind")),
+            grammar=Grammar(values.pop("grammar")),
+            manages=Manages(values.pop("manages")),
+            available=available,
+            platforms=tuple(Platform(name) for name in platforms),
+            kconfig=kconfig,
+            notes=notes,
+            deprecated_since=deprecated,
+            tokens=tokens,
+            myths=myths,
+            **values,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InternalError(f"{where}: {error}") from error
+
+
+def _token(table: dict[str, object], where: str) -> Token:
+    available = tuple(_availability(span, where) for span in _tables(table.pop("available", []), where))
+    deprecated = _version(table.pop("deprecated_since", None), where)
+    unsafe, exact = _flag(table, "unsafe", where), _flag(table, "exact", where)
+    takes_value, ends_list = _flag(table, "takes_value", where), _flag(table, "ends_list", where)
+    try:
+        return Token(
+            available=available,
+            deprecated_since=deprecated,
+            unsafe=unsafe,
+            exact=exact,
+            takes_value=takes_value,
+            ends_list=ends_list,
+            **_strings(table, where),
+        )
+    except TypeError as error:
+        raise InternalError(f"{where}: {error}") from error
+
+
+def _availability(table: dict[str, object], where: str) -> Availability:
+    since, until = _version(table.pop("since", None), where), _version(table.pop("until", None), where)
+    try:
+        return Availability(Architecture(str(table.pop("on", ""))), since, until)
+    except ValueError as error:
+        raise InternalError(f"{where}: {error}") from error
+
+
+def _version(value: object, where: str) -> KernelVersion | None:
+    if value is None:
+        return None
+    version = KernelVersion.parse(value) if isinstance(value, str) and _VERSION.fullmatch(value) else None
+    if version is None:
+        raise InternalError(f"{where}: not a kernel version: {value!r}")
+    return version
+
+
+def _flag(table: dict[str, object], key: str, where: str) -> bool:
+    value = table.pop(key, False)
+    if not isinstance(value, bool):
+        raise InternalError(f"{where}: {key!r} cannot be {value!r}")
+    return value
+
+
+def _strings(table: Mapping[str, object], where: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        if key not in _STRINGS or not isinstance(value, str):
+            raise InternalError(f"{where}: {key!r} cannot be {value!r}")
+        values[key] = value
+    return values
+
+
+def _texts(values: object, where: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InternalError(f"{where}: not a list of strings: {values!r}")
+    return tuple(values)
+
+
+def _tables(values: object, where: str) -> Iterable[dict[str, object]]:
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise InternalError(f"{where}: not a list of tables: {values!r}")
+    return values
