@@ -110,6 +110,12 @@ class Cmdline:
         """Whether something may be appended without an open quote swallowing it."""
         return all(token.is_closed for token in self.tokens)
 
+    def span(self, index: int) -> tuple[int, int]:
+        """Where a token stands in the line: start and end as indices of its UTF-8 bytes."""
+        start = sum(_size(blank) for blank in self.blanks[: index + 1])
+        start += sum(_size(token.text) for token in self.tokens[:index])
+        return start, start + _size(self.tokens[index].text)
+
     def named(self, name: str) -> tuple[Parameter, ...]:
         """Every parameter of that name, in any spelling, in order."""
         key = canonical_name(name)
@@ -154,6 +160,10 @@ class Cmdline:
 def join(texts: Iterable[str]) -> str:
     """Write parameters as one line, each a single blank apart."""
     return " ".join(texts)
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def _text(raw: str) -> str:

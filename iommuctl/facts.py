@@ -76,3 +76,11 @@ class Facts:
         """The oldest installed kernel whose release could be read."""
         versions = [version for release in self.kernels if (version := KernelVersion.parse(release))]
         return min(versions, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the running system says of its own boot: its command line, and what its loader left in EFI variables."""
+
+    cmdline: str
+    loader_info: str | None

@@ -33,6 +33,14 @@ class FileClass(StrEnum):
     ENTRY = "entry"
 
 
+class Regenerate(StrEnum):
+    """Whether generated files belong to what is brought to a profile."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something an operator should know. `rule` is a stable kebab-case id; `parameter` the token as written."""
@@ -77,9 +85,13 @@ class FileEdit:
         return "".join(lines)
 
 
+# Inside the state folder, which only root may enter: a fixed name is no risk there, and dry-run and apply show the same.
+STAGING = PurePosixPath("/var/lib/iommuctl/staging")
+
+
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The output of a generator: it writes `staging`, which is checked and then published as `target`."""
+    """A generator's output: it wrote `staging`, whose content is read back and then published as `target`."""
 
     staging: PurePosixPath
     target: PurePosixPath
@@ -87,7 +99,7 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to run inside the root. `output` is None for one that writes where it must by itself."""
+    """A program to run inside the root. When it succeeded its `output`, if it has one, is checked and published."""
 
     argv: tuple[str, ...]
     reason: str

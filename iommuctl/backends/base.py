@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend takes and gives: a Tree of files in, boot entries and renderings out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Protocol
@@ -8,7 +9,7 @@ from typing import ClassVar, Protocol
 from iommuctl.arguments import DesiredArguments
 from iommuctl.cmdline import Cmdline
 from iommuctl.facts import Facts
-from iommuctl.plan import Finding, Rendering
+from iommuctl.plan import Command, Finding, Rendering
 
 
 class Tree(Protocol):
@@ -24,6 +25,24 @@ class Tree(Protocol):
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Give the names in a directory, sorted by code point; empty where there is no such directory."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A tree as it will be: some files with other content, None for one that will be gone."""
+
+    tree: Tree
+    after: Mapping[PurePosixPath, bytes | None]
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give the new content of a file that has one, else what the tree has."""
+        return self.after[path] if path in self.after else self.tree.read(path)
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory as they will be, sorted."""
+        here = {path.name: content is not None for path, content in self.after.items() if path.parent == directory}
+        kept = {name for name in self.tree.names(directory) if here.get(name, True)}
+        return tuple(sorted(kept | {name for name, exists in here.items() if exists}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +88,18 @@ class Backend(Protocol):
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits and commands that bring the configuration to `desired`; empty when it is there already."""
+        ...
+
+    def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
+        """Give the commands that make generated files follow the sources, whatever those say."""
+        ...
+
+    def read_back(
+        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
+    ) -> tuple[str, ...]:
+        """Tell, in words, how the configuration falls short of `desired`; nothing where it does not.
+
+        `generated` says whether generated files are in scope. Without `desired` they only have to follow the sources,
+        which is what a rollback needs.
+        """
         ...

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply: from a profile's name to a plan, and from a plan to a changed host."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.plan import Plan, pending
+from iommuctl.errors import ProfileError
+from iommuctl.facts import Platform
+from iommuctl.plan import Finding, Regenerate, Severity
+from iommuctl.resolve import resolve
+from iommuctl.app.profiles import find_profile
+from iommuctl.snapshot import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the administrator chose beside the profile."""
+
+    platform: Platform | None = None
+    backend: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    regenerate: Regenerate = Regenerate.AUTO
+    force: frozenset[str] = frozenset()
+
+
+def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
+    """Plan to bring a host to a profile. Writes nothing and runs nothing.
+
+    Raises ProfileError where a finding is an error that is not forced, and what reading the host raises.
+    """
+    found = survey(host, platform=choices.platform, backend=choices.backend)
+    profile = find_profile(host, profile_name)
+    desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
+    rendering = found.backend.render(found.tree, found.facts, desired)
+    runs = runs_commands(host, choices.regenerate)
+    findings = (*_assumed(found), *desired.findings, *rendering.findings, *(() if runs else pending(rendering.commands)))
+    stop_on_errors(findings, choices.force)
+    return Plan(
+        action=Action.APPLY,
+        profile=profile.name,
+        of=None,
+        survey=found,
+        desired=desired,
+        changes=rendering.changes,
+        edits=rendering.edits,
+        commands=rendering.commands,
+        runs=runs,
+        findings=findings,
+        fingerprint=fingerprint(found, repr(desired), str(runs)),
+    )
+
+
+def runs_commands(host: Host, regenerate: Regenerate) -> bool:
+    """Whether generated files are in scope (design, section 3, Regeneration)."""
+    return host.runs_generators if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
+
+
+def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None:
+    """Raise ProfileError for the findings that are errors and not forced."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in force]
+    if errors:
+        rules = " ".join(f"--force {rule}" for rule in sorted({finding.rule for finding in errors}))
+        raise ProfileError(
+            errors[0].message,
+            details=tuple(f"{finding.rule}: {finding.message}" for finding in errors[1:]),
+            hint=errors[0].hint or f"to apply all the same: {rules}",
+        )
+
+
+def fingerprint(found: Survey, *parts: str) -> str:
+    """The SHA-256 of everything that the plan rests on: every file seen, the facts, and what is asked."""
+    text = "\0".join((found.tree.fingerprint, repr(found.facts), found.backend.name, *parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _assumed(found: Survey) -> tuple[Finding, ...]:
+    if not found.facts.platform_assumed:
+        return ()
+    message = "nothing in this tree tells its platform, so both x86 vendors' parameters are used"
+    hint = "name it with --platform intel, amd, x86 or arm64"
+    return (Finding("platform-assumed", Severity.WARNING, message, hint=hint),)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Execute: carry out a plan as one transaction; everything it did is undone when anything goes wrong."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from iommuctl.app.host import Host, facts_of
+from iommuctl.app.plan import Plan
+from iommuctl.backends.base import Overlay
+from iommuctl.errors import ExecutionError
+from iommuctl.plan import Command
+from iommuctl.transaction import Purpose, Transaction, Work
+
+Progress = Callable[[Command], AbstractContextManager[None]]
+# grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.
+_COMMAND_TIMEOUT = 600.0
+_SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What came of a plan. `snapshot` is None where there was nothing to do."""
+
+    snapshot: str | None
+    reboot_required: bool
+
+
+def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
+    """Carry out a plan and read the result back.
+
+    Raises BusyError where the files are not as planned any more, ExecutionError where a write, a command or the
+    read-back failed; then everything is as it was, and the error says so.
+    """
+    if not plan.is_changed:
+        return Executed(None, reboot_required=False)
+    found = plan.survey
+    commands = plan.commands if plan.runs else ()
+    purpose = Purpose(
+        action=plan.action,
+        of=plan.of,
+        profile=plan.profile,
+        platform=found.facts.platform,
+        backend=found.backend.name,
+        fingerprint=plan.fingerprint,
+        changes=plan.changes,
+    )
+    work = Work(
+        edits=plan.edits,
+        generated=tuple(command.output.target for command in commands if command.output),
+        metadata=plan.metadata,
+        removed_directories=plan.removed_directories,
+        marks=plan.marks,
+    )
+    with Transaction.begin(
+        host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: _changed_inputs(host, plan)
+    ) as transaction:
+        transaction.write()
+        for command in commands:
+            with progress(command):
+                host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+            if command.output:
+                staged = host.root.read(command.output.staging)
+                if staged is None:
+                    raise ExecutionError(f"{command.argv[0]} left nothing to put at {command.output.target}")
+                # A generator that lies is found out before its output goes live.
+                preview = Overlay(host.root, {command.output.target: staged})
+                _raise_problems(found.backend.read_back(preview, found.facts, plan.desired, generated=True))
+                transaction.publish(command.output.target, staged)
+        problems = found.backend.read_back(host.root, found.facts, plan.desired, generated=bool(commands))
+        _raise_problems(problems)
+    return Executed(transaction.snapshot.id, reboot_required=host.is_system)
+
+
+def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
+    changed = plan.survey.tree.recheck(host.root)
+    if not changed and facts_of(host, plan.survey.facts.platform) != plan.survey.facts:
+        return (PurePosixPath("/boot"),)
+    return changed
+
+
+def _raise_problems(problems: tuple[str, ...]) -> None:
+    if problems:
+        more = len(problems) - _SHOWN_PROBLEMS
+        details = (*problems[:_SHOWN_PROBLEMS], *((f"and {more} more",) if more > 0 else ()))
+        raise ExecutionError("the result, read back, is not what was planned", details=details)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""History: the snapshots of a host, and what each of them changed."""
+
+from pathlib import Path
+
+from iommuctl.app.host import Host
+from iommuctl.errors import IommuctlError
+from iommuctl.plan import FileEdit
+from iommuctl.snapshot import Listing, Manifest
+
+
+def snapshots(host: Host) -> Listing:
+    """Give the snapshots, newest first."""
+    return host.store.list()
+
+
+def snapshot_ids() -> tuple[str, ...]:
+    """Give the snapshots' ids of the running system for the shell's completion; none where they may not be read."""
+    try:
+        return tuple(manifest.id for manifest in Host.open(Path("/")).store.list().snapshots)
+    except IommuctlError:
+        return ()
+
+
+def snapshot_edits(host: Host, name: str) -> tuple[Manifest, tuple[FileEdit, ...]]:
+    """Give a snapshot, and for every file its content then against what is there now."""
+    manifest = host.store.load(name)
+    edits = tuple(
+        FileEdit(file.path, file.file_class, host.store.content(manifest, file), host.root.read(file.path), "since then")
+        for file in manifest.files
+    )
+    return manifest, edits

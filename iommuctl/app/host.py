@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Host: one root with the edges to work on it, and what was found there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from iommuctl.backends.base import Backend, Tree
+from iommuctl.backends.detect import Evidence, detect
+from iommuctl.backends.table import BACKENDS
+from iommuctl.commands import Runner, SystemRunner, is_live_mount
+from iommuctl.errors import UnavailableError
+from iommuctl.facts import Facts, Platform
+from iommuctl.parameters import Catalogue
+from iommuctl.probe import read_facts, read_runtime
+from iommuctl.root import RecordingTree, Root
+from iommuctl.shipped import shipped_catalogue
+from iommuctl.snapshot import Store
+
+# systemd's container interface, and the marker files of podman and docker.
+_CONTAINER_MARKS = tuple(
+    PurePosixPath(path)
+    for path in ("/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A root and the seams through which it is reached: files, programs, the clock."""
+
+    path: Path
+    root: Root
+    runner: Runner
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def open(cls, path: Path) -> "Host":
+        """Open a root for work. Raises NotFoundError where there is none."""
+        return cls(path, Root(path), SystemRunner(path), lambda: datetime.now(UTC))
+
+    @property
+    def is_system(self) -> bool:
+        """Whether this is the running system, whose /proc and firmware may be asked."""
+        return self.path == Path("/")
+
+    @property
+    def store(self) -> Store:
+        """Where the snapshots are."""
+        return Store(self.root)
+
+    @property
+    def runs_generators(self) -> bool:
+        """Whether generators run without being asked for: on the running system, and in a root made ready for it."""
+        return self.is_system or is_live_mount(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at."""
+
+    tree: RecordingTree
+    facts: Facts
+    backend: Backend
+    evidence: tuple[Evidence, ...]
+    catalogue: Catalogue
+
+
+def survey(host: Host, *, platform: Platform | None, backend: str | None) -> Survey:
+    """Look at a host. Raises UnavailableError where no bootloader can be told and none is named."""
+    if host.is_system:
+        _refuse_container(host.root)
+    tree = RecordingTree(host.root)
+    facts = facts_of(host, platform)
+    runtime = read_runtime(host.root) if host.is_system else None
+    detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))
+    catalogue = shipped_catalogue()
+    return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue)
+
+
+def facts_of(host: Host, platform: Platform | None) -> Facts:
+    """Read a host's facts, past the record of what a plan rests on: they are compared as values."""
+    return read_facts(host.root, is_system=host.is_system, platform=platform)
+
+
+def _refuse_container(tree: Tree) -> None:
+    for mark in _CONTAINER_MARKS:
+        if tree.read(mark) is not None:
+            raise UnavailableError(
+                "this is a container: its kernel belongs to the host",
+                details=(f"{mark} exists",),
+                hint="run iommuctl on the host, or name an offline tree with --root DIR",
+            )

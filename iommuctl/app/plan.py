@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan that a dry-run shows and an apply carries out: one and the same object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from iommuctl.app.host import Survey
+from iommuctl.arguments import DesiredArguments
+from iommuctl.durable import Metadata
+from iommuctl.plan import Change, Command, FileEdit, Finding, Severity
+from iommuctl.snapshot import Action, State
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done, complete: nothing is decided after this.
+
+    `of` is the snapshot that a rollback goes back to before; `desired` is None for a rollback. `runs` tells whether
+    the commands are part of it or only listed. The last three are a rollback's: the metadata that files get back, the
+    folders that go, and the states that other snapshots get.
+    """
+
+    action: Action
+    profile: str
+    of: str | None
+    survey: Survey
+    desired: DesiredArguments | None
+    changes: tuple[Change, ...]
+    edits: tuple[FileEdit, ...]
+    commands: tuple[Command, ...]
+    runs: bool
+    findings: tuple[Finding, ...]
+    fingerprint: str
+    metadata: Mapping[PurePosixPath, Metadata] = field(default_factory=dict)
+    removed_directories: tuple[PurePosixPath, ...] = ()
+    marks: Mapping[str, State] = field(default_factory=dict)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether carrying it out would change anything that is in scope."""
+        return bool(self.edits) or (self.runs and bool(self.commands))
+
+
+def pending(commands: tuple[Command, ...]) -> tuple[Finding, ...]:
+    """Tell that commands are left out, and which one would have to run."""
+    targets = [command for command in commands if command.output]
+    return tuple(
+        Finding(
+            "regenerate-pending",
+            Severity.WARNING,
+            f"{command.output.target} is left as it is; the change has no effect before it is generated",
+            hint=f"{commands[0].argv[0]} -o {command.output.target}",
+        )
+        for command in targets
+        if command.output
+    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles: list, show and check them, and find the one that is meant."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from iommuctl.app.host import Host
+from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
+from iommuctl.profile import Absence, Profile, Setting, load_profile, merge_parents, parse_profile
+from iommuctl.shipped import decode_profile, profiles
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A profile by name. `source` is the file it comes from."""
+
+    name: str
+    summary: str
+    source: str
+
+
+def find_profile(host: Host, name: str) -> Profile:
+    """Give the profile that is meant: a name, or a path, which has a slash in it or ends in `.toml`.
+
+    Raises NotFoundError where there is none, ProfileError where it is wrong.
+    """
+    texts = profiles(host.root, may_override=host.is_system)
+    if "/" not in name and not name.endswith(".toml"):
+        return load_profile(name, texts)
+    path = Path(name)
+    found = decode_profile(_read(path), name)
+    return merge_parents(parse_profile(found.text, found.source), found.source, texts)
+
+
+def list_profiles(host: Host) -> tuple[Listed, ...]:
+    """Give every profile by name. Raises ProfileError for the first that is wrong."""
+    texts = profiles(host.root, may_override=host.is_system)
+    parsed = ((name, load_profile(name, texts), texts[name].source) for name in sorted(texts))
+    return tuple(Listed(name, profile.summary, source) for name, profile, source in parsed)
+
+
+def profile_names() -> tuple[str, ...]:
+    """Give the names of the profiles of the running system, for the shell's completion."""
+    return tuple(sorted(profiles(Host.open(Path("/")).root, may_override=True)))
+
+
+def describe_profile(profile: Profile) -> str:
+    """Give a profile as text: what it sets, removes and asks for, each with its platforms and the reason."""
+    lines = [f"{profile.name}: {profile.summary}", *profile.description.strip().splitlines()]
+    if profile.inputs:
+        lines += ["", "inputs (--set NAME=VALUE):"]
+        for one in profile.inputs:
+            need = "required" if one.required else f"default {one.default}" if one.default else "optional"
+            lines.append(f"  {one.name}  ({one.type}, {need})  {one.description}")
+    for head, entries in (("sets:", profile.sets), ("removes:", profile.absent)):
+        if entries:
+            lines += ["", head, *(_row(entry) for entry in entries)]
+    if profile.reset:
+        lines += ["", "removes every IOMMU parameter that the catalogue knows:", f"  {profile.reset.reason}"]
+    if profile.refusals:
+        lines += ["", "refused:", *(f"  [{' '.join(one.platforms) or 'all'}]  {one.reason}" for one in profile.refusals)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _row(entry: Setting | Absence) -> str:
+    platforms = " ".join(entry.platforms) or "all"
+    parameter = entry.parameter if entry.value_from is None else f"{entry.parameter}=<{entry.value_from}>"
+    condition = f", when {entry.when}" if entry.when else ""
+    return f"  {parameter}  [{platforms}{condition}]  {entry.reason}"
+
+
+def _read(path: Path) -> bytes:
+    """Read a profile that the administrator names by its path, outside of any root."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"no such profile: {str(path)!r}", hint="iommuctl profile list") from error
+    except PermissionError as error:
+        raise NotPermittedError(path, "read") from error
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error

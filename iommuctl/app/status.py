@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status: which bootloader and why, what runs now, what boots next, and what has drifted from the applied profile."""
+
+from dataclasses import dataclass
+
+from iommuctl.app.host import Host, Survey, survey
+from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.backends.base import BootConfig
+from iommuctl.backends.detect import Evidence
+from iommuctl.cmdline import Cmdline
+from iommuctl.errors import IommuctlError
+from iommuctl.facts import Platform
+from iommuctl.plan import Finding, Severity
+from iommuctl.probe import read_runtime
+from iommuctl.resolve import resolve
+from iommuctl.app.profiles import find_profile
+from iommuctl.snapshot import Action, State
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One place that does not have what the applied profile asks for."""
+
+    where: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One view of a host. `running_cmdline` is None for a root that is not the running system."""
+
+    root: str
+    platform: Platform
+    backend: str
+    evidence: tuple[Evidence, ...]
+    running_cmdline: str | None
+    config: BootConfig
+    profile: str | None
+    drift: tuple[Drift, ...]
+    findings: tuple[Finding, ...]
+    reboot_required: bool
+
+
+def read_status(host: Host, *, platform: Platform | None, backend: str | None) -> Status:
+    """Read everything that is known of a host's kernel command line. Writes nothing."""
+    found = survey(host, platform=platform, backend=backend)
+    config = found.backend.read(found.tree, found.facts)
+    running = read_runtime(host.root).cmdline if host.is_system else None
+    listing = host.store.list()
+    newest = next((one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED), None)
+    profile = newest.profile if newest else None
+    desired, findings = (None, ()) if profile is None else _desired(host, found, profile)
+    drift = () if desired is None else _drift(found, config, desired)
+    reboot = desired is not None and running is not None and bool(_short_of(found, Cmdline.parse(running), desired))
+    return Status(
+        root=str(host.path),
+        platform=found.facts.platform,
+        backend=found.backend.name,
+        evidence=found.evidence,
+        running_cmdline=running,
+        config=config,
+        profile=profile,
+        drift=drift,
+        findings=(*config.findings, *listing.findings, *findings),
+        reboot_required=reboot,
+    )
+
+
+def _desired(host: Host, found: Survey, name: str) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
+    """Resolve the applied profile anew; a finding where its file has gone or asks for inputs that are not kept."""
+    try:
+        profile = find_profile(host, name)
+        return resolve(profile, found.catalogue, found.facts, {}), ()
+    except IommuctlError as error:
+        message = f"the applied profile {name!r} cannot be compared: {error.brief}"
+        return None, (Finding("profile-not-compared", Severity.INFO, message, hint=error.hint),)
+
+
+def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tuple[Drift, ...]:
+    places = [(f"next kernel ({config.future.source})", config.future.cmdline)]
+    places += [(f"entry {entry.title!r}", entry.cmdline) for entry in config.entries if entry.ours and not entry.rescue]
+    return tuple(
+        Drift(where, problem, str(cmdline)) for where, cmdline in places for problem in _short_of(found, cmdline, desired)
+    )
+
+
+def _short_of(found: Survey, cmdline: Cmdline, desired: DesiredArguments) -> tuple[str, ...]:
+    return satisfied(cmdline, desired, found.catalogue)

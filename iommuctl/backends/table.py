@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of backends: one row for each bootloader."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from iommuctl.backends.base import Backend
+from iommuctl.backends.grub2 import Grub2
+from iommuctl.parameters import Catalogue
+
+BACKENDS: Mapping[str, Callable[[Catalogue], Backend]] = MappingProxyType({Grub2.name: Grub2})

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: options, text and JSON. Decides nothing about boot configurations."""
+
+import os
+import sys
+import traceback
+
+from iommuctl.cli.session import Session
+from iommuctl.errors import InternalError, IommuctlError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def main() -> None:
+    """Run iommuctl on this process's arguments and end the process with its exit code."""
+    from iommuctl.cli.application import application
+
+    # What is asked for stands on the line as well as in the session: a run that fails while options are still being
+    # read has no session yet.
+    session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
+    try:
+        application(obj=session, prog_name="iommuctl")
+    except IommuctlError as error:
+        sys.exit(_fail(error, session))
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("iommuctl: interrupted; nothing was changed", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)
+        traceback.print_exc()
+        hint = "this is a bug of iommuctl; report it with the lines above"
+        sys.exit(_fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session))
+
+
+def _fail(error: IommuctlError, session: Session) -> int:
+    """Report an error on stderr, as text or as one JSON object, and give its exit code."""
+    if session.debug and not session.json:
+        traceback.print_exception(error)
+    if session.json:
+        from iommuctl.report import ErrorDetail, ErrorReport
+
+        detail = ErrorDetail(code=error.code, brief=error.brief, details=error.details, hint=error.hint)
+        print(ErrorReport(error=detail).model_dump_json(), file=sys.stderr)
+    else:
+        lines = [f"iommuctl: error: {error.brief}", *(f"    {fact}" for fact in error.details)]
+        if error.hint:
+            lines.append(f"hint: {error.hint}")
+        print("\n".join(lines), file=sys.stderr)
+    return error.code

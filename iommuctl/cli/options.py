@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options: each command-line option is declared once, here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iommuctl.cli.session import remember_debug, remember_json, remember_verbose
+from iommuctl.facts import Platform
+from iommuctl.plan import Regenerate
+
+
+def _complete_backend(incomplete: str) -> list[str]:
+    from iommuctl.backends.table import BACKENDS  # noqa: PLC0415 - only the shell's completion needs it
+
+    return [name for name in BACKENDS if name.startswith(incomplete)]
+
+
+def _complete_profile(incomplete: str) -> list[str]:
+    from iommuctl.app.profiles import profile_names  # noqa: PLC0415 - only the shell's completion needs it
+
+    return [name for name in profile_names() if name.startswith(incomplete)]
+
+
+def _complete_snapshot(incomplete: str) -> list[str]:
+    from iommuctl.app.history import snapshot_ids  # noqa: PLC0415 - only the shell's completion needs it
+
+    return [name for name in snapshot_ids() if name.startswith(incomplete)]
+
+
+Profile = Annotated[
+    str,
+    typer.Argument(metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=_complete_profile),
+]
+Snapshot = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SNAPSHOT]",
+        help="Go back to before this snapshot; the newest apply in force if none is named.",
+        autocompletion=_complete_snapshot,
+    ),
+]
+Root = Annotated[
+    Path,
+    typer.Option("--root", metavar="DIR", help="Work on the tree below DIR instead of the running system."),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="The bootloader that boots this host.", autocompletion=_complete_backend),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would change; write and run nothing.")]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="With --dry-run: exit 1 when something would change.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.", callback=remember_json)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
+RegenerateOption = Annotated[
+    Regenerate,
+    typer.Option("--regenerate", help="Whether generated files such as grub.cfg are built anew."),
+]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", metavar="RULE", help="Go on in spite of this finding; may be repeated."),
+]
+PlatformOption = Annotated[
+    str,
+    typer.Option("--platform", metavar="auto|intel|amd|x86|arm64", help="Whose IOMMU the host has; x86 is both vendors."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Fill an input of the profile; may be repeated."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more about what was looked at.", callback=remember_verbose)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.", callback=remember_debug)]
+
+
+def parse_platform(text: str) -> Platform | None:
+    """Read the value of --platform; None for `auto`. Raises a usage error (exit code 2)."""
+    if text == "auto":
+        return None
+    try:
+        return Platform(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is none of auto, {', '.join(Platform)}", param_hint="'--platform'") from error
+
+
+def parse_inputs(pairs: list[str] | None) -> dict[str, str]:
+    """Read the values of --set. Raises a usage error (exit code 2)."""
+    inputs: dict[str, str] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="'--set'")
+        if name in inputs:
+            raise typer.BadParameter(f"{name!r} is set twice", param_hint="'--set'")
+        inputs[name] = value
+    return inputs

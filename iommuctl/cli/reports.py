@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports: results of the use cases as the JSON models of report.py, and the shorter texts for people."""
+
+from collections.abc import Iterable
+
+from iommuctl.app.execute import Executed
+from iommuctl.app.plan import Plan
+from iommuctl.app.profiles import Listed
+from iommuctl.app.status import Status
+from iommuctl.backends.detect import Evidence
+from iommuctl.cli.render import diff_lines, table
+from iommuctl.plan import FileEdit, Finding, digest
+from iommuctl.recovery import Recovered
+from iommuctl.report import (
+    ChangeReport,
+    CommandReport,
+    DriftReport,
+    EntryReport,
+    EvidenceReport,
+    FileReport,
+    FindingReport,
+    FutureReport,
+    HistoryReport,
+    PlanReport,
+    ProfilesReport,
+    ProfileSummary,
+    RecoverReport,
+    SnapshotReport,
+    StatusReport,
+)
+from iommuctl.snapshot import Listing, Manifest
+
+
+def plan_report(plan: Plan, root: str, executed: Executed | None) -> PlanReport:
+    """The plan as JSON; `executed` is None for a dry-run."""
+    return PlanReport(
+        command=plan.action.value,
+        dry_run=executed is None,
+        profile=plan.profile,
+        platform=plan.survey.facts.platform.value,
+        root=root,
+        backend=plan.survey.backend.name,
+        evidence=_evidence(plan.survey.evidence),
+        changed=plan.is_changed,
+        changes=tuple(
+            ChangeReport(
+                op=change.op,
+                before=change.before,
+                after=change.after,
+                path=str(change.path),
+                target=change.target,
+                reason=change.reason,
+            )
+            for change in plan.changes
+        ),
+        files=tuple(
+            FileReport(
+                path=str(edit.path),
+                file_class=edit.file_class,
+                diff=edit.diff,
+                before_sha256=digest(edit.before),
+                after_sha256=digest(edit.after),
+            )
+            for edit in plan.edits
+        ),
+        commands=tuple(
+            CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.runs)
+            for command in plan.commands
+        ),
+        findings=_findings(plan.findings),
+        fingerprint=plan.fingerprint,
+        snapshot=executed.snapshot if executed else None,
+        reboot_required=executed.reboot_required if executed else plan.is_changed,
+    )
+
+
+def status_report(status: Status) -> StatusReport:
+    """The status as JSON."""
+    return StatusReport(
+        root=status.root,
+        platform=status.platform.value,
+        backend=status.backend,
+        evidence=_evidence(status.evidence),
+        running_cmdline=None if status.running_cmdline is None else _text(status.running_cmdline),
+        entries=tuple(
+            EntryReport(
+                id=entry.id,
+                title=entry.title,
+                kernel_release=entry.kernel_release,
+                path=str(entry.path),
+                cmdline=_text(str(entry.cmdline)),
+                rescue=entry.rescue,
+                default=entry.default,
+                ours=entry.ours,
+                reason=entry.reason,
+            )
+            for entry in status.config.entries
+        ),
+        future_kernels=FutureReport(
+            cmdline=_text(str(status.config.future.cmdline)), source=str(status.config.future.source)
+        ),
+        profile=status.profile,
+        drift=tuple(DriftReport(where=one.where, expected=one.expected, found=_text(one.found)) for one in status.drift),
+        findings=_findings(status.findings),
+        reboot_required=status.reboot_required,
+    )
+
+
+def history_report(listing: Listing) -> HistoryReport:
+    """The snapshots as JSON, newest first."""
+    return HistoryReport(
+        snapshots=tuple(
+            SnapshotReport(
+                id=manifest.id,
+                created=_time(manifest),
+                action=manifest.action.value,
+                of=manifest.of,
+                profile=manifest.profile,
+                state=manifest.state.value,
+                files=tuple(str(file.path) for file in manifest.files),
+            )
+            for manifest in listing.snapshots
+        ),
+        findings=_findings(listing.findings),
+    )
+
+
+def history_text(listing: Listing) -> str:
+    """The snapshots, newest first, a row each."""
+    if not listing.snapshots:
+        return "no snapshots\n"
+    rows = [
+        (one.id, _time(one), one.action, one.profile, one.state, str(len(one.files))) for one in listing.snapshots
+    ]
+    return "".join(f"{line}\n" for line in table(("snapshot", "created", "action", "profile", "state", "files"), rows))
+
+
+def snapshot_text(manifest: Manifest, edits: Iterable[FileEdit], *, colour: bool) -> str:
+    """One snapshot: its row, the parameters it changed, and how each file differs now from what it was before."""
+    lines = [history_text(Listing((manifest,))), "changed:\n"]
+    lines += [f"  {one.target}: {one.op} {one.after or one.before}: {one.reason}\n" for one in manifest.changes]
+    lines += [f"{line}\n" for edit in edits for line in ("", *diff_lines(edit, colour=colour))]
+    return "".join(lines)
+
+
+def recover_report(recovered: Recovered | None) -> RecoverReport:
+    """What became of an interrupted run, as JSON."""
+    if recovered is None:
+        return RecoverReport(recovered=None, completed=False, files=())
+    return RecoverReport(
+        recovered=recovered.snapshot.id,
+        completed=recovered.completed,
+        files=tuple(str(path) for path in recovered.restored),
+    )
+
+
+def profiles_report(profiles: Iterable[Listed]) -> ProfilesReport:
+    """The profiles as JSON."""
+    return ProfilesReport(
+        profiles=tuple(ProfileSummary(name=one.name, summary=one.summary, source=one.source) for one in profiles)
+    )
+
+
+def profiles_text(profiles: Iterable[Listed]) -> str:
+    """The profiles, a row each."""
+    rows = [(one.name, one.summary, one.source) for one in profiles]
+    return "".join(f"{line}\n" for line in table(("profile", "summary", "source"), rows))
+
+
+def _evidence(evidence: Iterable[Evidence]) -> tuple[EvidenceReport, ...]:
+    return tuple(EvidenceReport(probe=item.probe, found=item.found, says=item.says) for item in evidence)
+
+
+def _findings(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
+    return tuple(
+        FindingReport(
+            rule=item.rule, severity=item.severity, parameter=item.parameter, message=item.message, hint=item.hint
+        )
+        for item in findings
+    )
+
+
+def _text(value: str) -> str:
+    """Make a text that was not UTF-8 fit for JSON."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _time(manifest: Manifest) -> str:
+    return manifest.created.strftime("%Y-%m-%dT%H:%M:%SZ")

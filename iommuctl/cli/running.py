@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running: show a plan, ask, carry it out, and end with the right exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from iommuctl.app.execute import Executed, carry_out
+from iommuctl.app.host import Host
+from iommuctl.app.plan import Plan
+from iommuctl.app.recover import recover_host
+from iommuctl.cli.render import Style, plan_text, recover_text, styled
+from iommuctl.cli.session import is_interactive, session, wants_colour
+from iommuctl.plan import Command
+
+_DIFFERENCE = 1
+
+
+def opened(path: Path, *, dry_run: bool) -> Host:
+    """Open a root; before a command that writes, end what an interrupted run left in it."""
+    host = Host.open(path.absolute())
+    if not dry_run and (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
+        typer.echo(recover_text(recovered), err=True, nl=False)
+    return host
+
+
+def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exit_code: bool, yes: bool) -> None:
+    """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so."""
+    if dry_run:
+        _show(context, host, plan, executed=None)
+        raise typer.Exit(_DIFFERENCE if exit_code and plan.is_changed else 0)
+    as_text = not session(context).json
+    if as_text and plan.is_changed:
+        typer.echo(plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose), nl=False)
+        if is_interactive() and not yes and not typer.confirm("\nwrite this?", default=False):
+            typer.echo("nothing was written", err=True)
+            raise typer.Exit(_DIFFERENCE)
+    executed = carry_out(host, plan, progress=_progress)
+    if as_text:
+        _say_done(plan, executed)
+    else:
+        _show(context, host, plan, executed=executed)
+
+
+def _show(context: typer.Context, host: Host, plan: Plan, executed: Executed | None) -> None:
+    if session(context).json:
+        from iommuctl.cli.reports import plan_report  # noqa: PLC0415 - the models cost as much as the whole plan
+
+        typer.echo(plan_report(plan, str(host.path), executed).model_dump_json(indent=2, by_alias=True))
+        return
+    colour = wants_colour(sys.stdout)
+    typer.echo(plan_text(plan, colour=colour, verbose=session(context).verbose), nl=False)
+    typer.echo("dry-run: nothing was written" if plan.is_changed else "unchanged")
+
+
+def _say_done(plan: Plan, executed: Executed) -> None:
+    colour = wants_colour(sys.stdout)
+    if executed.snapshot is None:
+        typer.echo(f"unchanged: {plan.profile} is in place already")
+        return
+    done = "applied" if plan.of is None else "rolled back"
+    typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
+    typer.echo(f"snapshot {executed.snapshot}; to go back: iommuctl rollback {executed.snapshot}")
+    if executed.reboot_required:
+        typer.echo("a reboot is required for it to take effect")
+
+
+@contextmanager
+def _progress(command: Command) -> Iterator[None]:
+    """Show on a terminal's stderr that a command is at work."""
+    if not wants_colour(sys.stderr):
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+    with Console(stderr=True).status(f"{command.argv[0]}: {command.reason}"):
+        yield

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Session: how this run speaks, remembered for errors that come before a command has its own say."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+import typer
+
+
+@dataclass(slots=True)
+class Session:
+    """The options that every command shares."""
+
+    json: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+def session(context: typer.Context) -> Session:
+    """Give this run's session."""
+    found = context.find_object(Session)
+    return found if found is not None else Session()
+
+
+def remember_json(context: typer.Context, value: bool) -> bool:
+    """Note --json before the command runs, so that its errors are JSON too."""
+    session(context).json |= value
+    return value
+
+
+def remember_verbose(context: typer.Context, value: bool) -> bool:
+    """Note --verbose."""
+    session(context).verbose |= value
+    return value
+
+
+def remember_debug(context: typer.Context, value: bool) -> bool:
+    """Note --debug."""
+    session(context).debug |= value
+    return value
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether to colour: on a terminal that can, unless NO_COLOR says no (no-color.org: any value but an empty one)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_interactive() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

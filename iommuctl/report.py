@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Report: the JSON that scripts read. Stable, versioned, snake_case; a JSON Schema is generated from these models."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from iommuctl.plan import FileClass, Op, Severity
+
+SCHEMA_VERSION: Final = 1
+
+RootPath = Annotated[str, Field(description="an absolute path as seen inside the root")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Report(_Model):
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
+class FindingReport(_Model):
+    """Something an operator should know."""
+
+    rule: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
+    severity: Severity
+    parameter: str | None = Field(description="the parameter as written, value included")
+    message: str
+    hint: str | None
+
+
+class EvidenceReport(_Model):
+    """One thing that was looked at to tell the bootloader, and what it says."""
+
+    probe: str
+    found: str
+    says: str
+
+
+class ChangeReport(_Model):
+    """One whole parameter as written; null where absent. One record for each target."""
+
+    op: Op
+    before: str | None
+    after: str | None
+    path: RootPath
+    target: str
+    reason: str
+
+
+class FileReport(_Model):
+    """One file whose content the plan names."""
+
+    path: RootPath
+    file_class: FileClass = Field(serialization_alias="class", validation_alias="class")
+    diff: str
+    before_sha256: Sha256 | None
+    after_sha256: Sha256 | None
+
+
+class CommandReport(_Model):
+    """A program that the plan runs inside the root; `ran` is false in a dry-run and where regeneration is left out."""
+
+    argv: tuple[str, ...]
+    reason: str
+    ran: bool
+
+
+class PlanReport(_Report):
+    """The result of `apply` and `rollback`, dry or not."""
+
+    command: Literal["apply", "rollback"]
+    dry_run: bool
+    profile: str | None
+    platform: str | None
+    root: str
+    backend: str
+    evidence: tuple[EvidenceReport, ...]
+    changed: bool
+    changes: tuple[ChangeReport, ...]
+    files: tuple[FileReport, ...]
+    commands: tuple[CommandReport, ...]
+    findings: tuple[FindingReport, ...]
+    fingerprint: Sha256
+    snapshot: str | None
+    reboot_required: bool
+
+
+class EntryReport(_Model):
+    """One boot entry as the bootloader sees it."""
+
+    id: str
+    title: str
+    kernel_release: str | None
+    path: RootPath
+    cmdline: str
+    rescue: bool
+    default: bool
+    ours: bool
+    reason: str
+
+
+class FutureReport(_Model):
+    """What a kernel installed later boots with, and the file that says so."""
+
+    cmdline: str
+    source: RootPath
+
+
+class DriftReport(_Model):
+    """One place that does not have what the applied profile asks for."""
+
+    where: str
+    expected: str
+    found: str
+
+
+class StatusReport(_Report):
+    """The result of `status`."""
+
+    command: Literal["status"] = "status"
+    root: str
+    platform: str
+    backend: str
+    evidence: tuple[EvidenceReport, ...]
+    running_cmdline: str | None = Field(description="null for another root")
+    entries: tuple[EntryReport, ...]
+    future_kernels: FutureReport
+    profile: str | None
+    drift: tuple[DriftReport, ...]
+    findings: tuple[FindingReport, ...]
+    reboot_required: bool
+
+
+class SnapshotReport(_Model):
+    """One apply or rollback that can be gone back from."""
+
+    id: str
+    created: str = Field(description="RFC 3339, UTC")
+    action: Literal["apply", "rollback"]
+    of: str | None = Field(description="the snapshot that a rollback went back to before")
+    profile: str | None
+    state: Literal["applied", "rolled_back", "undone"]
+    files: tuple[RootPath, ...]
+
+
+class HistoryReport(_Report):
+    """The result of `history`, newest first."""
+
+    command: Literal["history"] = "history"
+    snapshots: tuple[SnapshotReport, ...]
+    findings: tuple[FindingReport, ...]
+
+
+class ProfileSummary(_Model):
+    """One profile by name."""
+
+    name: str
+    summary: str
+    source: str
+
+
+class ProfilesReport(_Report):
+    """The result of `profile list`."""
+
+    command: Literal["profile list"] = "profile list"
+    profiles: tuple[ProfileSummary, ...]
+
+
+class RecoverReport(_Report):
+    """The result of `recover`."""
+
+    command: Literal["recover"] = "recover"
+    recovered: str | None = Field(description="the snapshot of the interrupted run; null where there was none")
+    completed: bool = Field(description="it had been committed, and was closed; false where it was undone")
+    files: tuple[RootPath, ...]
+
+
+class ErrorDetail(_Model):
+    """What stopped the run."""
+
+    code: int = Field(description="the exit code")
+    brief: str
+    details: tuple[str, ...]
+    hint: str | None
+
+
+class ErrorReport(_Report):
+    """An error, on stderr; stdout stays empty."""
+
+    error: ErrorDetail
+
+
+REPORTS: dict[str, type[BaseModel]] = {
+    "apply": PlanReport,
+    "rollback": PlanReport,
+    "status": StatusReport,
+    "history": HistoryReport,
+    "profiles": ProfilesReport,
+    "recover": RecoverReport,
+    "error": ErrorReport,
+}
