@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
+
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from iommuctl.durable import Replacement, remove_empty_directory, remove_file, replace_files
+from iommuctl.errors import ConflictError, IommuctlError
+from iommuctl.interrupts import Interrupts
+from iommuctl.journal import Journal, journal_path, read_journal, remove_journal
+from iommuctl.locks import state_lock
+from iommuctl.plan import digest
+from iommuctl.root import Root
+from iommuctl.snapshot import Manifest, State, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What became of an interrupted transaction.
+
+    `completed` is True where it had been committed and was only to be closed, False where it was undone. `restored`
+    are the files that were put back, `kept` those whose third content was accepted, `displaced` where a third
+    content that was overwritten lies now.
+    """
+
+    snapshot: Manifest
+    completed: bool
+    restored: tuple[PurePosixPath, ...] = ()
+    kept: tuple[PurePosixPath, ...] = ()
+    displaced: tuple[PurePosixPath, ...] = ()
+
+
+def recover(root: Root, store: Store, *, accept_current: bool = False, restore: bool = False) -> Recovered | None:
+    """End an interrupted transaction; None where there is none. May itself be cut off at any point and run again.
+
+    A file is touched only if it holds what it did before, what we meant to leave, or is a temporary file of ours. Any
+    other content stays and is named in a ConflictError, after everything else is undone; `accept_current` makes it
+    final, `restore` keeps it aside in the snapshot and puts back the content before.
+    """
+    if not store.exists:
+        return None
+    with state_lock(root, store), Interrupts():
+        return recover_locked(root, store, accept_current=accept_current, restore=restore)
+
+
+def recover_locked(root: Root, store: Store, *, accept_current: bool, restore: bool) -> Recovered | None:
+    """Do what `recover` does, for one who holds the lock and has signals held."""
+    try:
+        journal = read_journal(root, store)
+        manifest = store.load(journal.snapshot) if journal else None
+    except IommuctlError as error:
+        if not accept_current:
+            raise ConflictError(
+                "an interrupted transaction cannot be read",
+                details=(error.brief, *error.details),
+                hint=f"look at the boot configuration, then: {recover_command(root)} --accept-current",
+            ) from error
+        remove_file(root, journal_path(store))
+        return None
+    if journal is None or manifest is None:
+        store.sweep()
+        return None
+    if manifest.state is State.APPLIED:
+        finish(root, store, journal)
+        return Recovered(manifest, completed=True)
+    return undo(root, store, journal, manifest, accept_current=accept_current, restore=restore)
+
+
+def finish(root: Root, store: Store, journal: Journal) -> None:
+    """Close a committed transaction: the states of other snapshots, then the journal, then what was left over."""
+    store.mark(journal.marks)
+    remove_journal(root, store)
+    with suppress(IommuctlError):  # the next run sweeps again
+        store.sweep()
+        store.prune()
+
+
+def undo(
+    root: Root, store: Store, journal: Journal, manifest: Manifest, *, accept_current: bool, restore: bool
+) -> Recovered:
+    """Put every file of a transaction back, with its metadata and time, and close the journal."""
+    saved = {file.target: file for file in manifest.files}
+    for directory in journal.removed_directories:
+        root.make_directories(directory.path, directory.mode)
+    replacements: list[Replacement] = []
+    third: list[PurePosixPath] = []
+    displaced: list[PurePosixPath] = []
+    for file in reversed(journal.files):
+        remove_file(root, file.path.parent / file.temporary)
+        content = root.read(file.path)
+        now = digest(content)
+        if now == file.before_sha256:
+            continue
+        if now != file.after_sha256:
+            if not restore:
+                third.append(file.path)
+                continue
+            if content is not None:
+                displaced.append(store.keep_aside(manifest, content))
+        before = saved[file.path]
+        old = store.content(manifest, before)
+        replacements.append(Replacement(file.path, file.temporary, now, old, before.before, keep_time=True))
+    replace_files(root, replacements)
+    for path in reversed(journal.made_directories):
+        remove_empty_directory(root, path)
+    if third and not accept_current:
+        raise ConflictError(
+            "an interrupted transaction is not undone: somebody else changed a file since",
+            details=[str(path) for path in third],
+            hint=f"{recover_command(root)} --restore (or --accept-current)",
+        )
+    remove_journal(root, store)
+    with suppress(IommuctlError):  # the next run sweeps again
+        store.sweep()
+    restored = tuple(replacement.path for replacement in replacements)
+    return Recovered(manifest, completed=False, restored=restored, kept=tuple(third), displaced=tuple(displaced))
+
+
+def recover_command(root: Root) -> str:
+    """Give the command that recovers this root."""
+    return "iommuctl recover" if root.is_running_system else f"iommuctl recover --root {shlex.quote(str(root.path))}"
