@@ -16,7 +16,7 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 RINGS = {
     CORE: """
         __init__ errors words cmdline parameters facts arguments plan profile resolve predict shell grammar hazards
-        variables grubcfg lint verify explain report
+        variables grubcfg blsentry grubenv kernelcmdline lint verify explain report
     """,
     BACKENDS: "lens backends.",
     EDGES: """
