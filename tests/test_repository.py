@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from iommuctl import errors
 from iommuctl.cli.application import application
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHELL_PROGRAMS = ("scripts/try", "scripts/test", ".ci/run")
+SHELL_PROGRAMS = ("scripts/try", "scripts/tour", "scripts/test", ".ci/run")
 SHELL_TEXTS = (*SHELL_PROGRAMS, "scripts/lib.sh")
 SAMPLE = PROJECT / "examples" / "debian-12"
 
@@ -108,6 +109,16 @@ def test_readme_has_the_options_that_there_are() -> None:
         if option.startswith("--")
     }
     assert set(re.findall(r"--[a-z-]+", readme_table("option"))) == options
+
+
+def test_readme_shows_what_a_dry_run_prints() -> None:
+    shown = re.search(
+        r"\$ iommuctl apply passthrough-perf --root [^\n]*\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL
+    )
+    assert shown is not None
+    command = [sys.executable, "-m", "iommuctl", "apply", "passthrough-perf", "--root", str(SAMPLE), "--dry-run"]
+    printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert shown[1].splitlines() == printed.splitlines()
 
 
 def test_readme_has_every_exit_code() -> None:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/lib.sh would install, and how, with programs on PATH that only record what they are asked."""
+"""What the scripts install and show.
+
+Installers are programs on PATH that only record what they are asked; the tour is taken with the real iommuctl.
+"""
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,3 +142,47 @@ def test_a_failing_installer_is_heard(machine: Machine) -> None:
     fedora(machine, installed=False, dnf="echo no such package; exit 1")
     result = machine.run("family=fedora; install_packages gcc")
     assert "no such package\n" in result.stderr
+
+
+def tour(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Take the tour with a program of that code, in sh."""
+    program = tmp_path / "iommuctl"
+    program.write_text(f"#!/bin/sh\n{code}\n")
+    program.chmod(0o755)
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [PROJECT / "scripts/tour", program], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.programs
+def test_the_tour_ends_with_every_byte_as_before(tmp_path: Path) -> None:
+    result = tour(tmp_path, f'exec "{sys.executable}" -m iommuctl "$@"')
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == (
+        "==> and so is every other file; only the record of what was done stays, in var/lib/iommuctl"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["iommuctl"], "the copy of the host is left behind"
+
+
+HALF_A_ROLLBACK = """
+case $* in
+apply*--yes) for name in etc/default/grub etc/fstab; do echo >>"$root/$name"; done ;;
+rollback*) cp "$sample/etc/default/grub" "$root/etc/default" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (":", "apply changed nothing in etc/default/grub"),
+        ('touch "$root/etc/new"', "the dry-run changed a file"),
+        ('case $* in *--yes) echo x >>"$root/etc/default/grub" ;; esac', "etc/default/grub is not as before"),
+        (HALF_A_ROLLBACK, "another file is not as before"),
+    ],
+)
+def test_the_tour_believes_no_program(tmp_path: Path, code: str, message: str) -> None:
+    find_root = 'root=$(echo "$*" | sed "s/.*--root //; s/ .*//")'
+    result = tour(tmp_path, f"sample={PROJECT}/examples/debian-12\n{find_root}\n{code}")
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, f"error: {message}")
