@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grammar of the kernel command line, as lib/cmdline.c next_arg() and kernel/params.c parse_args() have it. Pure."""
+"""The grammar of the kernel command line, as next_arg() and parse_args() of the kernel have it. Pure."""
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-# lib/ctype.c: the kernel's isspace() is byte-wise and counts 0xA0, so the second byte of a UTF-8 "à" splits a parameter.
-_SPACE = r"[\t\n\v\f\r \xa0]"
-_TOKEN = re.compile(rf'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
+# lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
+# splits a parameter.
+_TOKEN = re.compile(r'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
 _TERMINATOR = "--"
 
 
@@ -35,7 +35,7 @@ class Parameter:
     @classmethod
     def parse(cls, text: str) -> "Parameter":
         """Split one token at its first `=` and take its quotes off, exactly as next_arg() does."""
-        args = text[1:] if text.startswith('"') else text
+        args = text.removeprefix('"')
         # An `=` in the first place does not count: next_arg() keeps its index in a variable whose 0 means "none yet".
         equals = args.find("=", 1)
         name, value = (args, None) if equals < 0 else (args[:equals], args[equals + 1 :])
@@ -83,7 +83,9 @@ class Cmdline:
         return cls(tuple(tokens), (*blanks, _text(raw[end:])))
 
     def __str__(self) -> str:
-        pieces = [piece for pair in zip(self.blanks, (token.text for token in self.tokens), strict=False) for piece in pair]
+        pieces = [
+            piece for pair in zip(self.blanks, (token.text for token in self.tokens), strict=False) for piece in pair
+        ]
         # Encoding and decoding joins the halves of a character that the kernel's byte-wise rules split.
         return "".join((*pieces, self.blanks[-1])).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 

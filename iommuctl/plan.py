@@ -66,7 +66,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FileEdit:
-    """One file's content before and after, in bytes. `before` is None for a file to create, `after` for one to remove."""
+    """One file's bytes before and after. `before` is None for a file to create, `after` for one to remove."""
 
     path: PurePosixPath
     file_class: FileClass
@@ -79,13 +79,11 @@ class FileEdit:
         """The unified diff, empty where nothing differs. Bytes that are not UTF-8 show as escapes."""
         old = "/dev/null" if self.before is None else f"a{self.path}"
         new = "/dev/null" if self.after is None else f"b{self.path}"
-        lines: list[str] = []
-        for line in difflib.unified_diff(_lines(self.before), _lines(self.after), old, new):
-            lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-        return "".join(lines)
+        lines = difflib.unified_diff(_lines(self.before), _lines(self.after), old, new)
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-# Inside the state folder, which only root may enter: a fixed name is no risk there, and dry-run and apply show the same.
+# In the state folder, which only its owner may enter: a fixed name is no risk, and dry-run and apply show the same.
 STAGING = PurePosixPath("/var/lib/iommuctl/staging")
 
 

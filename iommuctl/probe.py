@@ -18,13 +18,15 @@ _BOOT = PurePosixPath("/boot")
 _CPUINFO = PurePosixPath("/proc/cpuinfo")
 # Small programs that every distribution has; their ELF header tells the machine of a tree.
 _PROGRAMS = tuple(PurePosixPath(path) for path in ("/usr/bin/env", "/bin/sh", "/usr/bin/bash", "/sbin/init"))
+_ELF_HEAD = 20  # up to and with e_machine: elf.h
 _ELF_MACHINES = {62: Platform.X86, 183: Platform.ARM64}  # EM_X86_64, EM_AARCH64: elf.h
 # Every AMD-Vi machine says one of these; every other x86 CPU with an IOMMU has VT-d (drivers/iommu/intel).
 _VENDORS = {"AuthenticAMD": Platform.AMD, "HygonGenuine": Platform.AMD, "GenuineIntel": Platform.INTEL}
 _ARM_NAMES = re.compile(r"(arm64|aarch64|\bBOOTAA64)", re.IGNORECASE)
 _X86_NAMES = re.compile(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
 _CMDLINE = PurePosixPath("/proc/cmdline")
-# The Boot Loader Interface's vendor GUID; an efivarfs file is 4 bytes of attributes, then UTF-16 (systemd.io/BOOT_LOADER_INTERFACE).
+# The vendor GUID is the Boot Loader Interface's (systemd.io/BOOT_LOADER_INTERFACE); an efivarfs file is 4 bytes of
+# attributes, then UTF-16.
 _LOADER_INFO = PurePosixPath("/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
 _EFIVAR_ATTRIBUTES = 4
 _KERNEL_PREFIXES = ("vmlinuz-", "vmlinux-", "Image-", "kernel-")
@@ -80,7 +82,10 @@ def _first(tree: Tree, paths: Iterable[PurePosixPath]) -> str:
 def _kernels(tree: Tree) -> tuple[str, ...]:
     """The releases of installed kernels: images in /boot, and module folders that hold their own image."""
     images = {
-        name.removeprefix(prefix) for name in tree.names(_BOOT) for prefix in _KERNEL_PREFIXES if name.startswith(prefix)
+        name.removeprefix(prefix)
+        for name in tree.names(_BOOT)
+        for prefix in _KERNEL_PREFIXES
+        if name.startswith(prefix)
     }
     modules = {name for name in tree.names(_MODULES) if "vmlinuz" in tree.names(_MODULES / name)}
     return tuple(sorted(release for release in images | modules if release[:1].isdigit()))
@@ -103,10 +108,10 @@ def _tree_platform(tree: Tree, kernels: tuple[str, ...]) -> Platform | None:
     """The platform of a tree by the ELF machine of its programs, else by the names of its kernels and boot files."""
     for path in _PROGRAMS:
         try:
-            head = (tree.read(path) or b"")[:20]
+            head = (tree.read(path) or b"")[:_ELF_HEAD]
         except BootConfigError:
             continue
-        if head[:4] == b"\x7fELF" and len(head) == 20:
+        if head[:4] == b"\x7fELF" and len(head) == _ELF_HEAD:
             order = "<" if head[5] == 1 else ">"
             machine = struct.unpack_from(f"{order}H", head, 18)[0]
             if machine not in _ELF_MACHINES:

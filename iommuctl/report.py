@@ -54,7 +54,7 @@ class FileReport(_Model):
     """One file whose content the plan names."""
 
     path: RootPath
-    file_class: FileClass = Field(serialization_alias="class", validation_alias="class")
+    file_class: FileClass = Field(serialization_alias="class")
     diff: str
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, pending
+from iommuctl.app.profiles import find_profile
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Platform
 from iommuctl.plan import Finding, Regenerate, Severity
 from iommuctl.resolve import resolve
-from iommuctl.app.profiles import find_profile
 from iommuctl.snapshot import Action
 
 
@@ -36,7 +36,12 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
     rendering = found.backend.render(found.tree, found.facts, desired)
     runs = runs_commands(host, choices.regenerate)
-    findings = (*_assumed(found), *desired.findings, *rendering.findings, *(() if runs else pending(rendering.commands)))
+    findings = (
+        *_assumed(found),
+        *desired.findings,
+        *rendering.findings,
+        *(() if runs else pending(rendering.commands)),
+    )
     stop_on_errors(findings, choices.force)
     return Plan(
         action=Action.APPLY,

@@ -26,7 +26,9 @@ def snapshot_edits(host: Host, name: str) -> tuple[Manifest, tuple[FileEdit, ...
     """Give a snapshot, and for every file its content then against what is there now."""
     manifest = host.store.load(name)
     edits = tuple(
-        FileEdit(file.path, file.file_class, host.store.content(manifest, file), host.root.read(file.path), "since then")
+        FileEdit(
+            file.path, file.file_class, host.store.content(manifest, file), host.root.read(file.path), "since then"
+        )
         for file in manifest.files
     )
     return manifest, edits

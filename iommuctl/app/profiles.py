@@ -58,7 +58,11 @@ def describe_profile(profile: Profile) -> str:
     if profile.reset:
         lines += ["", "removes every IOMMU parameter that the catalogue knows:", f"  {profile.reset.reason}"]
     if profile.refusals:
-        lines += ["", "refused:", *(f"  [{' '.join(one.platforms) or 'all'}]  {one.reason}" for one in profile.refusals)]
+        lines += [
+            "",
+            "refused:",
+            *(f"  [{' '.join(one.platforms) or 'all'}]  {one.reason}" for one in profile.refusals),
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from iommuctl.app.apply import Choices, fingerprint, runs_commands, stop_on_errors
-from iommuctl.app.host import Host, survey
+from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, pending
+from iommuctl.backends.base import Overlay
 from iommuctl.durable import Metadata
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
@@ -53,6 +54,8 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         else:
             findings.append(_changed_since(edit, choices.force))
             edits.append(edit)
+    if not regenerate and not any(edit.file_class is FileClass.GENERATED for edit in edits):
+        regenerate = _leaves_behind(found, edits)
     commands: tuple[Command, ...] = found.backend.regenerate(found.tree, found.facts) if regenerate else ()
     runs = runs_commands(host, choices.regenerate)
     findings += () if runs else pending(commands)
@@ -108,8 +111,16 @@ def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dic
     for manifest in undone:
         if manifest.action is Action.ROLLBACK and manifest.of in ids and manifest.id in marks:
             taken_back = snapshots[ids.index(manifest.id) + 1 : ids.index(manifest.of) + 1]
-            marks |= {one.id: State.APPLIED for one in taken_back if one.state is State.ROLLED_BACK and one not in undone}
+            marks |= {
+                one.id: State.APPLIED for one in taken_back if one.state is State.ROLLED_BACK and one not in undone
+            }
     return marks
+
+
+def _leaves_behind(found: Survey, edits: list[FileEdit]) -> bool:
+    """Whether generated files would not follow the sources put back: somebody ran the generator since."""
+    after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
+    return bool(edits) and bool(found.backend.read_back(after, found.facts, None, generated=True))
 
 
 def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
@@ -117,7 +128,7 @@ def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
         raise ConflictError(
             f"{edit.path} was changed since: going back would lose that",
             details=edit.diff.splitlines(),
-            hint=f"keep what is there, or go back all the same with --force {CHANGED_SINCE} (a snapshot is taken first)",
+            hint=f"keep what is there, or take a snapshot of it and go back: --force {CHANGED_SINCE}",
         )
     return Finding(CHANGED_SINCE, Severity.WARNING, f"{edit.path} was changed since; the snapshot taken now keeps that")
 

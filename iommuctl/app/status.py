@@ -4,17 +4,17 @@
 from dataclasses import dataclass
 
 from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.profiles import find_profile
 from iommuctl.arguments import DesiredArguments, satisfied
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detect import Evidence
 from iommuctl.cmdline import Cmdline
-from iommuctl.errors import IommuctlError
+from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.plan import Finding, Severity
 from iommuctl.probe import read_runtime
 from iommuctl.resolve import resolve
-from iommuctl.app.profiles import find_profile
-from iommuctl.snapshot import Action, State
+from iommuctl.snapshot import Action, Listing, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     found = survey(host, platform=platform, backend=backend)
     config = found.backend.read(found.tree, found.facts)
     running = read_runtime(host.root).cmdline if host.is_system else None
-    listing = host.store.list()
+    listing = _history(host)
     newest = next((one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED), None)
     profile = newest.profile if newest else None
     desired, findings = (None, ()) if profile is None else _desired(host, found, profile)
@@ -67,6 +67,18 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     )
 
 
+def _history(host: Host) -> Listing:
+    """The snapshots; a finding where only root may read them."""
+    try:
+        return host.store.list()
+    except NotPermittedError:
+        message = "the history may not be read, so it is not known which profile is applied"
+        unreadable = Finding(
+            "history-unreadable", Severity.WARNING, message, hint="run the same command as root (sudo)"
+        )
+        return Listing((), (unreadable,))
+
+
 def _desired(host: Host, found: Survey, name: str) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
     """Resolve the applied profile anew; a finding where its file has gone or asks for inputs that are not kept."""
     try:
@@ -81,7 +93,9 @@ def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tupl
     places = [(f"next kernel ({config.future.source})", config.future.cmdline)]
     places += [(f"entry {entry.title!r}", entry.cmdline) for entry in config.entries if entry.ours and not entry.rescue]
     return tuple(
-        Drift(where, problem, str(cmdline)) for where, cmdline in places for problem in _short_of(found, cmdline, desired)
+        Drift(where, problem, str(cmdline))
+        for where, cmdline in places
+        for problem in _short_of(found, cmdline, desired)
     )
 
 

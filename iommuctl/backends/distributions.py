@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distributions: how each family builds its GRUB menu. Rows of data; the first name of os-release that has one decides."""
+"""Distributions: how each family builds its GRUB menu. Rows of data, found by the names in os-release."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -29,7 +29,10 @@ _DEBIAN = GrubFamily(
     drop_ins=True,
 )
 _UPSTREAM = GrubFamily(
-    mkconfig="grub-mkconfig", script_check="grub-script-check", menu=PurePosixPath("/boot/grub/grub.cfg"), package="grub"
+    mkconfig="grub-mkconfig",
+    script_check="grub-script-check",
+    menu=PurePosixPath("/boot/grub/grub.cfg"),
+    package="grub",
 )
 _PREFIXED = GrubFamily(
     mkconfig="grub2-mkconfig",
@@ -53,5 +56,5 @@ _GRUB_FAMILIES = {
 
 
 def grub_family(distribution: Distribution) -> GrubFamily | None:
-    """Give the row of a distribution by its own name, else by the nearest that it resembles; None where none is known."""
+    """Give the row of a distribution by its own name, else by the nearest it resembles; None where none is known."""
     return next((_GRUB_FAMILIES[name] for name in distribution.names if name in _GRUB_FAMILIES), None)

@@ -69,10 +69,16 @@ class Grub2:
         normal = () if menu is None else grubcfg.normal_entries(menu)
         if not normal:
             return (*problems, f"{family.menu} has no normal entry of this system")
+        expected = _as_menu_says(sources)
         for entry in normal:
             for line in entry.linux:
                 where = f"{family.menu}:{line.line}: entry {entry.title!r}"
-                problems += _placed(where, self._unsatisfied(line.cmdline, desired))
+                short = (
+                    _not_following(line.cmdline, expected)
+                    if desired is None
+                    else self._unsatisfied(line.cmdline, desired)
+                )
+                problems += _placed(where, short)
         return problems
 
     def _unsatisfied(self, cmdline: Cmdline, desired: DesiredArguments | None) -> tuple[str, ...]:
@@ -129,7 +135,13 @@ def _entries(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Entry, ...]:
     for number, entry in enumerate(menu.entries):
         for line in entry.linux:
             ours = entry.line in normal
-            reason = "normal entry" if ours else "recovery entry" if entry.recovery else f"of {entry.section or 'no section'}"
+            reason = (
+                "normal entry"
+                if ours
+                else "recovery entry"
+                if entry.recovery
+                else f"of {entry.section or 'no section'}"
+            )
             entries.append(
                 Entry(
                     id=entry.id,
@@ -195,6 +207,21 @@ def _check_length(after: Cmdline, menu: grubcfg.GrubCfg | None, facts: Facts) ->
 def _own_length(line: grubcfg.LinuxLine, wanted: set[str]) -> int:
     own = sum(len(token.text) + 1 for token in line.cmdline.tokens if token.text not in wanted)
     return len(_BOOT_IMAGE) + len(line.kernel) + 1 + own
+
+
+def _as_menu_says(sources: grubdefault.Sources) -> Cmdline:
+    """What GRUB hands the kernel of the sources: 10_linux writes their value into the menu, where GRUB unquotes it."""
+    text = f"menuentry x {{\n linux /x {sources.linux.value} {sources.default.value}\n}}\n"
+    return grubcfg.parse(grubdefault.MAIN, text).entries[0].linux[0].cmdline
+
+
+def _not_following(cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
+    """Say where an entry does not hold the sources' parameters in one run; a distribution may add before and after."""
+    have = [token.text for token in cmdline.tokens]
+    want = [token.text for token in expected.tokens]
+    if any(have[at : at + len(want)] == want for at in range(len(have) - len(want) + 1)):
+        return ()
+    return (f"does not have {str(expected)!r}, as its sources say",)
 
 
 def _placed(where: str, problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: options, text and JSON. Decides nothing about boot configurations."""
 
+# ruff: noqa: PLC0415 - what fails early must not have paid for what it does not need
+
 import os
 import sys
 import traceback

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _ROOT = Path("/")
+_APPLY_EXAMPLES = (
+    "Examples:  iommuctl apply passthrough-perf --dry-run"
+    "  |  iommuctl apply vfio-bind --set vfio-pci.ids=10de:1b80"
+    "  |  iommuctl apply strict-isolation --root /mnt/image --platform amd"
+)
 
 
 def _print(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
@@ -48,17 +53,16 @@ def _version(value: bool) -> None:
 
 @application.callback()
 def iommuctl_callback(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
     """Set the IOMMU part of the kernel command line, safely, and prove that it took effect."""
 
 
-@application.command(
-    epilog="Examples:  iommuctl apply passthrough-perf --dry-run  |  iommuctl apply vfio-bind --set vfio-pci.ids=10de:1b80"
-    "  |  iommuctl apply strict-isolation --root /mnt/image --platform amd"
-)
+@application.command(epilog=_APPLY_EXAMPLES)
 def apply(
     context: typer.Context,
     profile: options.Profile,
@@ -211,9 +215,7 @@ def profile_list(
 
 
 @profiles.command("show")
-def profile_show(
-    profile: options.Profile, root: options.Root = _ROOT, debug: options.Debug = False
-) -> None:
+def profile_show(profile: options.Profile, root: options.Root = _ROOT, debug: options.Debug = False) -> None:
     """Show a profile: what it sets and removes on each platform, and why."""
     from iommuctl.app.host import Host
     from iommuctl.app.profiles import describe_profile, find_profile
@@ -231,4 +233,3 @@ def profile_check(
 
     profile = find_profile(Host.open(_ROOT), str(file.absolute()))
     typer.echo(f"{file}: profile {profile.name!r} is valid")
-

@@ -31,7 +31,9 @@ def _complete_snapshot(incomplete: str) -> list[str]:
 
 Profile = Annotated[
     str,
-    typer.Argument(metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=_complete_profile),
+    typer.Argument(
+        metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=_complete_profile
+    ),
 ]
 Snapshot = Annotated[
     str | None,
@@ -47,7 +49,9 @@ Root = Annotated[
 ]
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", metavar="NAME", help="The bootloader that boots this host.", autocompletion=_complete_backend),
+    typer.Option(
+        "--backend", metavar="NAME", help="The bootloader that boots this host.", autocompletion=_complete_backend
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would change; write and run nothing.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="With --dry-run: exit 1 when something would change.")]
@@ -63,7 +67,9 @@ Force = Annotated[
 ]
 PlatformOption = Annotated[
     str,
-    typer.Option("--platform", metavar="auto|intel|amd|x86|arm64", help="Whose IOMMU the host has; x86 is both vendors."),
+    typer.Option(
+        "--platform", metavar="auto|intel|amd|x86|arm64", help="Whose IOMMU the host has; x86 is both vendors."
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -82,7 +88,9 @@ def parse_platform(text: str) -> Platform | None:
     try:
         return Platform(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is none of auto, {', '.join(Platform)}", param_hint="'--platform'") from error
+        raise typer.BadParameter(
+            f"{text!r} is none of auto, {', '.join(Platform)}", param_hint="'--platform'"
+        ) from error
 
 
 def parse_inputs(pairs: list[str] | None) -> dict[str, str]:

@@ -36,10 +36,15 @@ def plan_text(plan: Plan, *, colour: bool, verbose: bool) -> str:
 
 def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
     subject = f"apply {plan.profile}" if plan.of is None else f"rollback to before {plan.of}"
-    yield styled(f"{subject}  (platform {plan.survey.facts.platform}, backend {plan.survey.backend.name})", Style.BOLD, colour)
+    yield styled(
+        f"{subject}  (platform {plan.survey.facts.platform}, backend {plan.survey.backend.name})", Style.BOLD, colour
+    )
     if verbose:
         yield from evidence_lines(plan.survey.evidence)
-        yield from (f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}" for change in plan.changes)
+        yield from (
+            f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}"
+            for change in plan.changes
+        )
     for edit in plan.edits:
         yield ""
         yield from diff_lines(edit, colour=colour)
@@ -64,7 +69,9 @@ def visible(text: str) -> str:
 def finding_lines(findings: Iterable[Finding], *, colour: bool) -> Iterator[str]:
     """Findings, worst first, each with its hint."""
     order = list(Severity)
-    ordered = sorted(findings, key=lambda finding: (order.index(finding.severity), finding.rule, finding.parameter or ""))
+    ordered = sorted(
+        findings, key=lambda finding: (order.index(finding.severity), finding.rule, finding.parameter or "")
+    )
     if ordered:
         yield ""
     for finding in ordered:

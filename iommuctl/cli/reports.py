@@ -100,7 +100,9 @@ def status_report(status: Status) -> StatusReport:
             cmdline=_text(str(status.config.future.cmdline)), source=str(status.config.future.source)
         ),
         profile=status.profile,
-        drift=tuple(DriftReport(where=one.where, expected=one.expected, found=_text(one.found)) for one in status.drift),
+        drift=tuple(
+            DriftReport(where=one.where, expected=one.expected, found=_text(one.found)) for one in status.drift
+        ),
         findings=_findings(status.findings),
         reboot_required=status.reboot_required,
     )
@@ -129,9 +131,7 @@ def history_text(listing: Listing) -> str:
     """The snapshots, newest first, a row each."""
     if not listing.snapshots:
         return "no snapshots\n"
-    rows = [
-        (one.id, _time(one), one.action, one.profile, one.state, str(len(one.files))) for one in listing.snapshots
-    ]
+    rows = [(one.id, _time(one), one.action, one.profile, one.state, str(len(one.files))) for one in listing.snapshots]
     return "".join(f"{line}\n" for line in table(("snapshot", "created", "action", "profile", "state", "files"), rows))
 
 

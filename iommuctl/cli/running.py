@@ -12,7 +12,7 @@ from iommuctl.app.execute import Executed, carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
 from iommuctl.app.recover import recover_host
-from iommuctl.cli.render import Style, plan_text, recover_text, styled
+from iommuctl.cli.render import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.plan import Command
 
@@ -59,7 +59,8 @@ def _show(context: typer.Context, host: Host, plan: Plan, executed: Executed | N
 def _say_done(plan: Plan, executed: Executed) -> None:
     colour = wants_colour(sys.stdout)
     if executed.snapshot is None:
-        typer.echo(f"unchanged: {plan.profile} is in place already")
+        typer.echo("".join(f"{line}\n" for line in finding_lines(plan.findings, colour=colour)), nl=False)
+        typer.echo(f"unchanged: {plan.profile} is in place already" if plan.of is None else "unchanged")
         return
     done = "applied" if plan.of is None else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
