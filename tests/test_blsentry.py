@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iommuctl.blsentry import BlsEntry, expand, is_entry_name, is_word, parse_entry, variables
+from iommuctl.lens import Lens, Span
 
 FOLDER = PurePosixPath("/boot/loader/entries")
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -161,3 +162,25 @@ def test_real_entries_have_the_options_that_a_search_for_them_finds(corpus: Path
         text = file.read_bytes().decode()
         expected = [line.split(None, 1)[1] for line in text.split("\n") if line.startswith("options")]
         assert [line.value.rstrip() for line in entry(text).options] == [value.rstrip() for value in expected], file
+
+
+@given(st.text(alphabet=" \t\r\naé#$:options-x=", max_size=60))
+def test_lens_gives_every_text_back_and_finds_the_same_options(text: str) -> None:
+    found = entry(text)
+    lens = Lens("Bls.lns")
+    assert lens.rewrite(found.path, text, {}) == text
+    spans = {Span(line.start, line.end) for line in found.options}
+    assert spans <= set(lens.values(found.path, text, "options"))
+
+
+def test_real_entries_take_an_addition_and_nothing_else_changes(corpus: Path) -> None:
+    lens = Lens("Bls.lns")
+    for file in sorted((corpus / "bls").iterdir()):
+        text = file.read_bytes().decode()
+        found = entry(text, file.name)
+        values = {Span(line.start, line.end): f"{line.value} x=1" for line in found.options}
+        edited = lens.rewrite(found.path, text, values)
+        assert [(line.key, line.value.removesuffix(" x=1")) for line in entry(edited).lines] == [
+            (line.key, line.value) for line in found.lines
+        ]
+        assert len(edited) == len(text) + len(" x=1") * len(found.options)

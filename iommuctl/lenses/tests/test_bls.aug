@@ -2,19 +2,21 @@
 module Test_bls =
 
 test Bls.lns get "title Arch\n\n# options a\noptions  root=/dev/sda1  rw \n\toptions\tquiet\n" =
-  { "line" = "title Arch" }
-  { "line" = "" }
-  { "line" = "# options a" }
+  { "title" = "Arch" }
+  { "#line" = "" }
+  { "#line" = "# options a" }
   { "options" = "root=/dev/sda1  rw " }
   { "options" = "quiet" }
 
-(* What is no `options` line with a value is a line like any other. *)
-test Bls.lns get "options\noptions \noptionsx a\noptions-x a\n options b\r\n" =
-  { "line" = "options" }
-  { "line" = "options " }
-  { "line" = "optionsx a" }
-  { "line" = "options-x a" }
+(* What is no key with a value is a line. *)
+test Bls.lns get "options\noptions \noptionsx a\noptions: a\na/b c\n options b\r\n\r\n" =
+  { "#line" = "options" }
+  { "#line" = "options " }
+  { "optionsx" = "a" }
+  { "#line" = "options: a" }
+  { "#line" = "a/b c" }
   { "options" = "b\r" }
+  { "#line" = "\r" }
 
 (* Separator, indent and every other line stay. *)
 test Bls.lns put "title\tA\n\n#\n \toptions\t rw \n" after set "/options" "rw iommu=pt " =
