@@ -17,7 +17,7 @@ IN_FUNCTION = "in a function"
 IN_BASH_FUNCTION = "in a function of bash"
 IN_FUNCTIONS = frozenset({IN_FUNCTION, IN_BASH_FUNCTION})
 _AFTER_OPERATOR = "after && or ||"
-_KEYWORD = re.compile(r"(?:[!{}]|\[\[|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
+_KEYWORD = re.compile(r"(?:[!{}]|\[\[|\]\]|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
 _FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\([ \t]*\)")
 _FUNCTION_KEYWORD = re.compile(r"function[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:[ \t]*\([ \t]*\))?(?=[ \t\n{(])")
@@ -26,7 +26,7 @@ _FILE_DESCRIPTOR_VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}[<>]")
 _TEST_END = re.compile(r"\]\](?=[ \t\n;&|)]|\Z)")
 _HERE_EXPANSION = re.compile(r"`|\$[({\[]")
 _ARITHMETIC_TEST = re.compile(r"-(?:eq|ne|lt|le|gt|ge|v)$")
-_OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "}"})
+_OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "in", "}", "]]"})
 _NOT_POSIX = frozenset({"select", "coproc"})
 
 
@@ -129,7 +129,10 @@ class Grammar(ABC):
         if function := _FUNCTION.match(self.text, self.at):
             self._function(function[1], function.end(), IN_FUNCTION)
             return
-        if keyword == "function" and (function := _FUNCTION_KEYWORD.match(self.text, self.at)):
+        if keyword == "function":
+            function = _FUNCTION_KEYWORD.match(self.text, self.at)
+            if function is None:
+                raise self.source.error(self.at, "a 'function' that is not understood")
             self._function(function[1], function.end(), IN_BASH_FUNCTION)
             return
         if keyword in self._compounds:
@@ -141,6 +144,9 @@ class Grammar(ABC):
             if self.text.startswith("((", self.at):
                 raise self.source.error(self.at, "'((', on which shells do not agree")
             self.at += 1
+            self._newlines()
+            if self.text.startswith(")", self.at):
+                raise self.source.error(self.at, "no command before ')'")
             with self._subshell():
                 self.commands(frozenset({")"}))
         else:
@@ -244,7 +250,7 @@ class Grammar(ABC):
                 self._hazard(start, Effect("arithmetic in '[['", Reach.EARLIER))
 
     def _function(self, name: str, body: int, reason: str) -> None:
-        if name in REDEFINED:
+        if name in REDEFINED or name in self._compounds or name in _OUT_OF_PLACE:
             raise self.source.error(self.at, f"a function named {name!r}, like a command of the shell")
         self.at = body
         self._newlines()

@@ -95,7 +95,7 @@ class _Reader(Grammar):
             if (not words or exported) and (match := _ASSIGNMENT.match(self.text, self.at)):
                 self._assignment(match, exported=exported)
             else:
-                words.append(self._command_word(start) if not words else self._word())
+                words.append(self._command_word() if not words else self._word())
                 exported = len(words) == 1 and literal(words[0]) == "export"
             if self.text.startswith("(", self.at):
                 raise self.source.error(self.at, "unexpected '('")
@@ -144,9 +144,9 @@ class _Reader(Grammar):
             self._newlines()
         self.at += 1
 
-    def _command_word(self, start: int) -> Word:
-        if _SUBSCRIPT.match(self.text, start):
-            raise self.source.error(start, "an array element, on which shells do not agree")
+    def _command_word(self) -> Word:
+        if _SUBSCRIPT.match(self.text, self.at):
+            raise self.source.error(self.at, "an array element, on which shells do not agree")
         at = self.at
         word = self._word()
         if "\\\n" in self.text[at : self.at]:
