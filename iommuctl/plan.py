@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan: what would change, and why. Values only; no I/O."""
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,6 +76,8 @@ class FileEdit:
     @property
     def diff(self) -> str:
         """The unified diff, empty where nothing differs. Bytes that are not UTF-8 show as escapes."""
+        import difflib  # noqa: PLC0415 - an unchanged host has nothing to show
+
         old = "/dev/null" if self.before is None else f"a{self.path}"
         new = "/dev/null" if self.after is None else f"b{self.path}"
         lines = difflib.unified_diff(_lines(self.before), _lines(self.after), old, new)

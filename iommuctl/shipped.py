@@ -3,8 +3,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from iommuctl.backends.base import Tree
 from iommuctl.errors import ProfileError
@@ -13,6 +12,7 @@ from iommuctl.profile import ProfileText
 
 PROFILES = PurePosixPath("/etc/iommuctl/profiles.d")
 _SUFFIX = ".toml"
+_PACKAGE = Path(__file__).parent
 
 
 @cache
@@ -56,8 +56,7 @@ def decode_profile(content: bytes, source: str) -> ProfileText:
 
 
 def _texts(folder: str) -> Mapping[str, ProfileText]:
-    files = resources.files("iommuctl") / folder
-    named = sorted((file.name, file) for file in files.iterdir() if file.name.endswith(_SUFFIX))
+    named = sorted((file.name, file) for file in (_PACKAGE / folder).iterdir() if file.name.endswith(_SUFFIX))
     return {
         name.removesuffix(_SUFFIX): ProfileText(file.read_text("utf-8"), f"iommuctl/{folder}/{name}")
         for name, file in named

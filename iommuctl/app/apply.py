@@ -12,7 +12,6 @@ from iommuctl.errors import ProfileError
 from iommuctl.facts import Platform
 from iommuctl.plan import Finding, Regenerate, Severity
 from iommuctl.resolve import resolve
-from iommuctl.snapshot import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,6 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     )
     stop_on_errors(findings, choices.force)
     return Plan(
-        action=Action.APPLY,
         profile=profile.name,
         of=None,
         survey=found,

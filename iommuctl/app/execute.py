@@ -11,6 +11,7 @@ from iommuctl.app.plan import Plan
 from iommuctl.backends.base import Overlay
 from iommuctl.errors import ExecutionError
 from iommuctl.plan import Command
+from iommuctl.snapshot import Action
 from iommuctl.transaction import Purpose, Transaction, Work
 
 Progress = Callable[[Command], AbstractContextManager[None]]
@@ -38,7 +39,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     found = plan.survey
     commands = plan.commands if plan.runs else ()
     purpose = Purpose(
-        action=plan.action,
+        action=Action.APPLY if plan.of is None else Action.ROLLBACK,
         of=plan.of,
         profile=plan.profile,
         platform=found.facts.platform,

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host: one root with the edges to work on it, and what was found there."""
 
+# ruff: noqa: PLC0415 - a dry-run needs neither the store nor a runner, and pays for neither
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from iommuctl.backends.base import Backend, Tree
 from iommuctl.backends.detect import Evidence, detect
 from iommuctl.backends.table import BACKENDS
-from iommuctl.commands import Runner, SystemRunner, is_live_mount
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform
 from iommuctl.parameters import Catalogue
 from iommuctl.probe import read_facts, read_runtime
 from iommuctl.root import RecordingTree, Root
 from iommuctl.shipped import shipped_catalogue
-from iommuctl.snapshot import Store
+
+if TYPE_CHECKING:
+    from iommuctl.commands import Runner
+    from iommuctl.snapshot import Store
 
 # systemd's container interface, and the marker files of podman and docker.
 _CONTAINER_MARKS = tuple(
@@ -31,13 +36,12 @@ class Host:
 
     path: Path
     root: Root
-    runner: Runner
     clock: Callable[[], datetime]
 
     @classmethod
     def open(cls, path: Path) -> "Host":
         """Open a root for work. Raises NotFoundError where there is none."""
-        return cls(path, Root(path), SystemRunner(path), lambda: datetime.now(UTC))
+        return cls(path, Root(path), lambda: datetime.now(UTC))
 
     @property
     def is_system(self) -> bool:
@@ -45,13 +49,24 @@ class Host:
         return self.path == Path("/")
 
     @property
-    def store(self) -> Store:
+    def runner(self) -> "Runner":
+        """What runs programs inside the root."""
+        from iommuctl.commands import SystemRunner
+
+        return SystemRunner(self.path)
+
+    @property
+    def store(self) -> "Store":
         """Where the snapshots are."""
+        from iommuctl.snapshot import Store
+
         return Store(self.root)
 
     @property
     def runs_generators(self) -> bool:
         """Whether generators run without being asked for: on the running system, and in a root made ready for it."""
+        from iommuctl.commands import is_live_mount
+
         return self.is_system or is_live_mount(self.path)
 
 

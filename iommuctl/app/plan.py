@@ -4,24 +4,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Survey
 from iommuctl.arguments import DesiredArguments
-from iommuctl.durable import Metadata
 from iommuctl.plan import Change, Command, FileEdit, Finding, Severity
-from iommuctl.snapshot import Action, State
+
+if TYPE_CHECKING:
+    from iommuctl.durable import Metadata
+    from iommuctl.snapshot import State
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would be done, complete: nothing is decided after this.
 
-    `of` is the snapshot that a rollback goes back to before; `desired` is None for a rollback. `runs` tells whether
+    An apply has `desired`; a rollback has `of`, the snapshot that it goes back to before. `runs` tells whether
     the commands are part of it or only listed. The last three are a rollback's: the metadata that files get back, the
     folders that go, and the states that other snapshots get.
     """
 
-    action: Action
     profile: str
     of: str | None
     survey: Survey
@@ -32,9 +34,9 @@ class Plan:
     runs: bool
     findings: tuple[Finding, ...]
     fingerprint: str
-    metadata: Mapping[PurePosixPath, Metadata] = field(default_factory=dict)
+    metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
-    marks: Mapping[str, State] = field(default_factory=dict)
+    marks: "Mapping[str, State]" = field(default_factory=dict)
 
     @property
     def is_changed(self) -> bool:

@@ -61,7 +61,6 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     findings += () if runs else pending(commands)
     stop_on_errors(tuple(findings), choices.force)
     return Plan(
-        action=Action.ROLLBACK,
         profile=oldest.profile,
         of=oldest.id,
         survey=found,

@@ -5,7 +5,6 @@
 
 import os
 import sys
-import traceback
 
 from iommuctl.cli.session import Session
 from iommuctl.errors import InternalError, IommuctlError
@@ -15,6 +14,8 @@ _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 def main() -> None:
     """Run iommuctl on this process's arguments and end the process with its exit code."""
+    # Pydantic would look through every installed package for plugins: slow, and foreign code in a root process.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     from iommuctl.cli.application import application
 
     # What is asked for stands on the line as well as in the session: a run that fails while options are still being
@@ -32,15 +33,21 @@ def main() -> None:
         print("iommuctl: interrupted; nothing was changed", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)
-        traceback.print_exc()
+        _print_traceback(error)
         hint = "this is a bug of iommuctl; report it with the lines above"
         sys.exit(_fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session))
+
+
+def _print_traceback(error: Exception) -> None:
+    import traceback
+
+    traceback.print_exception(error)
 
 
 def _fail(error: IommuctlError, session: Session) -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
     if session.debug and not session.json:
-        traceback.print_exception(error)
+        _print_traceback(error)
     if session.json:
         from iommuctl.report import ErrorDetail, ErrorReport
 

@@ -3,12 +3,15 @@
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from iommuctl.app.plan import Plan
-from iommuctl.app.status import Status
 from iommuctl.backends.detect import Evidence
 from iommuctl.plan import FileEdit, Finding, Severity
-from iommuctl.recovery import Recovered
+
+if TYPE_CHECKING:
+    from iommuctl.app.status import Status
+    from iommuctl.recovery import Recovered
 
 
 class Style(StrEnum):
@@ -96,12 +99,12 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[st
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def status_text(status: Status, *, colour: bool) -> str:
+def status_text(status: "Status", *, colour: bool) -> str:
     """The bootloader and why, what runs, what boots, and what has drifted."""
     return "".join(f"{line}\n" for line in _status_lines(status, colour=colour))
 
 
-def _status_lines(status: Status, *, colour: bool) -> Iterator[str]:
+def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
     yield styled(f"backend {status.backend}, platform {status.platform}", Style.BOLD, colour)
     yield from (f"  {line}" for line in evidence_lines(status.evidence))
     yield ""
@@ -122,7 +125,7 @@ def _status_lines(status: Status, *, colour: bool) -> Iterator[str]:
         yield styled("a reboot is required for the applied profile to take effect", Style.YELLOW, colour)
 
 
-def recover_text(recovered: Recovered | None) -> str:
+def recover_text(recovered: "Recovered | None") -> str:
     """What became of an interrupted run."""
     if recovered is None:
         return "nothing to recover: no run was interrupted\n"

@@ -34,7 +34,7 @@ from iommuctl.snapshot import Listing, Manifest
 def plan_report(plan: Plan, root: str, executed: Executed | None) -> PlanReport:
     """The plan as JSON; `executed` is None for a dry-run."""
     return PlanReport(
-        command=plan.action.value,
+        command="apply" if plan.of is None else "rollback",
         dry_run=executed is None,
         profile=plan.profile,
         platform=plan.survey.facts.platform.value,

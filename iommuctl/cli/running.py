@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running: show a plan, ask, carry it out, and end with the right exit code."""
 
+# ruff: noqa: PLC0415 - a dry-run pays for nothing that only a change needs
+
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from iommuctl.app.execute import Executed, carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
-from iommuctl.app.recover import recover_host
 from iommuctl.cli.render import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.plan import Command
+
+if TYPE_CHECKING:
+    from iommuctl.app.execute import Executed
 
 _DIFFERENCE = 1
 
@@ -22,7 +26,11 @@ _DIFFERENCE = 1
 def opened(path: Path, *, dry_run: bool) -> Host:
     """Open a root; before a command that writes, end what an interrupted run left in it."""
     host = Host.open(path.absolute())
-    if not dry_run and (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
+    if dry_run:
+        return host
+    from iommuctl.app.recover import recover_host
+
+    if (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
         typer.echo(recover_text(recovered), err=True, nl=False)
     return host
 
@@ -38,6 +46,8 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
         if is_interactive() and not yes and not typer.confirm("\nwrite this?", default=False):
             typer.echo("nothing was written", err=True)
             raise typer.Exit(_DIFFERENCE)
+    from iommuctl.app.execute import carry_out
+
     executed = carry_out(host, plan, progress=_progress)
     if as_text:
         _say_done(plan, executed)
@@ -45,9 +55,9 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
         _show(context, host, plan, executed=executed)
 
 
-def _show(context: typer.Context, host: Host, plan: Plan, executed: Executed | None) -> None:
+def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
     if session(context).json:
-        from iommuctl.cli.reports import plan_report  # noqa: PLC0415 - the models cost as much as the whole plan
+        from iommuctl.cli.reports import plan_report
 
         typer.echo(plan_report(plan, str(host.path), executed).model_dump_json(indent=2, by_alias=True))
         return
@@ -56,7 +66,7 @@ def _show(context: typer.Context, host: Host, plan: Plan, executed: Executed | N
     typer.echo("dry-run: nothing was written" if plan.is_changed else "unchanged")
 
 
-def _say_done(plan: Plan, executed: Executed) -> None:
+def _say_done(plan: Plan, executed: "Executed") -> None:
     colour = wants_colour(sys.stdout)
     if executed.snapshot is None:
         typer.echo("".join(f"{line}\n" for line in finding_lines(plan.findings, colour=colour)), nl=False)
@@ -75,7 +85,7 @@ def _progress(command: Command) -> Iterator[None]:
     if not wants_colour(sys.stderr):
         yield
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console
 
     with Console(stderr=True).status(f"{command.argv[0]}: {command.reason}"):
         yield
