@@ -256,9 +256,9 @@ def parse_profile(text: str, source: str) -> Profile:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        line = re.search(r"at line (\d+)", str(error))
-        where = f"{source}:{line[1]}" if line else source
-        raise ProfileError(f"{where}: not valid TOML: {str(error) or 'nested too deeply'}") from error
+        raise ProfileError(
+            f"{_toml_place(str(error), text, source)}: not valid TOML: {str(error) or 'nested too deeply'}"
+        ) from error
     try:
         return Profile.model_validate(document)
     except ValidationError as error:
@@ -354,6 +354,12 @@ def _overrides(child: _OnParameter, parent: _OnParameter) -> bool:
     if child.value is None or parent.value is None:
         return True
     return bool(set(child.value.split(",")) & set(parent.value.split(",")))
+
+
+def _toml_place(message: str, text: str, source: str) -> str:
+    if line := re.search(r"at line (\d+)", message):
+        return f"{source}:{line[1]}"
+    return f"{source}:{text.count(chr(10)) + 1}" if "at end of document" in message else source
 
 
 _FAULTS = {"missing": "is missing", "extra_forbidden": "unknown key"}

@@ -277,14 +277,15 @@ def test_observe_reports_what_stays_as_written_and_once() -> None:
 
 # What may stand on a line: everything that the profiles speak of, and things that are nobody's business.
 JUNK = st.sampled_from(
-    """
-    iommu=pt iommu=nopt iommu=off iommu=soft iommu=pt,off iommu=1 iommu=usedac,pt iommu=merge intel_iommu=on
-    intel_iommu=off intel_iommu=on,strict intel-iommu=strict "intel_iommu=off,igfx_off" intel_iommu=sm_on intel_iommu=
-    intel_iommu=off,on,off intel_iommu iommu.passthrough=1 iommu.passthrough=0 iommu.passthrough=maybe iommu.strict="0"
-    iommu.strict=1 iommu.strict iommu.strict=d amd_iommu=off amd_iommu=fullflush amd-iommu=force_isolation,off
-    amd_iommu=on intremap=off nointremap vfio-pci.ids=1:2 vfio_pci.ids=10de:1b80,3:4 pci-stub.ids=10de:1b80
-    pci=noats,nomsi vfio-pci.ids
-    """.split()
+    [
+        *("iommu=pt", "iommu=nopt", "iommu=off", "iommu=soft", "iommu=pt,off", "iommu=1", "iommu=usedac,pt"),
+        *("iommu=merge", "iommu.passthrough=1", "iommu.passthrough=0", "iommu.passthrough=maybe", "iommu.strict=1"),
+        *('iommu.strict="0"', "iommu.strict", "iommu.strict=d", "intel_iommu=on", "intel_iommu=off", "intel_iommu"),
+        *("intel_iommu=on,strict", "intel-iommu=strict", '"intel_iommu=off,igfx_off"', "intel_iommu=sm_on"),
+        *("intel_iommu=", "intel_iommu=off,on,off", "amd_iommu=off", "amd_iommu=fullflush", "amd_iommu=on"),
+        *("amd-iommu=force_isolation,off", "intremap=off", "nointremap", "vfio-pci.ids=1:2", "vfio-pci.ids"),
+        *("vfio_pci.ids=10de:1b80,3:4", "pci-stub.ids=10de:1b80", "pci=noats,nomsi"),
+    ]
 )
 FOREIGN = st.sampled_from(
     ["quiet", "console=tty0", "root=UUID=1-2", "console=ttyS0,115200", 'dyndbg="file x +p"', "ro"]
