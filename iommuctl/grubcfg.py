@@ -223,6 +223,8 @@ class _Reader:
     def _command(self, line: int, raw_words: list[str], opens: bool) -> None:
         name = raw_words[0]
         if _LINUX.fullmatch(name):
+            if opens:
+                raise self._error(line, "a '{' in a kernel's command line, which GRUB takes for a block")
             self._linux(line, raw_words[1:])
         elif name == "blscfg":
             self.has_blscfg = True

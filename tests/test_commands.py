@@ -63,6 +63,22 @@ def test_a_program_sees_its_arguments_and_a_bare_environment(
     assert system.run(argv) == Completed(argv, 0, output, "")
 
 
+def test_a_program_gets_neither_the_callers_input_nor_its_mask(system: SystemRunner, tmp_path: Path) -> None:
+    program = make_script(tmp_path, "umask; cat")
+    reader, writer = os.pipe()
+    os.write(writer, b"for the caller\n")
+    os.close(writer)
+    stdin, mask = os.dup(0), os.umask(0o077)
+    os.dup2(reader, 0)
+    try:
+        assert system.run((program,)).stdout == "0022\n"
+    finally:
+        os.umask(mask)
+        os.dup2(stdin, 0)
+        os.close(stdin)
+        os.close(reader)
+
+
 def test_a_program_is_found_on_the_fixed_path(system: SystemRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert system.run(("echo", "x")) == Completed(("echo", "x"), 0, "x\n", "")

@@ -301,6 +301,7 @@ def test_blscfg_is_seen_as_a_command_only() -> None:
         ('menuentry x {\nlinux /k "a$"\n}\n', 2),
         ("linux /k | cat", 1),
         ("{ a; }", 1),
+        ("menuentry x {\nlinux /k a={b}\n}\n", 2),
         ("a && b", 1),
         ("a\nb \\", 2),
     ],
