@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from iommuctl.errors import BootConfigError
 from iommuctl.grammar import IN_FUNCTION, IN_FUNCTIONS, Grammar
 from iommuctl.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
 from iommuctl.words import Char, Opaque, Quoting, Reach, Reference, Source, Word, walk
@@ -69,7 +70,10 @@ def parse(path: PurePosixPath, text: str) -> ShellFile:
         if (at := text.find(char)) >= 0:
             raise source.error(at, f"{name}, which the shell takes as part of a word")
     parser = _Reader(source, 0)
-    parser.commands(frozenset())
+    try:
+        parser.commands(frozenset())
+    except RecursionError:
+        raise BootConfigError(path, None, "commands are nested too deep") from None
     hazards = tuple(sorted(parser.hazards, key=lambda hazard: hazard.offset))
     return ShellFile(path, text, tuple(sorted(parser.assignments, key=lambda each: each.start)), hazards)
 

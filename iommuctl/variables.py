@@ -7,11 +7,15 @@ What only a running shell could know is refused, with file and line; it is never
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from iommuctl.errors import BootConfigError
 from iommuctl.grammar import IN_FUNCTIONS
 from iommuctl.shell import Assignment, Hazard, ShellFile, parse
 from iommuctl.words import Char, Opaque, Part, Quoting, Reach, Reference, Word, walk
+
+# Far beyond what any kernel takes (COMMAND_LINE_SIZE, 2048 to 4096), and a bound on what a file can make of us.
+MAX_VALUE = 16384
 
 # Characters that a word may have outside quotes and still be spelled the same inside double quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/@%+-]*")
@@ -87,7 +91,11 @@ def chain(files: Sequence[ShellFile], name: str) -> Chain:
     that is not of a known variable, or where a hazard could have changed it.
     """
     evaluation = _Evaluation(files)
-    cells = evaluation.value_of(name)
+    try:
+        cells = evaluation.value_of(name)
+    except RecursionError:
+        path = files[-1].path
+        raise BootConfigError(path, None, f"{name} refers to itself too many times to be followed") from None
     links: list[Assignment] = []
     base = None
     for assignment in reversed(evaluation.assignments_of(name)):
@@ -146,6 +154,7 @@ class _Evaluation:
 
     def __init__(self, files: Sequence[ShellFile]) -> None:
         self._events: list[Assignment | Hazard] = []
+        self._known: dict[tuple[str, int], tuple[Cell, ...]] = {}
         for file in files:
             self._events += sorted((*file.assignments, *file.hazards), key=_offset)
 
@@ -163,6 +172,11 @@ class _Evaluation:
         found = next((at for at in reversed(range(before)) if _assigns(self._events[at], name)), None)
         if found is None:
             return None
+        if (name, found) not in self._known:
+            self._known[name, found] = self._assigned_at(name, found)
+        return self._known[name, found]
+
+    def _assigned_at(self, name: str, found: int) -> tuple[Cell, ...]:
         event = self._events[found]
         for earlier in self._events[:found]:
             if isinstance(earlier, Hazard) and earlier.reach is Reach.LATER:
@@ -173,7 +187,10 @@ class _Evaluation:
             raise BootConfigError(event.path, event.line, f"{name}+=, which dash does not know")
         for part in walk(event.word):
             _require_known(event, part)
-        return tuple(self._expand(event, event.word, found))
+        cells = tuple(islice(self._expand(event, event.word, found), MAX_VALUE + 1))
+        if len(cells) > MAX_VALUE:
+            raise _unknown(event, f"more than {MAX_VALUE} characters")
+        return cells
 
     def _expand(self, assignment: Assignment, word: Word, at: int) -> Iterator[Cell]:
         for part in word:
@@ -345,6 +362,7 @@ def _escape(text: str) -> str:
 def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[Assignment, str]) -> None:
     """Evaluate the edited files: the value must be the edited one, made by the same assignments."""
     changed = chain([parse(file.path, rewrite(file, words)) for file in chain_.files], chain_.name)
+    value = changed.value
     rest, addition = chain_.value, ""
     for edit in reversed(edits):
         if edit.start == edit.end == len(chain_.cells):
@@ -352,10 +370,10 @@ def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[Ass
         else:
             rest = rest[: edit.start] + edit.text + rest[edit.end :]
     places = range(len(rest) + 1)
-    exact = any(rest[:at] + addition + rest[at:] == changed.value for at in places)
+    exact = any(rest[:at] + addition + rest[at:] == value for at in places)
     if not exact and any(_is_conditional(link) for link in chain_.links):
         was, added = rest.split(), addition.split()
-        exact = any([*was[:at], *added, *was[at:]] == changed.value.split() for at in range(len(was) + 1))
+        exact = any([*was[:at], *added, *was[at:]] == value.split() for at in range(len(was) + 1))
     same_lines = [(link.path, link.start) for link in changed.links[:1]] == [
         (link.path, link.start) for link in chain_.links[:1]
     ]

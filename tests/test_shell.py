@@ -197,6 +197,12 @@ def test_what_is_not_understood_is_refused_with_its_line(text: str, line: int) -
     assert (caught.value.path, caught.value.line) == (FILE, line)
 
 
+@pytest.mark.parametrize("text", ["(\n" * 5000, "V=$(" * 3000, "V=" + "${V:-" * 3000, "if " * 5000, "! " * 5000])
+def test_hostile_nesting_is_refused(text: str) -> None:
+    with pytest.raises(BootConfigError):
+        parse(FILE, text)
+
+
 @pytest.mark.corpus
 def test_every_real_file_is_read(corpus: Path) -> None:
     refused = []

@@ -155,6 +155,16 @@ def test_what_only_a_shell_could_know_is_refused_with_its_line(text: str, line: 
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize("repeated", ['V="$V$V"\n' * 60, 'V="$V b"\n' * 5000, 'W="$V$V"\nV="$W$W"\n' * 60])
+def test_hostile_growth_is_refused(repeated: str) -> None:
+    with pytest.raises(BootConfigError):
+        chain(read(f"V=a\n{repeated}"), "V")
+
+
+def test_empty_value_repeated_many_times_stays_empty() -> None:
+    assert chain(read("V=\n" + 'V="$V$V"\n' * 60), "V").value == ""
+
+
 @pytest.mark.parametrize("text", ["V=a\nunset W\n", "V=a\nfor W in b; do :; done\n", "V=a\nreturn\n", "W=$(x)\nV=a\n"])
 def test_hazards_for_others_do_not_matter(text: str) -> None:
     assert chain(read(text), "V").value == "a"
