@@ -25,7 +25,6 @@ class Executed:
     """What came of a plan. `snapshot` is None where there was nothing to do."""
 
     snapshot: str | None
-    reboot_required: bool
 
 
 def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
@@ -35,7 +34,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     read-back failed; then everything is as it was, and the error says so.
     """
     if not plan.is_changed:
-        return Executed(None, reboot_required=False)
+        return Executed(None)
     found = plan.survey
     commands = plan.commands if plan.runs else ()
     purpose = Purpose(
@@ -71,7 +70,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                 transaction.publish(command.output.target, staged)
         problems = found.backend.read_back(host.root, found.facts, plan.desired, generated=bool(commands))
         _raise_problems(problems)
-    return Executed(transaction.snapshot.id, reboot_required=host.is_system)
+    return Executed(transaction.snapshot.id)
 
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:

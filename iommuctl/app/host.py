@@ -13,7 +13,7 @@ from iommuctl.backends.base import Backend, Tree
 from iommuctl.backends.detect import Evidence, detect
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
-from iommuctl.facts import Facts, Platform
+from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.parameters import Catalogue
 from iommuctl.probe import read_facts, read_runtime
 from iommuctl.root import RecordingTree, Root
@@ -46,7 +46,7 @@ class Host:
     @property
     def is_system(self) -> bool:
         """Whether this is the running system, whose /proc and firmware may be asked."""
-        return self.path == Path("/")
+        return self.root.is_running_system
 
     @property
     def runner(self) -> "Runner":
@@ -72,13 +72,17 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at."""
+    """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at.
+
+    `running` is None for a root that is not the running system.
+    """
 
     tree: RecordingTree
     facts: Facts
     backend: Backend
     evidence: tuple[Evidence, ...]
     catalogue: Catalogue
+    running: Runtime | None
 
 
 def survey(host: Host, *, platform: Platform | None, backend: str | None) -> Survey:
@@ -90,7 +94,7 @@ def survey(host: Host, *, platform: Platform | None, backend: str | None) -> Sur
     runtime = read_runtime(host.root) if host.is_system else None
     detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))
     catalogue = shipped_catalogue()
-    return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue)
+    return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue, runtime)
 
 
 def facts_of(host: Host, platform: Platform | None) -> Facts:

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Survey
-from iommuctl.arguments import DesiredArguments
+from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.cmdline import Cmdline
 from iommuctl.plan import Change, Command, FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ class Plan:
     metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: "Mapping[str, State]" = field(default_factory=dict)
+
+    @property
+    def needs_reboot(self) -> bool:
+        """Whether the running kernel has other parameters than this plan leaves; never for another root."""
+        running = self.survey.running
+        if running is None:
+            return False
+        if self.desired is None:
+            return self.is_changed
+        return bool(satisfied(Cmdline.parse(running.cmdline), self.desired, self.survey.catalogue))
 
     @property
     def is_changed(self) -> bool:

@@ -12,7 +12,6 @@ from iommuctl.cmdline import Cmdline
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.plan import Finding, Severity
-from iommuctl.probe import read_runtime
 from iommuctl.resolve import resolve
 from iommuctl.snapshot import Action, Listing, State
 
@@ -46,7 +45,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     """Read everything that is known of a host's kernel command line. Writes nothing."""
     found = survey(host, platform=platform, backend=backend)
     config = found.backend.read(found.tree, found.facts)
-    running = read_runtime(host.root).cmdline if host.is_system else None
+    running = found.running.cmdline if found.running else None
     listing = _history(host)
     newest = next((one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED), None)
     profile = newest.profile if newest else None

@@ -70,7 +70,7 @@ def plan_report(plan: Plan, root: str, executed: Executed | None) -> PlanReport:
         findings=_findings(plan.findings),
         fingerprint=plan.fingerprint,
         snapshot=executed.snapshot if executed else None,
-        reboot_required=executed.reboot_required if executed else plan.is_changed,
+        reboot_required=plan.needs_reboot,
     )
 
 

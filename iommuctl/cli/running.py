@@ -75,7 +75,7 @@ def _say_done(plan: Plan, executed: "Executed") -> None:
     done = "applied" if plan.of is None else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
     typer.echo(f"snapshot {executed.snapshot}; to go back: iommuctl rollback {executed.snapshot}")
-    if executed.reboot_required:
+    if plan.needs_reboot:
         typer.echo("a reboot is required for it to take effect")
 
 
