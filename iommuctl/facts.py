@@ -63,24 +63,40 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the running system says of its own boot: its command line, and what its loader left in EFI variables.
+
+    `entry_selected`, `loader_info`, `stub_info`, `loader_partition` are the variables LoaderEntrySelected, LoaderInfo,
+    StubInfo and LoaderDevicePartUUID of the Boot Loader Interface; `boot_program` is the path of the program that the
+    firmware started; `mounts` are those of /boot, /efi and /boot/efi on which something is mounted.
+    """
+
+    cmdline: str
+    is_efi: bool = False
+    is_xen_host: bool = False
+    loader_info: str | None = None
+    stub_info: str | None = None
+    entry_selected: str | None = None
+    loader_partition: str | None = None
+    boot_program: str | None = None
+    mounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What the plan depends on beside the files: the platform, the installed kernels, the distribution."""
+    """What the plan depends on beside the files: the platform, the installed kernels, the distribution.
+
+    `runtime` is None for a root that is not the running system.
+    """
 
     platform: Platform
     platform_assumed: bool
     distribution: Distribution
     kernels: tuple[str, ...]
+    runtime: Runtime | None = None
 
     @property
     def oldest_kernel(self) -> KernelVersion | None:
         """The oldest installed kernel whose release could be read."""
         versions = [version for release in self.kernels if (version := KernelVersion.parse(release))]
         return min(versions, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """What the running system says of its own boot: its command line, and what its loader left in EFI variables."""
-
-    cmdline: str
-    loader_info: str | None

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
-from iommuctl.errors import BootConfigError, UnavailableError
+from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
 
 _OS_RELEASE = (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release"))
@@ -25,11 +25,20 @@ _VENDORS = {"AuthenticAMD": Platform.AMD, "HygonGenuine": Platform.AMD, "Genuine
 _ARM_NAMES = re.compile(r"(arm64|aarch64|\bBOOTAA64)", re.IGNORECASE)
 _X86_NAMES = re.compile(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
 _CMDLINE = PurePosixPath("/proc/cmdline")
-# The vendor GUID is the Boot Loader Interface's (systemd.io/BOOT_LOADER_INTERFACE); an efivarfs file is 4 bytes of
-# attributes, then UTF-16.
-_LOADER_INFO = PurePosixPath("/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
+_MOUNTS = PurePosixPath("/proc/self/mounts")
+_BOOT_MOUNTS = frozenset({"/boot", "/efi", "/boot/efi"})
+_EFI = PurePosixPath("/sys/firmware/efi")
+# An efivarfs file is 4 bytes of attributes, then the variable's own: UTF-16 with a final NUL for a string.
+_EFI_VARIABLES = _EFI / "efivars"
 _EFIVAR_ATTRIBUTES = 4
+_LOADER_GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"  # systemd.io/BOOT_LOADER_INTERFACE
+_GLOBAL_GUID = "8be4df61-93ca-11d2-aa0d-00e098032b8c"  # UEFI 2.10, section 3.3: EFI_GLOBAL_VARIABLE
+_LOAD_OPTION_HEAD = 6  # UEFI 2.10, section 3.1.3: attributes (4 bytes), length of the device path (2 bytes)
+_FILE_PATH_NODE = (4, 4)  # UEFI 2.10, section 10.3.5.4: media device path, file path
+_XEN_CAPABILITIES = PurePosixPath("/proc/xen/capabilities")
+_XEN_HOST = b"control_d"
 _KERNEL_PREFIXES = ("vmlinuz-", "vmlinux-", "Image-", "kernel-")
+_RESCUE = "0-rescue-"  # 51-dracut-rescue.install: vmlinuz-0-rescue-MACHINE
 
 
 def read_facts(tree: Tree, *, is_system: bool, platform: Platform | None) -> Facts:
@@ -47,6 +56,7 @@ def read_facts(tree: Tree, *, is_system: bool, platform: Platform | None) -> Fac
         platform_assumed=assumed,
         distribution=parse_os_release(_first(tree, _OS_RELEASE)),
         kernels=kernels,
+        runtime=read_runtime(tree) if is_system else None,
     )
 
 
@@ -65,10 +75,60 @@ def parse_os_release(text: str) -> Distribution:
 
 def read_runtime(tree: Tree) -> Runtime:
     """Read what the running system says of its own boot; only for the running system's own root."""
-    cmdline = (tree.read(_CMDLINE) or b"").decode("utf-8", "surrogateescape").removesuffix("\n")
-    loader = tree.read(_LOADER_INFO)
-    info = None if loader is None else loader[_EFIVAR_ATTRIBUTES:].decode("utf-16-le", "replace").rstrip("\0")
-    return Runtime(cmdline, info)
+    mounts = {line.split(b" ")[1].decode("utf-8", "replace") for line in _lines(tree, _MOUNTS) if b" " in line}
+    return Runtime(
+        cmdline=(tree.read(_CMDLINE) or b"").decode("utf-8", "surrogateescape").removesuffix("\n"),
+        is_efi=bool(tree.names(_EFI)),
+        is_xen_host=_XEN_HOST in (tree.read(_XEN_CAPABILITIES) or b""),
+        loader_info=_loader_variable(tree, "LoaderInfo"),
+        stub_info=_loader_variable(tree, "StubInfo"),
+        entry_selected=_loader_variable(tree, "LoaderEntrySelected"),
+        loader_partition=_loader_variable(tree, "LoaderDevicePartUUID"),
+        boot_program=_boot_program(tree),
+        mounts=tuple(sorted(mounts & _BOOT_MOUNTS)),
+    )
+
+
+def _lines(tree: Tree, path: PurePosixPath) -> list[bytes]:
+    return (tree.read(path) or b"").split(b"\n")
+
+
+def _efi_variable(tree: Tree, name: str, guid: str) -> bytes | None:
+    try:
+        content = tree.read(_EFI_VARIABLES / f"{name}-{guid}")
+    except NotPermittedError:
+        return None
+    return None if content is None else content[_EFIVAR_ATTRIBUTES:]
+
+
+def _loader_variable(tree: Tree, name: str) -> str | None:
+    content = _efi_variable(tree, name, _LOADER_GUID)
+    return None if content is None else content.decode("utf-16-le", "replace").rstrip("\0")
+
+
+def _boot_program(tree: Tree) -> str | None:
+    """The path of the program that the firmware started, by BootCurrent and its boot option; None where none tells."""
+    current = _efi_variable(tree, "BootCurrent", _GLOBAL_GUID)
+    if current is None or len(current) != struct.calcsize("<H"):
+        return None
+    option = _efi_variable(tree, f"Boot{struct.unpack('<H', current)[0]:04X}", _GLOBAL_GUID)
+    return None if option is None else parse_load_option(option)
+
+
+def parse_load_option(option: bytes) -> str | None:
+    """Give the file path of an EFI_LOAD_OPTION (UEFI 2.10, section 3.1.3); None for one that names no file."""
+    at = _LOAD_OPTION_HEAD
+    while option[at : at + 2] not in (b"", b"\0\0"):
+        at += 2
+    at += 2
+    while at + 4 <= len(option):
+        kind, subtype, length = struct.unpack_from("<BBH", option, at)
+        if length < struct.calcsize("<BBH"):
+            return None
+        if (kind, subtype) == _FILE_PATH_NODE:
+            return option[at + 4 : at + length].decode("utf-16-le", "replace").rstrip("\0")
+        at += length
+    return None
 
 
 def _first(tree: Tree, paths: Iterable[PurePosixPath]) -> str:
@@ -88,7 +148,7 @@ def _kernels(tree: Tree) -> tuple[str, ...]:
         if name.startswith(prefix)
     }
     modules = {name for name in tree.names(_MODULES) if "vmlinuz" in tree.names(_MODULES / name)}
-    return tuple(sorted(release for release in images | modules if release[:1].isdigit()))
+    return tuple(sorted(name for name in images | modules if name[:1].isdigit() and not name.startswith(_RESCUE)))
 
 
 def _running_platform(tree: Tree) -> Platform:

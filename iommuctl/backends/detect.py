@@ -2,25 +2,54 @@
 """Detect: which bootloader boots this root, from evidence. Values in, a conclusion out; nothing is guessed."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
+from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
+from iommuctl.backends.owners import refuse_owned
+from iommuctl.blsentry import is_entry_name
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Runtime
 
 GRUB2 = "grub2"
+BLS = "bls"
+SYSTEMD_BOOT = "systemd-boot"
+# What a piece of evidence says where it does not name a backend.
+_GRUB = "GRUB"
+_UNKNOWN = "unknown"
+_UNSUPPORTED = "a bootloader that no backend knows"
+_NOTHING = "nothing by itself"
+
 _MENUS = (PurePosixPath("/boot/grub/grub.cfg"), PurePosixPath("/boot/grub2/grub.cfg"))
 _GRUB_DEFAULTS = PurePosixPath("/etc/default/grub")
-_BLSCFG = re.compile(rb"^\s*blscfg\b", re.MULTILINE)
-_MENU_ENTRY = re.compile(rb"^\s*menuentry\s", re.MULTILINE)
-_SYSTEMD_BOOT_ENTRIES = tuple(PurePosixPath(path) / "loader/entries" for path in ("/boot", "/efi", "/boot/efi"))
-# Owners of the whole command line, each by a mark that only it leaves, with its own command.
-_OWNERS = (
-    ("ostree", PurePosixPath("/ostree"), "rpm-ostree kargs --append-if-missing=PARAMETER"),
-    ("ostree", PurePosixPath("/run/ostree-booted"), "rpm-ostree kargs --append-if-missing=PARAMETER"),
-    ("NixOS", PurePosixPath("/etc/NIXOS"), "set boot.kernelParams, then nixos-rebuild switch"),
-)
+_BLSCFG = re.compile(rb"^[ \t]*blscfg\b", re.MULTILINE)
+_MENU_ENTRY = re.compile(rb"^[ \t]*menuentry\s", re.MULTILINE)
+_ENABLE_BLSCFG = re.compile(rb"""^[ \t]*(?:export[ \t]+)?GRUB_ENABLE_BLSCFG=["']?(\w*)""", re.MULTILINE)
+# 10_linux of these builds entries by blscfg unless it is switched off (rhboot/grub2, 10_linux.in).
+_BLSCFG_BY_DEFAULT = frozenset({"fedora", "rhel"})
+_GRUB_ENTRIES = PurePosixPath("/boot/loader/entries")
+_PROXMOX_ESPS = PurePosixPath("/etc/kernel/proxmox-boot-uuids")
+_PROXMOX_TOOLS = (PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
+_SUSE_LOADER = PurePosixPath("/etc/sysconfig/bootloader")
+_LOADER_TYPE = re.compile(r"""^[ \t]*LOADER_TYPE=["']?([\w-]*)""", re.MULTILINE)
+# sdbootutil keeps the entries of both loaders that read them (openSUSE/sdbootutil).
+_LOADER_TYPES = {
+    "grub2": (GRUB2, _GRUB),
+    "grub2-efi": (GRUB2, _GRUB),
+    "grub2-bls": (SYSTEMD_BOOT, _GRUB),
+    "systemd-boot": (SYSTEMD_BOOT, SYSTEMD_BOOT),
+}
+_KERNELSTUB = PurePosixPath("/etc/kernelstub/configuration")
+_ZIPL = PurePosixPath("/etc/zipl.conf")
+_INSTALL_CONF = PurePosixPath("/etc/kernel/install.conf")
+_KERNEL_CMDLINE = PurePosixPath("/etc/kernel/cmdline")
+_SYSTEMD_BOOT_PROGRAM = re.compile(r"systemd-boot[a-z0-9]+\.efi", re.IGNORECASE)
+_SYSTEMD_BOOT_INFO = "systemd-boot "
+_GRUB_INFO = "GRUB"
+_NAME_IT = "name the one that boots with --backend grub2, --backend bls or --backend systemd-boot"
+_KERNEL_BY_EFI = re.compile(r"(?:^|\s)initrd=\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,67 +69,190 @@ class Detection:
     evidence: tuple[Evidence, ...]
 
 
-def detect(tree: Tree, facts: Facts, runtime: Runtime | None, *, wanted: str | None, known: tuple[str, ...]) -> Detection:
+def detect(
+    tree: Tree, facts: Facts, runtime: Runtime | None, *, wanted: str | None, known: tuple[str, ...]
+) -> Detection:
     """Tell the backend of a root; `runtime` is None for a root that is not the running system.
 
-    `wanted` is the administrator's word, which outranks files. Raises UnavailableError where something else owns the
-    command line, where no supported bootloader shows, and where several do.
+    `wanted` is the administrator's word, which outranks evidence, but not an owner. What a distribution's own file
+    declares comes first, then what the running system proves, then what the files show (boot-formats, section 4).
+    Raises UnavailableError where something else owns the command line, where no supported bootloader shows, and where
+    several do and none is proven; UsageError for a backend that does not exist.
     """
-    for owner, mark, command in _OWNERS:
-        if tree.read(mark) is not None or tree.names(mark):
-            raise UnavailableError(f"{owner} owns the kernel command line here", details=(f"{mark} exists",), hint=command)
-    evidence = (*_runtime_evidence(runtime), *_file_evidence(tree))
+    refuse_owned(tree, facts, runtime)
+    declared = tuple(_declared(tree))
+    running = tuple(_running(runtime))
+    grub = tuple(_grub(tree, facts))
+    loader = tuple(_systemd_boot(tree, facts))
+    evidence = (*(item for item, _ in declared), *running, *grub, *loader, *_beside(tree, runtime))
     if wanted is not None:
         if wanted not in known:
             raise UsageError(f"no such backend: {wanted!r}", hint=f"choose one of {', '.join(known)}")
         return Detection(wanted, (*evidence, Evidence("--backend", wanted, f"{wanted}, because you say so")))
-    conclusions = {item.says for item in evidence if item.says in ("systemd-boot", "bls")}
-    if conclusions:
+    proven = _proven(running, evidence)
+    if declared:
+        item, loaders = declared[0]
+        if not proven <= loaders:
+            raise _ambiguous(proven | {item.says}, evidence)
+        return Detection(item.says, evidence)
+    shown = {_GRUB for item in grub} | {SYSTEMD_BOOT for item in loader if item.says == SYSTEMD_BOOT}
+    if runtime is not None and not runtime.is_efi:
+        shown -= {SYSTEMD_BOOT}
+    bootloaders = proven or shown
+    if len(bootloaders) > 1:
+        raise _ambiguous(bootloaders, evidence)
+    if not bootloaders:
+        raise _none(tree, runtime, evidence)
+    if bootloaders == {_GRUB}:
+        return Detection(_kind_of_grub(tree, facts, grub), evidence)
+    left = (Evidence("GRUB's files", "exist beside it", "left over: not what booted"),) if proven and grub else ()
+    return Detection(SYSTEMD_BOOT, (*evidence, *left))
+
+
+def _proven(running: tuple[Evidence, ...], evidence: tuple[Evidence, ...]) -> set[str]:
+    """What the running system proves. The firmware's boot option, the last piece, counts where nothing else speaks."""
+    said = {item.says for item in running[:-1]} & {_GRUB, SYSTEMD_BOOT, _UNSUPPORTED}
+    if said == {_UNSUPPORTED}:
+        name = next(item.found for item in running if item.says == _UNSUPPORTED)
         raise UnavailableError(
-            f"this host boots by {' and '.join(sorted(conclusions))}, which is not supported yet",
-            details=tuple(f"{item.probe}: {item.found}" for item in evidence),
+            f"{name!r} boots this host, which no backend knows", details=_told(evidence), hint=_NAME_IT
         )
-    if any(item.says == GRUB2 for item in evidence):
-        return Detection(GRUB2, evidence)
-    raise UnavailableError(
-        "no supported bootloader found",
-        details=tuple(f"{item.probe}: {item.found}" for item in evidence),
-        hint="name it with --backend grub2 if you know that GRUB boots this host",
+    return said - {_UNSUPPORTED} or {item.says for item in running[-1:]} & {_GRUB, SYSTEMD_BOOT}
+
+
+def _ambiguous(bootloaders: set[str], evidence: tuple[Evidence, ...]) -> UnavailableError:
+    return UnavailableError(
+        f"{' and '.join(sorted(bootloaders))} may boot this host, and nothing proves which does",
+        details=_told(evidence),
+        hint=_NAME_IT,
     )
 
 
-def _runtime_evidence(runtime: Runtime | None) -> tuple[Evidence, ...]:
+def _kind_of_grub(tree: Tree, facts: Facts, grub: tuple[Evidence, ...]) -> str:
+    """Whether GRUB reads entries or its own menu: its menu tells; where that is not to be had, its settings do."""
+    kinds = [item.says for item in grub if item.says in (BLS, GRUB2)]
+    if kinds:
+        return BLS if BLS in kinds else GRUB2
+    switched = _ENABLE_BLSCFG.findall(tree.read(_GRUB_DEFAULTS) or b"")
+    if switched and switched[-1]:
+        return BLS if switched[-1] == b"true" else GRUB2
+    by_default = bool(_BLSCFG_BY_DEFAULT.intersection(facts.distribution.names)) and bool(tree.names(_GRUB_ENTRIES))
+    return BLS if by_default else GRUB2
+
+
+def _none(tree: Tree, runtime: Runtime | None, evidence: tuple[Evidence, ...]) -> UnavailableError:
+    missing = unmounted(tree, runtime)
+    if missing:
+        what = f"the boot file system {str(missing[0])!r} is not mounted"
+        return UnavailableError(
+            what, details=_told(evidence), hint=f"mount {missing[0]}, then run the same command again"
+        )
+    return UnavailableError("no supported bootloader found", details=_told(evidence), hint=_NAME_IT)
+
+
+def _told(evidence: tuple[Evidence, ...]) -> tuple[str, ...]:
+    return tuple(f"{item.probe}: {item.found} ({item.says})" for item in evidence)
+
+
+def _declared(tree: Tree) -> Iterator[tuple[Evidence, set[str]]]:
+    """What a distribution's own tool declares, with the bootloaders that it serves: it owns the files."""
+    uuids = (tree.read(_PROXMOX_ESPS) or b"").split()
+    if uuids and any("proxmox-boot-tool" in tree.names(folder) for folder in _PROXMOX_TOOLS):
+        found = f"{len(uuids)} ESPs that proxmox-boot-tool keeps"
+        yield Evidence(str(_PROXMOX_ESPS), found, SYSTEMD_BOOT), {_GRUB, SYSTEMD_BOOT}
+    kinds = _LOADER_TYPE.findall((tree.read(_SUSE_LOADER) or b"").decode("utf-8", "replace"))
+    if kinds and kinds[-1] in _LOADER_TYPES:
+        backend, loader = _LOADER_TYPES[kinds[-1]]
+        yield Evidence(str(_SUSE_LOADER), f"LOADER_TYPE={kinds[-1]}", backend), {loader}
+    if tree.read(_KERNELSTUB) is not None:
+        yield Evidence(str(_KERNELSTUB), "exists", SYSTEMD_BOOT), {SYSTEMD_BOOT}
+    if tree.read(_ZIPL) is not None:
+        yield Evidence(str(_ZIPL), "exists: zipl boots the entries", BLS), {_GRUB}
+
+
+def _running(runtime: Runtime | None) -> Iterator[Evidence]:
+    """What the running system says of its own boot; the last piece is the weakest."""
     if runtime is None:
-        return ()
-    evidence: list[Evidence] = []
-    loader = runtime.loader_info
-    if loader is not None:
-        # GRUB's bli module sets LoaderInfo too, so only its text tells (boot-formats: LoaderInfo of GRUB >= 2.12).
-        says = "systemd-boot" if loader.startswith("systemd-boot ") else "GRUB" if loader.startswith("GRUB") else "unknown"
-        evidence.append(Evidence("EFI variable LoaderInfo", loader, says))
-    if "BOOT_IMAGE=" in runtime.cmdline:
-        evidence.append(Evidence("/proc/cmdline", "has BOOT_IMAGE=", "GRUB"))
-    return tuple(evidence)
+        return
+    yield Evidence("/sys/firmware/efi", *(("exists", "UEFI") if runtime.is_efi else ("missing", "no systemd-boot")))
+    from_grub = any(word.startswith("BOOT_IMAGE=") for word in runtime.cmdline.split())
+    if runtime.loader_info is not None:
+        # GRUB's module bli sets LoaderInfo too, so only its text tells (GRUB 2.12 and newer).
+        info = runtime.loader_info
+        says = (
+            SYSTEMD_BOOT
+            if info.startswith(_SYSTEMD_BOOT_INFO)
+            else _GRUB
+            if info.startswith(_GRUB_INFO)
+            else _UNSUPPORTED
+        )
+        if runtime.stub_info is not None and not from_grub:
+            says = _NOTHING
+        yield Evidence("EFI variable LoaderInfo", info, says)
+    if runtime.stub_info is not None:
+        says = _NOTHING if from_grub else SYSTEMD_BOOT
+        yield Evidence("EFI variable StubInfo", f"{runtime.stub_info}: a unified kernel image was booted", says)
+    if runtime.entry_selected is not None:
+        yield Evidence("EFI variable LoaderEntrySelected", runtime.entry_selected, _NOTHING)
+    if runtime.loader_partition is not None:
+        yield Evidence("EFI variable LoaderDevicePartUUID", runtime.loader_partition, _NOTHING)
+    if from_grub:
+        yield Evidence("/proc/cmdline", "has BOOT_IMAGE=, which GRUB adds", _GRUB)
+    elif _KERNEL_BY_EFI.search(runtime.cmdline):
+        yield Evidence("/proc/cmdline", "has initrd=\\, which the kernel's own EFI loader reads", SYSTEMD_BOOT)
+    program = runtime.boot_program
+    if program is None:
+        yield Evidence("EFI variable BootCurrent", "not set", _UNKNOWN)
+    else:
+        name = program.lower()
+        says = SYSTEMD_BOOT if "systemd-boot" in name else _GRUB if "grub" in name or "shim" in name else _UNKNOWN
+        yield Evidence("EFI variable BootCurrent", program, says)
 
 
-def _file_evidence(tree: Tree) -> tuple[Evidence, ...]:
-    evidence: list[Evidence] = []
-    for menu in _MENUS:
-        try:
-            content = tree.read(menu)
-        except NotPermittedError:
-            evidence.append(Evidence(str(menu), "may not be read", "unknown"))
-            continue
-        if content is None:
-            continue
-        if _BLSCFG.search(content):
-            evidence.append(Evidence(str(menu), "calls blscfg", "bls"))
-        elif _MENU_ENTRY.search(content):
-            evidence.append(Evidence(str(menu), "holds menu entries", GRUB2))
-    if tree.read(_GRUB_DEFAULTS) is not None:
-        evidence.append(Evidence(str(_GRUB_DEFAULTS), "exists", GRUB2))
-    for entries in _SYSTEMD_BOOT_ENTRIES:
-        count = sum(name.endswith(".conf") for name in tree.names(entries))
-        if count:
-            evidence.append(Evidence(str(entries), f"holds {count} entries", "boot loader specification"))
-    return tuple(evidence)
+def _grub(tree: Tree, facts: Facts) -> Iterator[Evidence]:
+    """GRUB's files. What its settings say alone is weaker than its menu, and nothing beside another bootloader."""
+    menus = [evidence for menu in _MENUS if (evidence := _menu(tree, menu)) is not None]
+    yield from menus
+    others = any(item.says == SYSTEMD_BOOT for item in _systemd_boot(tree, facts))
+    if tree.read(_GRUB_DEFAULTS) is not None and (menus or not others):
+        yield Evidence(str(_GRUB_DEFAULTS), "exists", _GRUB)
+
+
+def _menu(tree: Tree, menu: PurePosixPath) -> Evidence | None:
+    try:
+        content = tree.read(menu)
+    except NotPermittedError:
+        return Evidence(str(menu), "may not be read", _GRUB)
+    if content is None:
+        return None
+    if _BLSCFG.search(content):
+        return Evidence(str(menu), "calls blscfg", BLS)
+    if _MENU_ENTRY.search(content):
+        return Evidence(str(menu), "holds menu entries", GRUB2)
+    return Evidence(str(menu), "holds no menu entry and no blscfg", _GRUB)
+
+
+def _systemd_boot(tree: Tree, facts: Facts) -> Iterator[Evidence]:
+    """What lies on the boot file systems. Entries say nothing where a GRUB may read them, as Fedora's and RHEL's do."""
+    has_grub = any(menu.name in tree.names(menu.parent) for menu in _MENUS)
+    has_grub = has_grub or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
+    entries = _NOTHING if has_grub else SYSTEMD_BOOT
+    for point in MOUNT_POINTS:
+        programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
+        if programs:
+            yield Evidence(str(point / "EFI/systemd"), f"holds {', '.join(programs)}", SYSTEMD_BOOT)
+        if "loader.conf" in tree.names(point / "loader"):
+            yield Evidence(str(point / "loader/loader.conf"), "exists", entries)
+        if count := sum(is_entry_name(name) for name in tree.names(point / "loader/entries")):
+            yield Evidence(str(point / "loader/entries"), f"holds {count} entries", entries)
+        if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
+            yield Evidence(str(point / "EFI/Linux"), f"holds {images} unified kernel images", SYSTEMD_BOOT)
+
+
+def _beside(tree: Tree, runtime: Runtime | None) -> Iterator[Evidence]:
+    """What decides nothing, and helps to understand the rest."""
+    for path in (_INSTALL_CONF, _KERNEL_CMDLINE):
+        if tree.read(path) is not None:
+            yield Evidence(str(path), "exists", _NOTHING)
+    for point in unmounted(tree, runtime):
+        yield Evidence(str(point), "is in /etc/fstab, and not mounted", _UNKNOWN)
