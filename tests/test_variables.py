@@ -76,6 +76,7 @@ def source(shell: str, folder: Path, names: Sequence[str], texts: Sequence[str])
         (["V=a\\ \\b\n"], "a b", 1),
         (["V='a'\"b\"c\n"], "abc", 1),
         (['W=x\nV="$W ${W+y} ${U-z} ${U+n}${W:-n}"\nW=q\n'], "x y z x", 1),
+        (['V="${U:-a\\}b\\c}"\n'], "a}b\\c", 1),
         (['V="a ${U:-b "$W" ${U:-c}}"\n'], "a b  c", 1),
         (["if x; then V=a; fi\nV=b\n"], "b", 1),
         (["V+=a\nV=b\n"], "b", 1),
@@ -260,11 +261,17 @@ def test_requote_spells_a_value_as_one_word() -> None:
     assert requote('a "b" $c `d` \\e') == '"a \\"b\\" \\$c \\`d\\` \\\\e"'
 
 
+def harmless_rows(corpus: Path) -> list[dict[str, str]]:
+    """The rows of files that may be sourced; the others, without a value, would write outside their folder."""
+    with (corpus / "EFFECTIVE.tsv").open(encoding="utf-8") as table:
+        rows = csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [row for row in rows if row["dash_effective"]]
+
+
 @pytest.mark.corpus
 @pytest.mark.programs
 def test_real_files_have_the_value_that_dash_gives_them(corpus: Path, tmp_path: Path) -> None:
-    with (corpus / "EFFECTIVE.tsv").open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE) if row["dash_effective"]]
+    rows = harmless_rows(corpus)
     sourced: set[str] = set()
     refused: dict[str, str] = {}
     wrong = []
@@ -285,6 +292,29 @@ def test_real_files_have_the_value_that_dash_gives_them(corpus: Path, tmp_path: 
     print(summary)  # noqa: T201
     assert wrong == []
     assert len(sourced & set(refused)) <= MAX_REFUSED * len(sourced), summary
+
+
+@pytest.mark.corpus
+@pytest.mark.programs
+def test_real_files_take_an_addition_and_give_it_back(corpus: Path, tmp_path: Path) -> None:
+    variable, edited = "GRUB_CMDLINE_LINUX_DEFAULT", 0
+    names = sorted({row["file"] for row in harmless_rows(corpus)})
+    for path in (corpus / "grub-default" / name for name in names):
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        before = chain([parse(FILE, text)], variable)
+        if not before.links:
+            continue
+        end = len(before.value)
+        words = splice(before, [ValueEdit(end, end, " iommu=pt")])
+        after = rewrite(before.files[0], words)
+        real = source("dash", tmp_path, [variable], [after])
+        assert real in (None, [f"{before.value} iommu=pt"]), path.name
+        longer = chain([parse(FILE, after)], variable)
+        back = rewrite(longer.files[0], splice(longer, [ValueEdit(end, len(longer.value), "")]))
+        # A bare word keeps the quotes that the addition brought.
+        assert back == text or before.links[0].raw in ("", before.value), path.name
+        edited += 1
+    assert edited > 0
 
 
 LETTERS = st.text(st.sampled_from("ab=.,:/-~#é*?[]!%^@{}"), max_size=4)
