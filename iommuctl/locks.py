@@ -40,15 +40,15 @@ def state_lock(root: Root, store: Store) -> Iterator[None]:
     """Be the only writer of a root. Raises BusyError after LOCK_SECONDS of another's work."""
     with root.open_directory(store.directory, "lock") as folder:
         descriptor = os.open("lock", _LOCK_FILE, 0o600, dir_fd=folder)
-        try:
-            deadline = time.monotonic() + LOCK_SECONDS
-            while not _try_lock(descriptor):
-                if time.monotonic() >= deadline:
-                    raise BusyError("another run of iommuctl is at work", hint="run the same command again later")
-                time.sleep(_POLL_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise BusyError("another run of iommuctl is at work", hint="run the same command again later")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def package_manager_at_work(root: Root) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.durable import Replacement, remove_empty_directory, remove_file, replace_files
 from iommuctl.errors import ConflictError, IommuctlError
+from iommuctl.freeze import settle
 from iommuctl.interrupts import Interrupts
 from iommuctl.journal import Journal, journal_path, read_journal, remove_journal
 from iommuctl.locks import state_lock
@@ -103,6 +104,7 @@ def undo(
         old = store.content(manifest, before)
         replacements.append(Replacement(file.path, file.temporary, now, old, before.before, keep_time=True))
     replace_files(root, replacements)
+    settle(root, store, [replacement.path.parent for replacement in replacements])
     for path in reversed(journal.made_directories):
         remove_empty_directory(root, path)
     if third and not accept_current:

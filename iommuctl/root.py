@@ -129,7 +129,10 @@ class Root:
                 os.close(descriptor)
 
     def make_directories(self, path: PurePosixPath, mode: int) -> tuple[PurePosixPath, ...]:
-        """Make a directory and those above it that are missing, durably. Gives the final paths of those made."""
+        """Make a directory and those above it that are missing, durably, whatever the umask.
+
+        Gives the final paths of those made. Raises ExecutionError where something else is in the way.
+        """
         made: list[PurePosixPath] = []
         with self.locate(path, "make the directory") as place:
             if place.status is not None:
@@ -141,6 +144,7 @@ class Root:
         for name in names:
             with self.open_directory(above, "make a directory in") as descriptor:
                 os.mkdir(name, mode, dir_fd=descriptor)
+                _set_mode(name, mode, descriptor)
                 os.fsync(descriptor)
             above /= name
             made.append(above)
@@ -286,6 +290,17 @@ def _enter(name: str, directory: int, opened: list[int]) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _set_mode(name: str, mode: int, directory: int) -> None:
+    descriptor = os.open(name, _LISTING, dir_fd=directory)
+    try:
+        found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        wanted = mode | found & stat.S_ISGID  # inherited: the group of a folder goes on below it
+        if found != wanted:
+            os.fchmod(descriptor, wanted)
+    finally:
+        os.close(descriptor)
 
 
 def _swapped() -> OSError:

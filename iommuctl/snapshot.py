@@ -177,9 +177,7 @@ class Store:
         self._root.make_directories(partial, STATE_MODE)
         write_file(self._root, partial / "contents", contents)
         write_file(self._root, partial / "manifest.json", encode(manifest))
-        with self._root.open_directory(self.snapshots, "write") as folder:
-            os.rename(partial.name, manifest.id, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
+        self._rename(partial.name, manifest.id)
 
     def save(self, manifest: Manifest) -> None:
         """Write a snapshot's manifest again, in one durable step."""
@@ -193,8 +191,10 @@ class Store:
                 self.save(manifest.model_copy(update={"state": state}))
 
     def discard(self, name: str) -> None:
-        """Forget one snapshot, by its full id."""
-        remove_tree(self._root, self.snapshots / name)
+        """Forget one snapshot, by its full id; nothing where there is none. Cut off, it is gone all the same."""
+        if self._root.stat(self.snapshots / name) is not None:
+            self._rename(name, name + _PARTIAL)
+            remove_tree(self._root, self.snapshots / (name + _PARTIAL))
 
     def keep_aside(self, manifest: Manifest, content: bytes) -> PurePosixPath:
         """Keep content that an undo is about to overwrite beside the snapshot, and give its path."""
@@ -221,6 +221,11 @@ class Store:
             for name in self._root.names(folder):
                 if name.startswith(".iommuctl-"):
                     remove_file(self._root, folder / name)
+
+    def _rename(self, name: str, other: str) -> None:
+        with self._root.open_directory(self.snapshots, "write") as folder:
+            os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
 
     def _manifest(self, name: str) -> Manifest:
         path = self.snapshots / name / "manifest.json"

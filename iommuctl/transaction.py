@@ -11,6 +11,7 @@ from typing import Self
 from iommuctl.durable import Metadata, Replacement, remove_empty_directory, replace_files, temporary_name
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
 from iommuctl.facts import Platform
+from iommuctl.freeze import settle
 from iommuctl.interrupts import Interrupts
 from iommuctl.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.locks import package_manager_at_work, state_lock
@@ -199,7 +200,9 @@ class Transaction:
 
     def _commit(self) -> None:
         self._manifest = self._manifest.model_copy(update={"state": State.APPLIED})
+        changed = [target.final.parent for target in self._targets if target.before != target.after]
         try:
+            settle(self._root, self._store, changed)
             self._store.save(self._manifest)
         except IommuctlError as error:
             self._undo(error)

@@ -146,6 +146,7 @@ def test_a_link_that_appeared_is_not_written_through(tree: Path) -> None:
     with pytest.raises(BusyError, match="leads to '/elsewhere' now"):
         replace_files(Root(tree), [Replacement(FILE, TEMPORARY, digest(b"old"), b"new")])
     assert (tree / "elsewhere").read_bytes() == b"old"
+    assert sorted(one.name for one in tree.iterdir()) == ["elsewhere", "etc"]
 
 
 def test_a_planted_temporary_file_is_not_written_through(tree: Path) -> None:

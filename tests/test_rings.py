@@ -20,7 +20,7 @@ RINGS = {
     """,
     BACKENDS: "lens backends.",
     EDGES: """
-        root durable commands interrupts locks probe preflight journal snapshot transaction recovery shipped trial
+        root durable commands freeze interrupts locks probe preflight journal snapshot transaction recovery shipped trial
     """,
     OUTSIDE: "app app. cli cli. __main__",
 }
@@ -35,7 +35,7 @@ SOLE_IMPORTERS = {
     "click": ("cli", "cli."),
 }
 # The transaction and what it is made of: nothing else changes a file.
-WRITERS = {"root", "durable", "locks", "journal", "snapshot", "transaction", "recovery"}
+WRITERS = {"root", "durable", "freeze", "locks", "journal", "snapshot", "transaction", "recovery"}
 CORE_LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions"}
 # What no module of ring 0 or 1 imports: they reach files, processes, the network or the clock by themselves.
 WORLDLY_MODULES = {

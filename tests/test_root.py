@@ -158,6 +158,17 @@ def test_directories_are_made_inside_the_root_and_named(tree: Path) -> None:
     assert root.make_directories(PurePosixPath("/usr/a/b"), 0o700) == ()
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_directory_has_its_mode_whatever_the_umask(tree: Path, umask: int) -> None:
+    (tree / "usr").chmod(0o2755)
+    previous = os.umask(umask)
+    try:
+        Root(tree).make_directories(PurePosixPath("/usr/a/b"), 0o755)
+    finally:
+        os.umask(previous)
+    assert {path.stat().st_mode & 0o7777 for path in (tree / "usr/a", tree / "usr/a/b")} == {0o2755}
+
+
 def test_a_path_up_from_a_missing_folder_makes_nothing(tree: Path) -> None:
     with pytest.raises(BootConfigError, match="goes up"):
         Root(tree).make_directories(PurePosixPath("/nothing/../../secret/x"), 0o700)

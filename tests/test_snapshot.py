@@ -14,7 +14,7 @@ from iommuctl.facts import Platform
 from iommuctl.journal import Journal, JournalFile, read_journal
 from iommuctl.plan import Change, FileClass, Op, digest
 from iommuctl.root import Root
-from iommuctl.snapshot import Action, Blob, Manifest, SavedFile, State, Store, new_id
+from iommuctl.snapshot import Action, Blob, Listing, Manifest, SavedFile, State, Store, new_id
 
 FIXTURES = Path(__file__).parent / "fixtures" / "state"
 FIXTURE_ID = "20261122T124500Z-1a2b3c"
@@ -200,6 +200,21 @@ def test_pruning_keeps_the_newest_and_the_one_in_force(store: Store) -> None:
     add(store, -5)
     store.prune(keep=1)
     assert [one.id for one in store.list().snapshots] == [last.id, in_force.id]
+
+
+def test_a_snapshot_whose_removal_is_cut_off_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = add(store, 0)
+
+    def cut(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", cut)
+        with pytest.raises(KeyboardInterrupt):
+            store.discard(kept.id)
+    assert store.list() == Listing(())
+    store.sweep()
+    store.discard(kept.id)
 
 
 @pytest.mark.parametrize("change", ["group", "others", "owner", "file"])
