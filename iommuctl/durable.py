@@ -69,7 +69,7 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
             with root.locate(replacement.path, "write") as place:
                 _check_final(place, replacement.path)
                 _write_temporary(place, replacement, replacement.content)
-    synced_twice: dict[int, bool] = {}
+    loses_files: dict[int, bool] = {}
     for replacement in replacements:
         with root.locate(replacement.path, "replace") as place:
             _check_final(place, replacement.path)
@@ -79,7 +79,9 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
             else:
                 os.rename(replacement.temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
                 device = os.fstat(place.directory).st_dev
-                if synced_twice.setdefault(device, _loses_renamed_files(device)):
+                if device not in loses_files:
+                    loses_files[device] = _loses_renamed_files(device)
+                if loses_files[device]:
                     _sync_again(place)
     for folder in sorted({replacement.path.parent for replacement in replacements}):
         with root.open_directory(folder, "write") as descriptor:
@@ -103,15 +105,14 @@ def write_file(root: Root, path: PurePosixPath, content: bytes) -> None:
         _sync_folder(place.directory)
 
 
-def remove_file(root: Root, path: PurePosixPath) -> bool:
-    """Remove a file durably. Gives whether it was there."""
+def remove_file(root: Root, path: PurePosixPath) -> None:
+    """Remove a file durably; nothing where there is none."""
     with root.locate(path, "remove") as place:
         if place.status is None:
-            return False
+            return
         _check_final(place, path)
         os.unlink(place.name, dir_fd=place.directory)
         _sync_folder(place.directory)
-        return True
 
 
 def remove_tree(root: Root, path: PurePosixPath) -> None:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from iommuctl.durable import Metadata, read_metadata
 from iommuctl.errors import BootConfigError, BusyError, ExecutionError
 from iommuctl.plan import FileClass, FileEdit
-from iommuctl.root import Root, open_regular, read_all
+from iommuctl.root import READ_LIMIT, Root, open_regular, read_all
 from iommuctl.snapshot import Store
 
 # include/uapi/linux/fs.h: FS_IOC_GETFLAGS is _IOR('f', 1, long), FS_IMMUTABLE_FL, FS_APPEND_FL
@@ -78,6 +78,8 @@ def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
         # A generated file also goes through the staging folder.
         saved += len(target.before or b"") + FILE_RECORD + (len(target.after or b"") + reserve if reserve else 0)
     needs.setdefault(store.snapshots, []).append(saved)
+    if (total := sum(len(target.before or b"") for target in targets)) > READ_LIMIT:
+        raise ExecutionError(f"the files to save have {total} bytes together, more than {READ_LIMIT}")
 
     free: dict[int, tuple[int, int]] = {}
     for folder, sizes in needs.items():

@@ -112,6 +112,8 @@ class Store:
         self.directory = root.resolve(STATE)
         self.snapshots = self.directory / "snapshots"
         self.staging = self.directory / "staging"
+        self._read: str | None = None  # the snapshot whose contents, which never change, were read last
+        self._contents = b""
 
     @property
     def exists(self) -> bool:
@@ -165,8 +167,9 @@ class Store:
         if file.blob is None or file.before_sha256 is None:
             return None
         path = self.snapshots / manifest.id / "contents"
-        contents = self._root.read(path) or b""
-        content = contents[file.blob.offset : file.blob.offset + file.blob.size]
+        if self._read != manifest.id:
+            self._contents, self._read = self._root.read(path) or b"", manifest.id
+        content = self._contents[file.blob.offset : file.blob.offset + file.blob.size]
         if digest(content) != file.before_sha256:
             raise _damaged(path, f"the content of {str(file.path)!r} is not what was saved")
         return content

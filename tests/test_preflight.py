@@ -111,6 +111,11 @@ def test_a_file_system_that_does_not_count_files(bench: Bench, monkeypatch: pyte
     assert bench.apply().snapshot.state is State.APPLIED
 
 
+def test_more_than_a_snapshot_can_give_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iommuctl.preflight.READ_LIMIT", 5)
+    refused(bench, ExecutionError, "more than 5")
+
+
 def test_another_run_holds_the_lock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "LOCK_SECONDS", 0.2)
     with bench.begin(), pytest.raises(BusyError, match="another run of iommuctl"):
