@@ -74,7 +74,7 @@ class Grub2:
             for line in entry.linux:
                 where = f"{family.menu}:{line.line}: entry {entry.title!r}"
                 short = (
-                    _not_following(line.cmdline, expected)
+                    self._not_following(line.cmdline, expected)
                     if desired is None
                     else self._unsatisfied(line.cmdline, desired)
                 )
@@ -83,6 +83,21 @@ class Grub2:
 
     def _unsatisfied(self, cmdline: Cmdline, desired: DesiredArguments | None) -> tuple[str, ...]:
         return () if desired is None else satisfied(cmdline, desired, self._catalogue)
+
+    def _not_following(self, cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
+        """Say where an entry does not hold the sources' parameters in one run, or holds one of ours beside them.
+
+        A distribution may add its own before and after.
+        """
+        have = [token.text for token in cmdline.tokens]
+        want = [token.text for token in expected.tokens]
+        in_one_run = any(have[at : at + len(want)] == want for at in range(len(have) - len(want) + 1))
+        if in_one_run and self._managed(cmdline) == self._managed(expected):
+            return ()
+        return (f"does not have {str(expected)!r}, as its sources say",)
+
+    def _managed(self, cmdline: Cmdline) -> list[str]:
+        return [one.text for one in cmdline.parameters if self._catalogue.known(one.name)]
 
     def _is_current(self, menu: grubcfg.GrubCfg, desired: DesiredArguments) -> bool:
         normal = grubcfg.normal_entries(menu)
@@ -213,15 +228,6 @@ def _as_menu_says(sources: grubdefault.Sources) -> Cmdline:
     """What GRUB hands the kernel of the sources: 10_linux writes their value into the menu, where GRUB unquotes it."""
     text = f"menuentry x {{\n linux /x {sources.linux.value} {sources.default.value}\n}}\n"
     return grubcfg.parse(grubdefault.MAIN, text).entries[0].linux[0].cmdline
-
-
-def _not_following(cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
-    """Say where an entry does not hold the sources' parameters in one run; a distribution may add before and after."""
-    have = [token.text for token in cmdline.tokens]
-    want = [token.text for token in expected.tokens]
-    if any(have[at : at + len(want)] == want for at in range(len(have) - len(want) + 1)):
-        return ()
-    return (f"does not have {str(expected)!r}, as its sources say",)
 
 
 def _placed(where: str, problems: tuple[str, ...]) -> tuple[str, ...]:
