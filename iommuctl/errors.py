@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import ClassVar
 
 
 class IommuctlError(Exception):
@@ -13,7 +12,7 @@ class IommuctlError(Exception):
     command. `code` is the exit code, after sysexits.h where one fits.
     """
 
-    code: ClassVar[int] = 70
+    code: int = 70
 
     def __init__(self, brief: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
         super().__init__(brief)
@@ -62,6 +61,14 @@ class BusyError(IommuctlError):
     """Another run holds the lock, a package manager is at work, or a file changed since the plan: try again."""
 
     code = 75
+
+
+class InterruptionError(IommuctlError):
+    """A signal ended the run; its exit code is that of a shell, 128 and the signal's number."""
+
+    def __init__(self, signal_name: str, code: int, outcome: str) -> None:
+        super().__init__(f"interrupted by {signal_name}", details=(outcome,), hint="run the same command again")
+        self.code = code
 
 
 class NotPermittedError(IommuctlError):

@@ -10,11 +10,32 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT = 128  # sh(1): a program ended by signal n gives 128 + n
 
 
-class Interrupts:
-    """A context in which SIGINT, SIGTERM and SIGHUP are held; `listen` raises SystemExit for them from then on.
+class InterruptedRun(SystemExit):
+    """A signal that ends the run, with the exit code of a shell. `outcome` says what became of the work under way."""
 
-    Leaving the context normally delivers one that came while they were held. A signal that was ignored stays ignored;
-    outside the main thread nothing changes.
+    def __init__(self, number: int, outcome: str = "what was under way was brought to its end first") -> None:
+        super().__init__(SIGNAL_EXIT + number)
+        self.signal = signal.Signals(number)
+        self.outcome = outcome
+
+
+def end_on_signals(outcome: str) -> None:
+    """Raise InterruptedRun for SIGINT, SIGTERM and SIGHUP from now on, with this outcome; ignored ones stay ignored."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise InterruptedRun(number, outcome)
+
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+class Interrupts:
+    """A context in which SIGINT, SIGTERM and SIGHUP are held; `listen` raises InterruptedRun for the next one.
+
+    One is enough: what comes after it is held again, so that an impatient second one cannot cut the undo. Leaving the
+    context normally delivers one that came while they were held. A signal that was ignored stays ignored; outside the
+    main thread nothing changes.
     """
 
     def __init__(self) -> None:
@@ -43,7 +64,7 @@ class Interrupts:
         self._held = True
 
     def listen(self) -> None:
-        """Raise SystemExit for a signal, beginning with one that came while they were held."""
+        """Raise InterruptedRun for a signal, beginning with one that came while they were held."""
         self._held = False
         self._deliver()
 
@@ -59,4 +80,5 @@ class Interrupts:
     def _deliver(self) -> None:
         if self._pending is not None:
             number, self._pending = self._pending, None
-            raise SystemExit(SIGNAL_EXIT + number)
+            self._held = True
+            raise InterruptedRun(number)

@@ -2,8 +2,8 @@
 """Transaction: write a plan's files, all of them or none, whatever happens on the way."""
 
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Self
@@ -12,7 +12,7 @@ from iommuctl.durable import Metadata, Replacement, remove_empty_directory, repl
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
 from iommuctl.facts import Platform
 from iommuctl.freeze import settle
-from iommuctl.interrupts import Interrupts
+from iommuctl.interrupts import InterruptedRun, Interrupts
 from iommuctl.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.locks import package_manager_at_work, state_lock
 from iommuctl.plan import Change, FileEdit, digest
@@ -32,6 +32,7 @@ from iommuctl.snapshot import (
 )
 
 NEW_DIRECTORY_MODE = 0o755
+UNDONE = "the undo succeeded: every file is as it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,19 @@ class Transaction:
         for directory in self._journal.removed_directories:
             remove_empty_directory(self._root, directory.path)
 
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Run a generator in this block: a live generated file that it writes itself is put back by the undo.
+
+        Raises ExecutionError where one that succeeded did so, since nobody checked what it wrote.
+        """
+        try:
+            yield
+        finally:
+            written = self._claim_generated()
+        if written:
+            raise ExecutionError(f"{str(written[0])!r} was written by a generator that had to write elsewhere")
+
     def publish(self, path: PurePosixPath, content: bytes) -> None:
         """Make a generator's checked output the live file; nothing is written where it is that already.
 
@@ -180,6 +194,21 @@ class Transaction:
         self._manifest = self._manifest.model_copy(update={"files": tuple(saved)})
         write_journal(self._root, self._store, self._journal)
         self._replace([index])
+
+    def _claim_generated(self) -> list[PurePosixPath]:
+        """Count as ours what stands in generated files now, so that the undo replaces it; give those that changed."""
+        files = list(self._journal.files)
+        written: list[PurePosixPath] = []
+        for index, (target, file) in enumerate(zip(self._targets, self._journal.files, strict=True)):
+            if target.path in self._work.generated:
+                now = digest(self._root.read(target.final))
+                if now not in (file.before_sha256, file.after_sha256):
+                    files[index] = file.model_copy(update={"after_sha256": now})
+                    written.append(target.path)
+        if written:
+            self._journal = self._journal.model_copy(update={"files": tuple(files)})
+            write_journal(self._root, self._store, self._journal)
+        return written
 
     def __enter__(self) -> Self:
         try:
@@ -217,7 +246,13 @@ class Transaction:
             ) from error
 
     def _undo(self, error: BaseException) -> None:
-        brief = error.brief if isinstance(error, IommuctlError) else f"interrupted ({error!r})"
+        match error:
+            case IommuctlError():
+                brief = error.brief
+            case InterruptedRun():
+                brief = f"interrupted by {error.signal.name}"
+            case _:
+                brief = f"stopped by {error!r}"
         self._manifest = self._manifest.model_copy(update={"state": State.UNDONE})
         try:
             # A failed commit may have left the snapshot as applied, which would make the change final.
@@ -230,7 +265,9 @@ class Transaction:
                 hint=failed.hint if isinstance(failed, ConflictError) else recover_command(self._root),
             ) from error
         if isinstance(error, IommuctlError):
-            error.details = (*error.details, "the undo succeeded: every file is as it was")
+            error.details = (*error.details, UNDONE)
+        elif isinstance(error, InterruptedRun):
+            error.outcome = UNDONE
 
     def _replace(self, indexes: list[int]) -> None:
         replacements: list[Replacement] = []

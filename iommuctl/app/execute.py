@@ -58,7 +58,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     ) as transaction:
         transaction.write()
         for command in commands:
-            with progress(command):
+            with progress(command), transaction.generating():
                 host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
             if command.output:
                 staged = host.root.read(command.output.staging)

@@ -7,15 +7,15 @@ import os
 import sys
 
 from iommuctl.cli.session import Session
-from iommuctl.errors import InternalError, IommuctlError
-
-_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+from iommuctl.errors import InternalError, InterruptionError, IommuctlError
+from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
 
 def main() -> None:
     """Run iommuctl on this process's arguments and end the process with its exit code."""
     # Pydantic would look through every installed package for plugins: slow, and foreign code in a root process.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    end_on_signals("nothing was being changed")
     from iommuctl.cli.application import application
 
     # What is asked for stands on the line as well as in the session: a run that fails while options are still being
@@ -29,9 +29,8 @@ def main() -> None:
         # Whoever read our output has gone; the interpreter must not try to flush into the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        print("iommuctl: interrupted; nothing was changed", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+    except InterruptedRun as end:
+        sys.exit(_fail(InterruptionError(end.signal.name, SIGNAL_EXIT + end.signal, end.outcome), session))
     except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)
         _print_traceback(error)
         hint = "this is a bug of iommuctl; report it with the lines above"
