@@ -140,12 +140,14 @@ def test_a_kernel_before_5_14_gets_the_older_spelling_too() -> None:
     assert run(desired, "intel_iommu=on quiet") == ("intel_iommu=on,strict quiet iommu.passthrough=0 iommu.strict=1",)
 
 
-def test_kernel_default_keeps_device_bindings_and_foreign_tokens() -> None:
+def test_kernel_default_keeps_device_bindings_firmware_fixes_and_foreign_tokens() -> None:
     line = (
         "ro iommu=1 pci=noats,nomsi vfio-pci.ids=8086:1572 efi=runtime,disable_early_pci_dma"
         " intel_iommu=on,sm_on ivrs_hpet=0@00:14.0"
     )
-    assert run(desire("kernel-default"), line) == ("ro pci=nomsi vfio-pci.ids=8086:1572 efi=runtime",)
+    assert run(desire("kernel-default"), line) == (
+        "ro pci=nomsi vfio-pci.ids=8086:1572 efi=runtime ivrs_hpet=0@00:14.0",
+    )
 
 
 @pytest.mark.parametrize(
