@@ -75,7 +75,8 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
     changed = plan.survey.tree.recheck(host.root)
-    if not changed and facts_of(host, plan.survey.facts.platform) != plan.survey.facts:
+    facts = plan.survey.facts
+    if not changed and facts_of(host, None if facts.platform_assumed else facts.platform) != facts:
         return (PurePosixPath("/boot"),)
     return changed
 
