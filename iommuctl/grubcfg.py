@@ -25,8 +25,9 @@ _WORDS = re.compile(rf"(?:{_WORD_TEXT}[ \t]*+(?!#))*+(?:{_WORD_TEXT}[ \t]*+)?+",
 
 # grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
 _PREFIX_TEXT = "(?:if|then|else|elif|while|until|do|!)"
-_PREFIX = re.compile(rf"{_PREFIX_TEXT}(?=[ \t\n;{{}}]|\Z)")
+_PREFIXES = re.compile(rf"(?:{_PREFIX_TEXT}(?=[ \t\n;{{}}]|\Z)[ \t\n]*+)++")
 _LINUX = re.compile(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
+_DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
 _ENTRY_COMMANDS = frozenset({"menuentry", "hiddenentry"})
 # grub-core/commands/menuentry.c: its options that take a value, given as `--name value` or `--name=value`.
 _VALUE_OPTIONS = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})
@@ -208,8 +209,8 @@ class _Reader:
                 position += 1
                 self._close(self.script.line(start))
                 continue
-            if prefix := _PREFIX.match(text, position):
-                position = prefix.end()
+            if prefixes := _PREFIXES.match(text, position):
+                position = prefixes.end()
                 continue
             position = _WORDS.match(text, position).end()  # type: ignore[union-attr]  # likewise
             words = _WORD.findall(text, start, position)
@@ -234,6 +235,8 @@ class _Reader:
             self._default(line, raw_words[1])
         if not opens:
             return
+        if len(self.blocks) == _DEPTH_LIMIT:
+            raise self._error(line, f"more than {_DEPTH_LIMIT} blocks inside each other")
         if name in _ENTRY_COMMANDS or name == "submenu":
             identity, title = self._heading(line, raw_words[1:])
             if name == "submenu":

@@ -301,6 +301,7 @@ def test_blscfg_is_seen_as_a_command_only() -> None:
         ('menuentry x {\nlinux /k "a$"\n}\n', 2),
         ("linux /k | cat", 1),
         ("{ a; }", 1),
+        pytest.param("a {\n" * 101 + "}\n" * 101, 101, id="too deep"),
         ("menuentry x {\nlinux /k a={b}\n}\n", 2),
         ("a && b", 1),
         ("a\nb \\", 2),
@@ -310,6 +311,11 @@ def test_what_grub_cannot_read_is_refused_with_its_line(text: str, line: int) ->
     with pytest.raises(BootConfigError) as caught:
         parse(PATH, text)
     assert (caught.value.path, caught.value.line) == (PATH, line)
+
+
+def test_a_long_row_of_keywords_is_read_in_one_go() -> None:
+    text = "then " * 100_000 + "linux"  # each keyword on its own would be read again for every keyword before it
+    assert parse(PATH, text) == GrubCfg((), (), has_blscfg=False, default=None)
 
 
 @given(st.text(alphabet="ab \n\t\\'\"${}#;=|linux", max_size=60))
