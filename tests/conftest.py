@@ -16,6 +16,11 @@ settings.register_profile("project", deadline=None, derandomize=os.environ.get("
 settings.load_profile("project")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the golden trees be written anew."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew, to be read by eye")
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """The top of the project."""
