@@ -168,7 +168,7 @@ def _cached_usr() -> Path:
     cached = base / f"grub-{key.hexdigest()[:16]}"
     if not cached.is_dir():
         unfinished = base / f"{cached.name}.{os.getpid()}"
-        for target, source in (wanted | _libraries(wanted.values())).items():
+        for target, source in (wanted | libraries(wanted.values())).items():
             _copy(source, unfinished / target.relative_to("/usr"))
         for name, text in (("sbin/grub-probe", _GRUB_PROBE), ("bin/grub-mkrelpath", _GRUB_MKRELPATH)):
             (unfinished / name).write_text(text)
@@ -180,7 +180,7 @@ def _cached_usr() -> Path:
     return cached
 
 
-def _libraries(programs: Iterable[Path]) -> dict[Path, Path]:
+def libraries(programs: Iterable[Path]) -> dict[Path, Path]:
     """Give the shared libraries of programs and their loader, each under the name that it is looked up by."""
     binaries = [str(program) for program in programs if program.read_bytes()[:4] == b"\x7fELF"]
     printed = subprocess.run(["ldd", *binaries], check=True, capture_output=True, text=True, env={"LC_ALL": "C"}).stdout

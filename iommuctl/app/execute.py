@@ -33,7 +33,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     Raises BusyError where the files are not as planned any more, ExecutionError where a write, a command or the
     read-back failed; then everything is as it was, and the error says so.
     """
-    if not plan.is_changed:
+    if not plan.is_changed and not plan.marks:
         return Executed(None)
     found = plan.survey
     commands = plan.commands if plan.runs else ()
