@@ -37,25 +37,35 @@ class Lens:
         self._augeas = _handle()
 
     def rewrite(
-        self, path: PurePosixPath, text: str, values: Mapping[Span, str], *, added: tuple[tuple[str, str], ...] = ()
+        self,
+        path: PurePosixPath,
+        text: str,
+        values: Mapping[Span, str | None],
+        *,
+        added: tuple[tuple[str, str], ...] = (),
     ) -> str:
         """Give the text with each value replaced, and each `(label, value)` of `added` as a new node at its end.
 
-        A span must be exactly one node's value, as the lens reads it. Two gates enclose the edit: without it the
-        text must come back byte for byte, and with it nothing may differ outside the spans. The final newline stays
-        as it was, missing or not. Raises LensError with file and line; `path` only names the text.
+        None in the place of a value removes its line. A span must be exactly one node's value, as the lens reads it.
+        Two gates enclose the edit: without it the text must come back byte for byte, and with it nothing may differ
+        outside the spans. The final newline stays as it was, missing or not. Raises LensError with file and line;
+        `path` only names the text.
         """
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
         if self._retrieve(path) != closed:
             raise LensError(path, None, "cannot be represented exactly: an unedited copy would differ")
         expected = _spliced(closed, values)
-        for span, value in values.items():
+        # Backwards, since a node that is removed moves those behind it.
+        for span, value in sorted(values.items(), key=lambda item: item[0].start, reverse=True):
             node = nodes.get(span)
             if node is None:
                 line = text.count("\n", 0, span.start) + 1
                 raise LensError(path, line, "the value is not where the lens reads one, at the start of a line")
-            self._augeas.set(node, value)
+            if value is None:
+                self._augeas.remove(node)
+            else:
+                self._augeas.set(node, value)
         for label, value in added:
             self._augeas.set(f"{_TREE}/{label}[last()+1]", value)
         edited = self._retrieve(path)
@@ -118,12 +128,15 @@ def _handle() -> "augeas.Augeas":
     return augeas.Augeas(root=str(_LENSES), loadpath=str(_LENSES), flags=flags)
 
 
-def _spliced(text: str, values: Mapping[Span, str]) -> str:
+def _spliced(text: str, values: Mapping[Span, str | None]) -> str:
     pieces: list[str] = []
     end = 0
     for span in sorted(values, key=lambda span: span.start):
-        pieces += (text[end : span.start], values[span])
-        end = span.end
+        value = values[span]
+        whole = value is None
+        start = text.rfind("\n", 0, span.start) + 1 if whole else span.start
+        pieces += (text[end:start], value or "")
+        end = text.index("\n", span.end) + 1 if whole else span.end
     return "".join((*pieces, text[end:]))
 
 

@@ -45,6 +45,28 @@ def test_rewrite_changes_the_value_and_keeps_every_other_byte(text: str, old: st
     assert Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(start, start + len(old)): new}) == expected
 
 
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [
+        ((0, 2), "title x\noptions b\n\n"),
+        ((1,), "title x\noptions a\noptions c\n\n"),
+        ((0, 1, 2), "title x\n\n"),
+    ],
+)
+def test_none_removes_the_line_and_keeps_every_other_byte(gone: tuple[int, ...], expected: str) -> None:
+    text = "title x\noptions a\noptions b\noptions c\n\n"
+    lens, path = Lens("Bls.lns"), PurePosixPath("/boot/loader/entries/x.conf")
+    spans = lens.values(path, text, "options")
+    assert lens.rewrite(path, text, {spans[index]: None for index in gone}) == expected
+
+
+def test_removing_a_line_never_moves_the_separators_of_the_next() -> None:
+    text = "options a\n\toptions b\n"
+    lens, path = Lens("Bls.lns"), PurePosixPath("/boot/loader/entries/x.conf")
+    with pytest.raises(LensError, match="would change more than the values"):
+        lens.rewrite(path, text, {lens.values(path, text, "options")[0]: None})
+
+
 def test_added_variable_goes_to_the_end_and_closes_the_last_line() -> None:
     edited = Lens("Grubdefault.lns").rewrite(GRUB, "A=1", {}, added=((DEFAULT, '"iommu=pt"'),))
     assert edited == f'A=1\n{DEFAULT}="iommu=pt"\n'
