@@ -7,7 +7,7 @@ import os
 import sys
 
 from iommuctl.cli.session import Session
-from iommuctl.errors import InternalError, InterruptionError, IommuctlError
+from iommuctl.errors import InternalError, InterruptionError, IommuctlError, UsageError
 from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
 
@@ -22,7 +22,8 @@ def main() -> None:
     # read has no session yet.
     session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
     try:
-        application(obj=session, prog_name="iommuctl")
+        # Typer reports what it finds wrong itself, but only as text.
+        sys.exit(application(obj=session, prog_name="iommuctl", standalone_mode=not session.json))
     except IommuctlError as error:
         sys.exit(_fail(error, session))
     except BrokenPipeError:
@@ -32,9 +33,22 @@ def main() -> None:
     except InterruptedRun as end:
         sys.exit(_fail(InterruptionError(end.signal.name, SIGNAL_EXIT + end.signal, end.outcome), session))
     except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)
+        if (usage := _usage_error(error)) is not None:
+            sys.exit(_fail(usage, session))
         _print_traceback(error)
         hint = "this is a bug of iommuctl; report it with the lines above"
         sys.exit(_fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session))
+
+
+def _usage_error(error: Exception) -> UsageError | None:
+    """Give what Typer says of a wrong command line; None for any other error."""
+    # The base class of these errors is private to Typer; the method is what its releases have in common.
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return None
+    text = str(message()).removesuffix(".")
+    command = getattr(getattr(error, "ctx", None), "command_path", "iommuctl")
+    return UsageError(f"{text[:1].lower()}{text[1:]}", hint=f"{command} --help")
 
 
 def _print_traceback(error: Exception) -> None:
