@@ -9,12 +9,14 @@ from iommuctl.backends.base import Future, Tree
 from iommuctl.backends.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError
-from iommuctl.kernelcmdline import PATH, KernelCmdline, new_kernel_cmdline, parse_kernel_cmdline
+from iommuctl.kernelcmdline import PATH, KernelCmdline, Line, new_kernel_cmdline, parse_kernel_cmdline
 from iommuctl.lens import Lens, Span
 from iommuctl.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Finding, Op
 
 _LENS = "Kcmdline.lns"
+_LABEL = "cmdline"
+_VENDOR_FILES = PurePosixPath("/usr")
 # What kernel-install and its plugins read where PATH is missing, before they fall back to /proc/cmdline.
 VENDOR = PurePosixPath("/usr/lib/kernel/cmdline")
 _PLUGINS = (PurePosixPath("/usr/lib/kernel/install.d"), PurePosixPath("/etc/kernel/install.d"))
@@ -37,12 +39,18 @@ def read_file(tree: Tree, path: PurePosixPath = PATH) -> KernelCmdline | None:
     return None if content is None else parse_kernel_cmdline(path, content.decode("utf-8", "surrogateescape"))
 
 
-def future(tree: Tree, default: Cmdline, source: PurePosixPath) -> Future:
-    """What a kernel installed later boots with: the file, the vendor's, else what the default entry at `source` has."""
+def future(tree: Tree, default: Cmdline, source: PurePosixPath, beside: tuple[PurePosixPath, ...] = ()) -> Future:
+    """What a kernel installed later boots with: the file, the vendor's, else what the default entry at `source` has.
+
+    `beside` are files whose lines are joined to it.
+    """
+    more = [line.value for path in beside if (file := read_file(tree, path)) is not None for line in file.lines]
     for path in (PATH, VENDOR):
         file = read_file(tree, path)
         if file is not None:
-            return Future(file.cmdline, path)
+            return Future(Cmdline.parse(" ".join((str(file.cmdline), *more))), path)
+    if more:
+        return Future(Cmdline.parse(" ".join(more)), beside[0])
     return Future(new_kernel_cmdline(default), source)
 
 
@@ -57,62 +65,65 @@ def conform_file(
     catalogue: Catalogue,
     *,
     default: Cmdline | None,
+    beside: tuple[PurePosixPath, ...] = (),
     first_line_only: bool = False,
 ) -> CmdlineEdit:
-    """Give the edit that brings the file to `desired`; it is made, one line, where a reader needs it.
+    """Give the edits that bring the file to `desired`; it is made, one line, where a reader needs it.
 
-    `default` is the default entry's command line, of which a new file is made; None: never make one.
-    `first_line_only`: its reader knows only the first line of the file (proxmox-boot-tool).
-    Raises BootConfigError, with the line, where that cannot be done exactly.
+    `default` is the default entry's command line, of which a new file is made; None: never make one. `beside` are files
+    whose lines are joined to it, and only lose. `first_line_only`: its reader knows only the first line of the file
+    (proxmox-boot-tool). Raises BootConfigError, with the line, where that cannot be done exactly.
     """
-    content = tree.read(PATH)
     file = read_file(tree)
-    if content is None or file is None:
+    if file is None:
         return _made(tree, desired, catalogue, default)
     if first_line_only and (not file.lines or file.lines[0].number > 1):
         raise BootConfigError(PATH, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
+    files = [file, *(one for path in beside if (one := read_file(tree, path)) is not None)]
+    places: list[tuple[KernelCmdline, Line | None]] = [(each, line) for each in files for line in each.lines]
     if not file.lines:
-        lines = _conform(PATH, (1,), ("",), desired, catalogue)
-        texts = [change.after for change in lines[0] if change.after]
-        closed = file.text if file.text.endswith("\n") or not file.text else f"{file.text}\n"
-        after = f"{closed}{' '.join(texts)}\n" if texts else file.text
-    else:
-        numbers = tuple(line.number for line in file.lines)
-        lines = _conform(
-            PATH, numbers, tuple(line.value for line in file.lines), desired, catalogue, joined=not first_line_only
-        )
-        values = {
-            Span(line.start, line.end): str(apply_changes(Cmdline.parse(line.value), changes))
-            for line, changes in zip(file.lines, lines, strict=True)
-            if changes
-        }
-        after = Lens(_LENS).rewrite(PATH, file.text, values) if values else file.text
-    changes = tuple(
-        Change(op_of(change), change.before, change.after, PATH, str(PATH), change.reason)
-        for line in lines
-        for change in line
-    )
-    if not changes:
-        return CmdlineEdit(findings=file.findings)
-    reason = f"profile {desired.profile} on {desired.platform}: what the next kernel boots with"
-    edit = FileEdit(PATH, FileClass.SOURCE, content, after.encode("utf-8", "surrogateescape"), reason)
-    return CmdlineEdit(changes, (edit,), file.findings)
-
-
-def _conform(
-    path: PurePosixPath,
-    numbers: tuple[int, ...],
-    texts: tuple[str, ...],
-    desired: DesiredArguments,
-    catalogue: Catalogue,
-    *,
-    joined: bool = True,
-) -> tuple[tuple[TokenChange, ...], ...]:
-    """Give the changes of a file's lines. Raises BootConfigError with the line of what is in the way."""
+        places.insert(0, (file, None))
     try:
-        return conform_lines([stretches(text, None) for text in texts], desired, catalogue, joined=joined)
+        cut = [stretches("" if line is None else line.value, None) for _, line in places]
+        changed = conform_lines(cut, desired, catalogue, joined=not first_line_only)
     except LineError as error:
-        raise BootConfigError(path, numbers[error.line], error.message) from error
+        where, line = places[error.line]
+        raise BootConfigError(where.path, None if line is None else line.number, error.message) from error
+    edits: list[FileEdit] = []
+    changes: list[Change] = []
+    for each in files:
+        mine = [(line, done) for (owner, line), done in zip(places, changed, strict=True) if owner is each and done]
+        if mine:
+            edits.append(_edit(tree, each, mine, desired))
+        changes += [
+            Change(op_of(change), change.before, change.after, each.path, str(each.path), change.reason)
+            for _, done in mine
+            for change in done
+        ]
+    # The main file last: its time must not be older than that of GRUB's settings.
+    return CmdlineEdit(tuple(changes), tuple(reversed(edits)), file.findings)
+
+
+def _edit(
+    tree: Tree,
+    file: KernelCmdline,
+    changed: list[tuple[Line | None, tuple[TokenChange, ...]]],
+    desired: DesiredArguments,
+) -> FileEdit:
+    if file.path.is_relative_to(_VENDOR_FILES):
+        before = next(change.before for _, done in changed for change in done)
+        raise BootConfigError(file.path, None, f"holds {before!r}, and belongs to a package")
+    values: dict[Span, str | None] = {}
+    added: list[tuple[str, str]] = []
+    for line, done in changed:
+        after = str(apply_changes(Cmdline.parse("" if line is None else line.value), done))
+        if line is None:
+            added.append((_LABEL, after))
+        else:
+            values[Span(line.start, line.end)] = after if after.strip() else None
+    content = Lens(_LENS).rewrite(file.path, file.text, values, added=tuple(added)).encode("utf-8")
+    reason = f"profile {desired.profile} on {desired.platform}: what the next kernel boots with"
+    return FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), content, reason)
 
 
 def _made(tree: Tree, desired: DesiredArguments, catalogue: Catalogue, default: Cmdline | None) -> CmdlineEdit:
@@ -122,7 +133,10 @@ def _made(tree: Tree, desired: DesiredArguments, catalogue: Catalogue, default: 
     if start is None or not has_reader(tree):
         return CmdlineEdit()
     line = Cmdline.parse(" ".join(token.text for token in start.tokens))
-    changes = _conform(PATH, (1,), (str(line),), desired, catalogue)[0]
+    try:
+        changes = conform_lines([stretches(str(line), None)], desired, catalogue, joined=True)[0]
+    except LineError as error:
+        raise BootConfigError(PATH, 1, error.message) from error
     if vendor is not None and not changes:
         return CmdlineEdit()
     after = apply_changes(line, changes)

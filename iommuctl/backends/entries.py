@@ -134,12 +134,11 @@ def newest(entries: Iterable[BlsEntry]) -> BlsEntry | None:
     return max(entries, key=lambda entry: version_key(entry.id), default=None)
 
 
-def first_by_specification(entries: Iterable[BlsEntry]) -> BlsEntry | None:
-    """The entry that systemd-boot sorts first (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
+def by_specification(entries: Iterable[BlsEntry]) -> tuple[BlsEntry, ...]:
+    """Give entries as systemd-boot sorts them (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
     ordered = sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
     ordered.sort(key=lambda entry: version_key(entry.value("version") or ""), reverse=True)
-    ordered.sort(key=_sort_key)
-    return next(iter(ordered), None)
+    return tuple(sorted(ordered, key=_sort_key))
 
 
 def matching(entries: Iterable[BlsEntry], pattern: str) -> BlsEntry | None:

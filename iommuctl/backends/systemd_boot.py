@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""systemd-boot and what writes its entries: entries are edited in place, images and wrapped entries are built anew."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from iommuctl.arguments import DesiredArguments, observe, satisfied
+from iommuctl.backends import cmdlinefile, entries, grubdefault, kernelstub, unified
+from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
+from iommuctl.backends.cmdlinefile import CmdlineEdit
+from iommuctl.backends.distributions import grub_family
+from iommuctl.backends.entries import Found, Reading
+from iommuctl.backends.entryedit import EntryEditor
+from iommuctl.backends.unified import Builder
+from iommuctl.backends.wrappers import Wrapper, wrapper_of
+from iommuctl.blsentry import BlsEntry
+from iommuctl.cmdline import Cmdline
+from iommuctl.errors import BootConfigError, UnavailableError
+from iommuctl.facts import Facts
+from iommuctl.kernelcmdline import PATH
+from iommuctl.parameters import Catalogue
+from iommuctl.plan import Change, Command, FileEdit, Finding, Rendering, Severity
+
+_ENTRIES = PurePosixPath("loader/entries")
+_SETTINGS = PurePosixPath("loader/loader.conf")
+_BY_PATTERN = "@"  # `default @saved` and its like name no entry (loader.conf(5))
+_SYSTEMD_BOOT_INFO = "systemd-boot "
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What boots a host: its entries and images, and who writes them."""
+
+    found: tuple[Found, ...]
+    images: tuple[PurePosixPath, ...]
+    wrapper: Wrapper | None
+    builder: Builder | None
+
+    @property
+    def ours(self) -> tuple[Found, ...]:
+        """The entries of this system."""
+        return tuple(each for each in self.found if each.ours)
+
+    @property
+    def default(self) -> Found | None:
+        """The entry that boots by default, where it is one of this system's."""
+        return next((each for each in self.ours if each.default), next(iter(self.ours), None))
+
+    @property
+    def wrapped(self) -> tuple[Found, ...]:
+        """The entries of this system that the wrapper writes."""
+        return tuple(each for each in self.ours if self.wrapper and each.entry.id.endswith(self.wrapper.writes))
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether anything that boots can be seen."""
+        return bool(self.ours or self.images) or (self.wrapper is not None and self.wrapper.hides_entries)
+
+
+class SystemdBoot:
+    """Backend of hosts that boot by systemd-boot, by unified kernel images, or by entries that a wrapper writes."""
+
+    name: ClassVar[str] = "systemd-boot"
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def read(self, tree: Tree, facts: Facts) -> BootConfig:
+        """Read the entries and images, and what the next kernel would boot with."""
+        layout = _layout(tree, facts)
+        coming = _future(tree, layout)
+        shown = tuple(each.shown for each in layout.found) + tuple(_image(path, coming) for path in layout.images)
+        return BootConfig(shown, coming, (*entries.findings(layout.found), *_esp_findings(layout, facts)))
+
+    def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
+        """Give the edits of sources and entries, and the commands that build what is not edited in place."""
+        layout = _layout(tree, facts)
+        sources = self._sources(tree, facts, layout, desired)
+        changes: list[Change] = []
+        edits: list[FileEdit] = []
+        if layout.wrapper is None:
+            editor = EntryEditor(desired, self._catalogue, value_of=None)
+            for each in layout.ours:
+                entry_changes, edit = editor.edit(each)
+                changes += entry_changes
+                edits += () if edit is None else (edit,)
+        stale = any(satisfied(each.cmdline, desired, self._catalogue) for each in layout.wrapped)
+        commands = _commands(layout) if sources.edits or stale else ()
+        findings = (
+            *entries.findings(layout.found),
+            *_esp_findings(layout, facts),
+            *_unwritten(layout),
+            *sources.findings,
+            *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
+        )
+        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings)
+
+    def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
+        """Give the commands that make wrapped entries and images follow their sources; none for plain entries."""
+        return _commands(_layout(tree, facts))
+
+    def read_back(
+        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
+    ) -> tuple[str, ...]:
+        """Tell, in words, how entries and sources fall short. What an image or a hidden ESP holds is not read."""
+        layout = _layout(tree, facts)
+        if desired is None:
+            return ()
+        read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
+        lines = [(str(each.entry.path), each.cmdline) for each in read]
+        coming = _future(tree, layout)
+        lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
+        return tuple(
+            f"{where}: {problem}"
+            for where, cmdline in lines
+            for problem in satisfied(cmdline, desired, self._catalogue)
+        )
+
+    def _sources(self, tree: Tree, facts: Facts, layout: Layout, desired: DesiredArguments) -> CmdlineEdit:
+        """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
+        wrapper = layout.wrapper
+        if wrapper is not None and wrapper.settings is not None:
+            return kernelstub.conform_settings(tree, wrapper.settings, desired, self._catalogue)
+        first_line_only = wrapper is not None and wrapper.first_line_only
+        edit = cmdlinefile.conform_file(
+            tree,
+            desired,
+            self._catalogue,
+            default=_basis(layout, facts),
+            beside=_drop_ins(tree, layout),
+            first_line_only=first_line_only,
+        )
+        if wrapper is None or not wrapper.hides_entries:
+            if layout.builder is not None and not edit.edits and tree.read(PATH) is None:
+                raise BootConfigError(PATH, None, f"is missing, and {layout.builder.name} builds the images of it")
+            return edit
+        family = grub_family(facts.distribution) if tree.read(grubdefault.MAIN) is not None else None
+        if family is None and tree.read(PATH) is None:
+            raise BootConfigError(PATH, None, f"is missing, and {wrapper.name} makes the entries of it")
+        if family is None:
+            return edit
+        grub = grubdefault.conform_sources(tree, family, desired, self._catalogue, additions=grubdefault.DEFAULT)
+        return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
+
+
+def _layout(tree: Tree, facts: Facts) -> Layout:
+    """Look at a host. Raises UnavailableError where nothing that boots can be seen."""
+    wrapper = wrapper_of(tree)
+    images = unified.images(tree)
+    layout = Layout(
+        found=entries.survey(tree, facts, tuple(point / _ENTRIES for point in MOUNT_POINTS), _reading(tree)),
+        images=images,
+        wrapper=wrapper,
+        builder=unified.builder_of(tree, facts, images) if images and wrapper is None else None,
+    )
+    if layout.is_seen:
+        return layout
+    missing = unmounted(tree, facts.runtime)
+    if missing:
+        raise UnavailableError(
+            f"the boot file system {str(missing[0])!r} is not mounted",
+            hint=f"mount {missing[0]}, then run the same again",
+        )
+    raise UnavailableError(
+        "no boot entry of this system on the boot file systems",
+        details=tuple(f"{each.entry.path}: {each.reason}" for each in layout.found),
+        hint="mount the ESP (bootctl --print-esp-path tells where), then run the same command again",
+    )
+
+
+def _reading(tree: Tree) -> Reading:
+    def cmdline(entry: BlsEntry) -> Cmdline:
+        return Cmdline.parse(" ".join(line.value for line in entry.options))
+
+    def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
+        listed = entries.by_specification(candidates)
+        patterns = (_default_pattern(tree, point / _SETTINGS) for point in MOUNT_POINTS)
+        named = (entries.matching(listed, pattern) for pattern in patterns if pattern)
+        return next((entry for entry in named if entry is not None), None) or next(iter(listed), None)
+
+    return Reading(cmdline, default)
+
+
+def _default_pattern(tree: Tree, path: PurePosixPath) -> str | None:
+    for line in (tree.read(path) or b"").decode("utf-8", "replace").split("\n"):
+        key, *rest = line.split(None, 1) or [""]
+        if key == "default" and rest and not rest[0].startswith(_BY_PATTERN):
+            return rest[0].strip()
+    return None
+
+
+def _basis(layout: Layout, facts: Facts) -> Cmdline | None:
+    """What a new /etc/kernel/cmdline is made of: the default entry; of a running image its own command line."""
+    if layout.wrapper is not None and layout.wrapper.hides_entries:
+        return None
+    if layout.default is not None:
+        return layout.default.cmdline
+    runtime = facts.runtime
+    return Cmdline.parse(runtime.cmdline) if runtime is not None and runtime.stub_info is not None else None
+
+
+def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
+    """The files that are joined to /etc/kernel/cmdline, in the order of their names."""
+    if layout.builder is not None:
+        return layout.builder.drop_ins
+    folders = () if layout.wrapper is None else layout.wrapper.drop_ins
+    return tuple(folder / name for folder in folders for name in tree.names(folder) if not name.startswith("."))
+
+
+def _commands(layout: Layout) -> tuple[Command, ...]:
+    if layout.wrapper is not None:
+        return (Command(layout.wrapper.argv, layout.wrapper.reason),)
+    return () if layout.builder is None else layout.builder.commands
+
+
+def _future(tree: Tree, layout: Layout) -> Future:
+    if layout.wrapper is not None and layout.wrapper.settings is not None:
+        settings = layout.wrapper.settings
+        return Future(kernelstub.read_parameters(tree, settings), settings)
+    default = layout.default
+    if default is None:
+        return cmdlinefile.future(tree, Cmdline.parse(""), PATH, _drop_ins(tree, layout))
+    return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
+
+
+def _image(path: PurePosixPath, coming: Future) -> Entry:
+    return Entry(
+        id=path.name,
+        title=path.stem,
+        kernel_release=None,
+        path=path,
+        cmdline=Cmdline.parse(""),
+        rescue=False,
+        default=False,
+        ours=True,
+        reason=f"a unified kernel image: its command line is inside, built of {coming.source}",
+    )
+
+
+def _unwritten(layout: Layout) -> tuple[Finding, ...]:
+    """Tell which entries of this system the wrapper writes only with the next kernel."""
+    if layout.wrapper is None:
+        return ()
+    late = f"{layout.wrapper.name} writes it when the next kernel is installed"
+    return tuple(
+        Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {late}")
+        for each in layout.ours
+        if each not in layout.wrapped
+    )
+
+
+def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    """Tell that nothing proves which loader is on ESPs that are not mounted."""
+    wrapper = layout.wrapper
+    if wrapper is None or not wrapper.hides_entries:
+        return ()
+    runtime = facts.runtime
+    info = None if runtime is None else runtime.loader_info
+    if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
+        return ()
+    message = f"the ESPs of {wrapper.name} are not mounted; {PATH} and {grubdefault.MAIN} are both kept in step"
+    return (Finding("esp-loader-unknown", Severity.WARNING, message, hint="proxmox-boot-tool status tells the loader"),)

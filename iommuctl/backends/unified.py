@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unified kernel images: who builds them, of what. An image itself is never changed; a foreign one is refused."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Tree
+from iommuctl.backends.bootmounts import MOUNT_POINTS
+from iommuctl.errors import BootConfigError, UnavailableError
+from iommuctl.facts import Facts
+from iommuctl.plan import Command
+
+_IMAGES = PurePosixPath("EFI/Linux")
+_MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
+_NOT_ATOMIC = "not atomic, for it writes where the firmware reads"
+_PRESETS = PurePosixPath("/etc/mkinitcpio.d")
+_PRESET_IMAGE = re.compile(rb"^[ \t]*\w+_uki=", re.MULTILINE)
+_PRESET_CMDLINE = re.compile(rb"^[^#\n]*--cmdline\b", re.MULTILINE)
+_MKINITCPIO_DROP_INS = PurePosixPath("/etc/cmdline.d")
+_INSTALL_CONF = (PurePosixPath("/etc/kernel/install.conf"), PurePosixPath("/usr/lib/kernel/install.conf"))
+_LAYOUT_UKI = re.compile(rb"^[ \t]*layout[ \t]*=[ \t]*uki[ \t]*$", re.MULTILINE)
+_DRACUT = (
+    PurePosixPath("/etc/dracut.conf"),
+    PurePosixPath("/etc/dracut.conf.d"),
+    PurePosixPath("/usr/lib/dracut/dracut.conf.d"),
+)
+_DRACUT_IMAGE = re.compile(rb"""^[ \t]*uefi=["']?yes\b""", re.MULTILINE)
+_DRACUT_CMDLINE = re.compile(rb"^[ \t]*kernel_cmdline\+?=", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """The program that builds the images of a host: its commands, and the drop-ins that it joins to its source."""
+
+    name: str
+    commands: tuple[Command, ...]
+    drop_ins: tuple[PurePosixPath, ...] = ()
+
+
+def images(tree: Tree) -> tuple[PurePosixPath, ...]:
+    """Give the unified kernel images on the boot file systems."""
+    return tuple(
+        point / _IMAGES / name
+        for point in MOUNT_POINTS
+        for name in tree.names(point / _IMAGES)
+        if name.lower().endswith(".efi")
+    )
+
+
+def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> Builder:
+    """Tell who builds the images.
+
+    Raises UnavailableError for images that nothing here builds, BootConfigError where their source is not editable.
+    """
+    builder = _mkinitcpio(tree) or _kernel_install(tree, facts)
+    if builder is None:
+        _refuse_dracut(tree)
+        raise UnavailableError(
+            f"{present[0]} is a unified kernel image that nothing on this host builds",
+            details=("its command line is inside and signed with it, so it is never changed here",),
+            hint="build it anew where it comes from, or add a signed addon beside it (ukify build --cmdline=…)",
+        )
+    shipped = next((path for path in _shipped(tree, facts)), None)
+    if shipped is not None:
+        raise UnavailableError(
+            f"{shipped} is a unified kernel image that its package brings along, signed",
+            details=("its command line is inside and signed with it, so it is never changed here",),
+            hint="add an addon beside it (ukify build --cmdline=… --output=NAME.addon.efi), signed with a key of yours",
+        )
+    return builder
+
+
+def _mkinitcpio(tree: Tree) -> Builder | None:
+    presets = [_PRESETS / name for name in tree.names(_PRESETS) if name.endswith(".preset")]
+    building = [path for path in presets if _PRESET_IMAGE.search(tree.read(path) or b"")]
+    if not building:
+        return None
+    for path in building:
+        content = tree.read(path) or b""
+        if match := _PRESET_CMDLINE.search(content):
+            line = content.count(b"\n", 0, match.start()) + 1
+            raise BootConfigError(path, line, "names a command line of its own with --cmdline")
+    drop_ins = tuple(_MKINITCPIO_DROP_INS / name for name in tree.names(_MKINITCPIO_DROP_INS) if name.endswith(".conf"))
+    command = Command(("mkinitcpio", "-P"), f"the images hold the command line; {_NOT_ATOMIC}")
+    return Builder("mkinitcpio", (command,), drop_ins)
+
+
+def _kernel_install(tree: Tree, facts: Facts) -> Builder | None:
+    conf = next((content for path in _INSTALL_CONF if (content := tree.read(path)) is not None), b"")
+    if not _LAYOUT_UKI.search(conf):
+        return None
+    commands = tuple(
+        Command(
+            ("kernel-install", "add", release, str(modules / release / "vmlinuz")),
+            f"the image of {release} holds the command line; {_NOT_ATOMIC}",
+        )
+        for release in facts.kernels
+        if (modules := next((each for each in _MODULES if "vmlinuz" in tree.names(each / release)), None)) is not None
+    )
+    return Builder("kernel-install", commands) if commands else None
+
+
+def _refuse_dracut(tree: Tree) -> None:
+    """Raise BootConfigError where dracut builds the images of its own settings, which are a shell's language."""
+    files = [_DRACUT[0], *(folder / name for folder in _DRACUT[1:] for name in tree.names(folder))]
+    contents = [(path, tree.read(path) or b"") for path in files if path.suffix == ".conf"]
+    if not any(_DRACUT_IMAGE.search(content) for _, content in contents):
+        return
+    hint = (
+        "change kernel_cmdline= by hand, then dracut --regenerate-all --force; or let kernel-install build: layout=uki"
+    )
+    for path, content in contents:
+        if match := _DRACUT_CMDLINE.search(content) or _DRACUT_IMAGE.search(content):
+            line = content.count(b"\n", 0, match.start()) + 1
+            raise BootConfigError(path, line, "dracut builds unified kernel images of its own settings", hint=hint)
+
+
+def _shipped(tree: Tree, facts: Facts) -> tuple[PurePosixPath, ...]:
+    return tuple(
+        modules / release / name
+        for modules in _MODULES
+        for release in facts.kernels
+        for name in tree.names(modules / release)
+        if name.endswith(".efi")
+    )

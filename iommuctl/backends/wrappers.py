@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wrappers: a distribution's own tool that writes boot entries: its source is edited, and it is called."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Tree
+
+_NOT_ATOMIC = "not atomic, for it writes where the bootloader reads"
+_PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """One tool: the file that shows it is in use, its program, the command that writes the entries, and its sources.
+
+    `drop_ins` are folders whose files are joined to /etc/kernel/cmdline. `first_line_only`: it reads only the first
+    line of that file. `settings` is a file of its own that holds the parameters instead. `hides_entries`: they are on
+    file systems that it mounts only while it runs. `writes` is the end of the id of the entries that it keeps.
+    """
+
+    name: str
+    mark: PurePosixPath | None
+    argv: tuple[str, ...]
+    reason: str
+    drop_ins: tuple[PurePosixPath, ...] = ()
+    first_line_only: bool = False
+    settings: PurePosixPath | None = None
+    hides_entries: bool = False
+    writes: str = ""
+
+
+WRAPPERS = (
+    Wrapper(
+        name="proxmox-boot-tool",
+        mark=PurePosixPath("/etc/kernel/proxmox-boot-uuids"),
+        argv=("proxmox-boot-tool", "refresh"),
+        reason=f"it copies kernels and writes the entries of every ESP; {_NOT_ATOMIC}",
+        first_line_only=True,
+        hides_entries=True,
+    ),
+    Wrapper(
+        name="kernelstub",
+        mark=PurePosixPath("/etc/kernelstub/configuration"),
+        argv=("kernelstub",),
+        reason=f"it writes the entry of the current kernel; {_NOT_ATOMIC}",
+        settings=PurePosixPath("/etc/kernelstub/configuration"),
+        writes="-current",
+    ),
+    Wrapper(
+        name="sdbootutil",
+        mark=None,
+        argv=("sdbootutil", "update-all-entries"),
+        reason=f"it writes the entries and predicts anew what the TPM measures of them; {_NOT_ATOMIC}",
+        drop_ins=(PurePosixPath("/usr/kernel/cmdline.d"), PurePosixPath("/etc/kernel/cmdline.d")),
+    ),
+)
+
+
+def wrapper_of(tree: Tree) -> Wrapper | None:
+    """Give the tool that keeps the entries of a host: its mark is there and not empty, and so is its program."""
+    installed = {name for folder in _PROGRAMS for name in tree.names(folder)}
+    for wrapper in WRAPPERS:
+        marked = wrapper.mark is None or bool((tree.read(wrapper.mark) or b"").strip())
+        if marked and (wrapper.name in installed or wrapper.settings is not None):
+            return wrapper
+    return None
