@@ -7,7 +7,7 @@ import os
 import stat
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -143,11 +143,12 @@ class Root:
             above = place.path.parents[len(names) - 1]
         for name in names:
             with self.open_directory(above, "make a directory in") as descriptor:
-                os.mkdir(name, mode, dir_fd=descriptor)
+                with suppress(FileExistsError):  # a rival was faster; what is no folder is refused by the next step
+                    os.mkdir(name, mode, dir_fd=descriptor)
+                    made.append(above / name)
                 _set_mode(name, mode, descriptor)
                 os.fsync(descriptor)
             above /= name
-            made.append(above)
         return tuple(made)
 
     def _walk(self, path: PurePosixPath, opened: list[int]) -> Place:

@@ -24,6 +24,9 @@ _GENERATOR = """\
 #!/bin/sh
 set -e
 . /etc/default/grub
+for part in /etc/default/grub.d/*.cfg; do
+  if [ -e "$part" ]; then . "$part"; fi
+done
 menu='### BEGIN /etc/grub.d/10_linux ###'
 for kernel in /boot/vmlinuz-*; do
   version=${kernel#/boot/vmlinuz-}
