@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters: the catalogue of what the kernel reads, and how it reads it. Pure; texts are passed in."""
+"""Parameters: the catalogue of what the kernel reads, and how it reads it. Pure."""
 
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from iommuctl.cmdline import canonical_name
-from iommuctl.errors import InternalError
 from iommuctl.facts import KernelVersion, Platform
 
 
@@ -73,7 +70,8 @@ class Token:
 
     Tokens of one `group` override each other, the last one wins; without a group a token cannot be undone.
     `same_as` is another parameter (`name=value`) that sets the same variable. `exact` is False where the kernel
-    compares only as many characters as the name has. `takes_value`: followed by `=` and something.
+    compares only as many characters as the name has. `takes_value`: followed by `=` and something. From `inert_since`
+    on no driver of an IOMMU acts on it. `conflicts` are parameters (`name=value`) beside which it makes no sense.
     """
 
     name: str
@@ -87,6 +85,8 @@ class Token:
     exact: bool = False
     takes_value: bool = False
     ends_list: bool = False
+    inert_since: KernelVersion | None = None
+    conflicts: tuple[str, ...] = ()
 
     def reads(self, item: str) -> bool:
         """Whether the kernel takes one item of a list for this token."""
@@ -97,7 +97,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Myth:
-    """A value that guides recommend and no kernel reads as they say. `mend` is what its authors mean, if anything."""
+    """A value that guides recommend and no kernel reads as they say.
+
+    `mend` is what its authors mean, if anything: parameters with a blank between.
+    """
 
     value: str
     meaning: str
@@ -105,8 +108,20 @@ class Myth:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """A question that people ask about some values of a parameter, none named: about all. The answer is paragraphs."""
+
+    question: str
+    answer: tuple[str, ...]
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
-    """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it."""
+    """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it.
+
+    `conflicts` are parameters (`name=value`) beside which it makes no sense.
+    """
 
     name: str
     kind: Kind
@@ -126,6 +141,8 @@ class Definition:
     unsafe: str | None = None
     tokens: tuple[Token, ...] = ()
     myths: tuple[Myth, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
     @property
     def is_list(self) -> bool:
@@ -262,14 +279,24 @@ def architecture_of(platform: Platform) -> Architecture:
     return Architecture.X86 if platform is Platform.X86 else _ARCHITECTURE[platform]
 
 
+# lib/kstrtox.c kstrtobool(): the first letters that it learned later (true, false, enable, disable).
+_LATER_TRUTHS = {
+    "t": KernelVersion(5, 19),
+    "f": KernelVersion(5, 19),
+    "e": KernelVersion(6, 18),
+    "d": KernelVersion(6, 18),
+}
+
+
 def kernel_bool(text: str | None) -> bool | None:
     """Read a truth value as kstrtobool() of the newest kernel does (lib/kstrtox.c); None for what it refuses."""
     first = (text or "")[:1].lower()
-    if first in {"e", "d"}:  # from 6.18
-        return first == "e"
-    if first in {"t", "f"}:  # from 5.19
-        return first == "t"
-    return portable_bool(text)
+    return first in {"e", "t"} if first in _LATER_TRUTHS else portable_bool(text)
+
+
+def bool_since(text: str | None) -> KernelVersion | None:
+    """Give the first kernel that takes a truth value as `kernel_bool` does; None where every kernel does."""
+    return _LATER_TRUTHS.get((text or "")[:1].lower())
 
 
 def portable_bool(text: str | None) -> bool | None:
@@ -289,127 +316,3 @@ def same_id(left: str, right: str) -> bool:
 
 def _id_fields(text: str) -> tuple[str, ...]:
     return tuple(part.lower().lstrip("0") for part in text.split(":"))
-
-
-_VERSION = re.compile(r"\d{1,2}\.\d{1,3}")
-_STRINGS = frozenset(
-    {
-        *("name", "kind", "grammar", "manages", "summary", "source", "default", "effect", "same_as", "replacement"),
-        *("deprecated_since", "unsafe", "meaning", "group", "value", "mend", "on", "since", "until"),
-    }
-)
-
-
-def parse_catalogue(texts: Mapping[str, str]) -> Catalogue:
-    """Read the catalogue from TOML texts by file name.
-
-    Raises InternalError that names file and parameter: the catalogue is ours, so a fault in it is a defect.
-    """
-    definitions: list[Definition] = []
-    by_key: dict[str, Definition] = {}
-    for name, text in texts.items():
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InternalError(f"catalogue {name}: {error}") from error
-        for table in _tables(document.pop("parameter", []), name):
-            definition = _definition(table, f"catalogue {name}: {table.get('name', 'a parameter')}")
-            key = canonical_name(definition.name)
-            if key in by_key:
-                raise InternalError(f"catalogue {name}: {definition.name!r} stands twice")
-            by_key[key] = definition
-            definitions.append(definition)
-        if document:
-            raise InternalError(f"catalogue {name}: unknown table {next(iter(document))!r}")
-    return Catalogue(tuple(definitions), by_key)
-
-
-def _definition(table: dict[str, object], where: str) -> Definition:
-    available = tuple(_availability(span, where) for span in _tables(table.pop("available", []), where))
-    tokens = tuple(_token(token, where) for token in _tables(table.pop("token", []), where))
-    myths = tuple(Myth(**_strings(myth, where)) for myth in _tables(table.pop("myth", []), where))
-    platforms = _texts(table.pop("platforms", []), where)
-    kconfig = _texts(table.pop("kconfig", []), where)
-    notes = _texts(table.pop("notes", []), where)
-    deprecated = _version(table.pop("deprecated_since", None), where)
-    values = _strings(table, where)
-    try:
-        return Definition(
-            kind=Kind(values.pop("kind")),
-            grammar=Grammar(values.pop("grammar")),
-            manages=Manages(values.pop("manages")),
-            available=available,
-            platforms=tuple(Platform(name) for name in platforms),
-            kconfig=kconfig,
-            notes=notes,
-            deprecated_since=deprecated,
-            tokens=tokens,
-            myths=myths,
-            **values,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InternalError(f"{where}: {error}") from error
-
-
-def _token(table: dict[str, object], where: str) -> Token:
-    available = tuple(_availability(span, where) for span in _tables(table.pop("available", []), where))
-    deprecated = _version(table.pop("deprecated_since", None), where)
-    unsafe, exact = _flag(table, "unsafe", where), _flag(table, "exact", where)
-    takes_value, ends_list = _flag(table, "takes_value", where), _flag(table, "ends_list", where)
-    try:
-        return Token(
-            available=available,
-            deprecated_since=deprecated,
-            unsafe=unsafe,
-            exact=exact,
-            takes_value=takes_value,
-            ends_list=ends_list,
-            **_strings(table, where),
-        )
-    except TypeError as error:
-        raise InternalError(f"{where}: {error}") from error
-
-
-def _availability(table: dict[str, object], where: str) -> Availability:
-    since, until = _version(table.pop("since", None), where), _version(table.pop("until", None), where)
-    try:
-        return Availability(Architecture(str(table.pop("on", ""))), since, until)
-    except ValueError as error:
-        raise InternalError(f"{where}: {error}") from error
-
-
-def _version(value: object, where: str) -> KernelVersion | None:
-    if value is None:
-        return None
-    version = KernelVersion.parse(value) if isinstance(value, str) and _VERSION.fullmatch(value) else None
-    if version is None:
-        raise InternalError(f"{where}: not a kernel version: {value!r}")
-    return version
-
-
-def _flag(table: dict[str, object], key: str, where: str) -> bool:
-    value = table.pop(key, False)
-    if not isinstance(value, bool):
-        raise InternalError(f"{where}: {key!r} cannot be {value!r}")
-    return value
-
-
-def _strings(table: Mapping[str, object], where: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for key, value in table.items():
-        if key not in _STRINGS or not isinstance(value, str):
-            raise InternalError(f"{where}: {key!r} cannot be {value!r}")
-        values[key] = value
-    return values
-
-
-def _texts(values: object, where: str) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise InternalError(f"{where}: not a list of strings: {values!r}")
-    return tuple(values)
-
-
-def _tables(values: object, where: str) -> Iterable[dict[str, object]]:
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise InternalError(f"{where}: not a list of tables: {values!r}")
-    return values

@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from iommuctl.backends.base import Tree
+from iommuctl.cataloguefile import parse_catalogue
 from iommuctl.errors import ProfileError
-from iommuctl.parameters import Catalogue, parse_catalogue
+from iommuctl.parameters import Catalogue
 from iommuctl.profile import ProfileText
 
 PROFILES = PurePosixPath("/etc/iommuctl/profiles.d")

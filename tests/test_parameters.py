@@ -3,6 +3,7 @@
 
 import pytest
 
+from iommuctl.cataloguefile import parse_catalogue
 from iommuctl.errors import InternalError
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.parameters import (
@@ -12,7 +13,6 @@ from iommuctl.parameters import (
     Kind,
     Manages,
     kernel_bool,
-    parse_catalogue,
     portable_bool,
     same_id,
 )

@@ -15,12 +15,14 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 # A new module goes here, into the innermost ring that it can be in. A name that ends in `.` stands for a package.
 RINGS = {
     CORE: """
-        __init__ errors words cmdline parameters facts arguments plan profile resolve predict shell grammar hazards
-        variables grubcfg blsentry grubenv kernelcmdline lint verify explain report
+        __init__ errors words cmdline parameters cataloguefile facts arguments plan profile resolve predict shell
+        grammar hazards variables grubcfg blsentry grubenv kernelcmdline spelling lint rules hostrules verify
+        explain report
     """,
     BACKENDS: "lens backends.",
     EDGES: """
-        root durable commands freeze interrupts locks probe preflight journal snapshot transaction recovery shipped trial
+        root durable commands freeze interrupts locks probe preflight journal snapshot transaction recovery shipped
+        surroundings trial
     """,
     OUTSIDE: "app app. cli cli. __main__",
 }
