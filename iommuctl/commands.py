@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
+from iommuctl.interrupts import Interrupts
 from iommuctl.root import Root
 
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -145,8 +146,23 @@ def _find(root: Root, name: str) -> PurePosixPath:
 
 
 def _run(command: tuple[str, ...], argv: tuple[str, ...], timeout: float) -> Completed:
+    # Held from before there is a process until somebody looks after it, and again while it is ended.
+    with Interrupts() as interrupts, _start(command, argv) as process:
+        try:
+            interrupts.listen()
+            stdout, stderr = _collect(process, command, timeout)
+        except BaseException:
+            _ask_to_end(process)
+            raise
+        finally:
+            interrupts.hold()
+            _end(process)
+    return Completed(command, process.returncode, _text(stdout), _text(stderr))
+
+
+def _start(command: tuple[str, ...], argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -160,15 +176,6 @@ def _run(command: tuple[str, ...], argv: tuple[str, ...], timeout: float) -> Com
         raise NotPermittedError(PurePosixPath(argv[0]), "run") from error
     except OSError as error:
         raise ExecutionError(f"cannot start {command[0]!r}: {error.strerror}") from error
-    with process:
-        try:
-            stdout, stderr = _collect(process, command, timeout)
-        except BaseException:
-            _ask_to_end(process)
-            raise
-        finally:
-            _end(process)
-    return Completed(command, process.returncode, _text(stdout), _text(stderr))
 
 
 def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout: float) -> tuple[bytes, bytes]:

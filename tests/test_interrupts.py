@@ -38,14 +38,16 @@ from smalltree import MENU, SOURCE, SmallTree, small_host
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.commands import SystemRunner
 from iommuctl.errors import BusyError
+from iommuctl.interrupts import InterruptedRun, Interrupts
 from iommuctl.plan import Regenerate
 from iommuctl.root import Root
 
 __all__ = ["small_host"]  # the fixture
 pytestmark = pytest.mark.programs
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BLOCK = ": >/started; read answer </gate\n"
 
@@ -114,6 +116,23 @@ def test_a_generator_that_ignores_signals_is_killed(small_host: SmallTree) -> No
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert_undone(small_host, before, ended(process), signal.SIGINT)
+
+
+def test_a_signal_at_the_start_of_the_generator_ends_it(small_host: SmallTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Struck(subprocess.Popen[bytes]):
+        """A process that is there, while nobody has been told of it yet."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]  # passed on as they came
+            until((small_host.path / "started").exists)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("iommuctl.commands.subprocess.Popen", Struck)
+    block_generator(small_host)
+    with pytest.raises(InterruptedRun), Interrupts() as interrupts:  # noqa: PT012 - listening is part of it
+        interrupts.listen()
+        SystemRunner(small_host.path).run(("grub-mkconfig", "-o", "/menu"))
+    until(lambda: not processes_in(small_host.path))
 
 
 def test_an_interruption_is_json_too(small_host: SmallTree) -> None:
