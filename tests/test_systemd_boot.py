@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""systemd-boot: entries in place, images and wrapped entries by their sources, and what is refused."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from entryhosts import CATALOGUE, ENTRIES, MACHINE, OPTIONS, RELEASE, arch, desired, entry, facts
+from trees import MemoryTree
+
+from iommuctl.backends.systemd_boot import SystemdBoot
+from iommuctl.errors import BootConfigError, UnavailableError
+from iommuctl.facts import Facts, Runtime
+from iommuctl.plan import Rendering
+
+BACKEND = SystemdBoot(CATALOGUE)
+ADDED = "intel_iommu=on iommu=pt"
+ENTRY = f"{ENTRIES}/arch.conf"
+CMDLINE = "/etc/kernel/cmdline"
+READER = "/usr/lib/kernel/install.d/90-loaderentry.install"
+IMAGE = "/efi/EFI/Linux/arch.efi"
+PRESET = {"/etc/mkinitcpio.d/linux.preset": 'default_uki="/efi/EFI/Linux/arch.efi"\n'}
+NO_ENTRY: dict[str, str | bytes | None] = {ENTRY: None, "/boot/loader/loader.conf": None}
+PROXMOX = {"/etc/kernel/proxmox-boot-uuids": "ABCD\n", "/usr/sbin/proxmox-boot-tool": ""}
+
+
+def rendered(tree: MemoryTree, host: Facts | None = None, profile: str = "passthrough-perf") -> Rendering:
+    return BACKEND.render(tree, host or facts(), desired(profile, host))
+
+
+def applied(tree: MemoryTree, host: Facts | None = None, profile: str = "passthrough-perf") -> MemoryTree:
+    """The tree after an apply, which must have been complete: nothing is short, and a second one finds nothing."""
+    host = host or facts()
+    after = tree.after(rendered(tree, host, profile))
+    assert BACKEND.read_back(after, host, desired(profile, host), generated=False) == ()
+    assert rendered(after, host, profile).edits == ()
+    return after
+
+
+def options(tree: MemoryTree, path: str = ENTRY) -> list[str]:
+    return re.findall(r"^options[ \t]+(.*)$", tree.files[path].decode(), re.MULTILINE)
+
+
+def test_an_entry_is_edited_in_place_and_nothing_is_run() -> None:
+    tree = arch()
+    assert options(applied(tree)) == [f"{OPTIONS} {ADDED}"]
+    assert rendered(tree).commands == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (entry().replace("options ", "options\t \t"), [f"{OPTIONS} {ADDED}"]),
+        (entry().replace("options", "\noptions"), [f"{OPTIONS} {ADDED}"]),
+        (entry(more=f"options {ADDED}\n"), [OPTIONS, ADDED]),
+        (entry(more="options intel_iommu=off\noptions x\n"), [f"{OPTIONS} {ADDED}", "x"]),
+        (entry(f"{OPTIONS} $x memmap=1M$2G"), [f"{OPTIONS} $x memmap=1M$2G {ADDED}"]),
+        (entry(f"{OPTIONS} -- single"), [f"{OPTIONS} {ADDED} -- single"]),
+    ],
+)
+def test_systemd_boot_joins_lines_and_puts_in_no_variable(text: str, expected: list[str]) -> None:
+    assert options(applied(arch({ENTRY: text}))) == expected
+
+
+def test_counters_sort_keys_and_every_folder_are_read() -> None:
+    counted = f"/efi/loader/entries/{MACHINE}-6.12+2-1.conf"
+    after = applied(arch({counted: entry(), ENTRY: None, f"{ENTRIES}/b.conf": entry()}))
+    assert [path for path in after.files if path.endswith(".conf") and "entries" in path] == [
+        counted,
+        f"{ENTRIES}/b.conf",
+    ]
+    assert options(after, counted) == options(after, f"{ENTRIES}/b.conf") == [f"{OPTIONS} {ADDED}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "root"),
+    [
+        ("default b*\n", "/dev/sdb"),
+        ("default\tA.conf\n", "/dev/sda"),
+        ("default @saved\n", "/dev/sdb"),
+        ("", "/dev/sdb"),
+    ],
+)
+def test_the_default_entry_of_another_root_decides_whose_are_ours(settings: str, root: str) -> None:
+    files = {"/boot/loader/loader.conf": settings, ENTRY: None}
+    entries = {
+        f"{ENTRIES}/{name}.conf": f"linux /v\nversion {version}\noptions root=/dev/sd{name}\n"
+        for name, version in (("a", "6.1"), ("b", "6.10"))
+    }
+    config = BACKEND.read(arch({**files, **entries}), facts())
+    assert [str(each.cmdline) for each in config.entries if each.ours and each.default] == [f"root={root}"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({READER: ""}, f"{OPTIONS} {ADDED}\n"),
+        ({READER: "", ENTRY: entry(f"{OPTIONS} initrd=\\i.img systemd.machine_id={MACHINE}")}, f"{OPTIONS} {ADDED}\n"),
+        ({READER: "", CMDLINE: "root=x ro"}, f"root=x ro {ADDED}"),
+        ({CMDLINE: "# c\n\nroot=x\nro iommu=nopt\n"}, f"# c\n\nroot=x {ADDED}\nro\n"),
+        ({CMDLINE: "# nothing\n"}, f"# nothing\n{ADDED}\n"),
+    ],
+)
+def test_the_next_kernels_command_line(files: dict[str, str], expected: str | None) -> None:
+    made = applied(arch(files)).files.get(CMDLINE)
+    assert made == (None if expected is None else expected.encode())
+
+
+def test_a_new_file_never_comes_from_what_is_running() -> None:
+    host = facts(Runtime(f"initrd=\\i.img {OPTIONS} once=1", is_efi=True, loader_info="systemd-boot 257"))
+    assert applied(arch({READER: ""}), host).files[CMDLINE] == f"{OPTIONS} {ADDED}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "kernels", "argv"),
+    [
+        ({**PRESET}, (), [("mkinitcpio", "-P")]),
+        (
+            {
+                "/etc/kernel/install.conf": "layout=uki\n",
+                f"/usr/lib/modules/{RELEASE}/vmlinuz": "",
+                "/usr/lib/modules/6.1/vmlinuz": "",
+            },
+            ("6.1", RELEASE),
+            [("kernel-install", "add", release, f"/usr/lib/modules/{release}/vmlinuz") for release in ("6.1", RELEASE)],
+        ),
+    ],
+)
+def test_an_image_is_built_anew_of_its_source(
+    files: dict[str, str], kernels: tuple[str, ...], argv: list[tuple[str, ...]]
+) -> None:
+    host = facts(kernels=kernels)
+    tree = arch({**NO_ENTRY, **files, IMAGE: "MZ", CMDLINE: f"{OPTIONS}\n"})
+    assert [command.argv for command in rendered(tree, host).commands] == argv
+    after = applied(tree, host)
+    assert (after.files[CMDLINE].decode(), after.files[IMAGE]) == (f"{OPTIONS} {ADDED}\n", b"MZ")
+    assert rendered(after, host).commands == ()
+    assert [command.argv for command in BACKEND.regenerate(after, host)] == argv
+
+
+def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
+    drop_in = "/etc/cmdline.d/a.conf"
+    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: "MZ", CMDLINE: f"{OPTIONS}\n", drop_in: "iommu=nopt x\n"}))
+    assert (after.files[CMDLINE].decode(), after.files[drop_in]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "says"),
+    [
+        ({}, 69, "nothing on this host builds"),
+        ({**PRESET, f"/lib/modules/{RELEASE}/vmlinuz-virt.efi": ""}, 69, "its package brings along, signed"),
+        ({"/etc/dracut.conf.d/u.conf": 'uefi="yes"\nkernel_cmdline="ro"\n'}, 78, "/etc/dracut.conf.d/u.conf:2: "),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline /x'\n"},
+            78,
+            "l.preset:2: names a command line of its own",
+        ),
+        ({**PRESET, CMDLINE: None}, 78, "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it"),
+    ],
+)
+def test_an_image_that_cannot_be_built_of_a_known_source_is_refused(
+    files: dict[str, str | None], code: int, says: str
+) -> None:
+    with pytest.raises((UnavailableError, BootConfigError), match=re.escape(says)) as caught:
+        rendered(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: "MZ", **files}))
+    assert caught.value.code == code
+
+
+def test_a_running_image_tells_its_own_command_line_where_no_file_does() -> None:
+    host = facts(Runtime(OPTIONS, is_efi=True, stub_info="systemd-stub 257"))
+    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: "MZ", READER: ""}), host)
+    assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"
+
+
+def test_proxmox_keeps_both_sources_in_step_and_says_that_the_loader_is_unknown() -> None:
+    files = {CMDLINE: "root=ZFS=x boot=zfs\n", "/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'}
+    tree = arch({**NO_ENTRY, **PROXMOX, **files})
+    after = applied(tree, facts(id="debian"))
+    assert after.files[CMDLINE].decode() == f"root=ZFS=x boot=zfs {ADDED}\n"
+    assert after.files["/etc/default/grub"].decode() == f'GRUB_CMDLINE_LINUX_DEFAULT="quiet {ADDED}"\n'
+    plan = rendered(tree, facts(id="debian"))
+    assert [command.argv for command in plan.commands] == [("proxmox-boot-tool", "refresh")]
+    assert [finding.rule for finding in plan.findings] == ["esp-loader-unknown"]
+    proven = facts(Runtime("x", is_efi=True, loader_info="systemd-boot 252"), id="debian")
+    assert rendered(tree, proven).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# c\nroot=x\n", ":1: holds no parameter, and proxmox-boot-tool reads no other line"),
+        (None, "is missing, and proxmox-boot-tool makes the entries of it"),
+    ],
+)
+def test_proxmox_reads_the_first_line_only(text: str | None, says: str) -> None:
+    with pytest.raises(BootConfigError, match=re.escape(says)):
+        rendered(arch({**NO_ENTRY, **PROXMOX, CMDLINE: text}))
+
+
+def test_what_proxmox_does_not_read_does_not_count() -> None:
+    after = applied(arch({**NO_ENTRY, **PROXMOX, CMDLINE: f"root=x\n{ADDED} intel_iommu=off\n"}))
+    assert after.files[CMDLINE].decode() == f"root=x {ADDED}\n{ADDED}\n"
+
+
+@pytest.mark.parametrize("indent", [2, 4, None])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_kernelstubs_list_is_edited_and_it_is_called(indent: int | None, end: str) -> None:
+    own = {"kernel_options": ["quiet", "iommu=soft"], "é": ["x"]}
+    settings = {"default": {"kernel_options": ["quiet"]}, "user": own}
+    path = "/etc/kernelstub/configuration"
+    current = f"{ENTRIES}/Pop_OS-current.conf"
+    tree = arch({ENTRY: None, current: entry(), path: json.dumps(settings, indent=indent) + end})
+    after = applied(tree)
+    own["kernel_options"] = ["quiet", "iommu=pt", "intel_iommu=on"]
+    assert after.files[path].decode() == json.dumps(settings, indent=indent) + end
+    assert after.files[current] == tree.files[current]
+    assert [command.argv for command in rendered(tree).commands] == [("kernelstub",)]
+    assert BACKEND.read_back(after, facts(), desired(), generated=True) != ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"user":  {"kernel_options": []}}', "cannot be represented exactly"),
+        ('{"user": {}}', "has no list user.kernel_options"),
+        ('{"user": {"kernel_options": [1]}}', "has no list user.kernel_options"),
+    ],
+)
+def test_settings_of_kernelstub_that_would_not_come_back_are_refused(text: str, says: str) -> None:
+    with pytest.raises(BootConfigError, match=re.escape(says)) as caught:
+        rendered(arch({"/etc/kernelstub/configuration": text}))
+    assert caught.value.code == 78
+
+
+def test_sdbootutil_is_called_where_entries_do_not_follow_their_sources() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: f"quiet {ADDED}\n"}
+    assert [command.argv for command in rendered(arch(files)).commands] == [("sdbootutil", "update-all-entries")]
+    assert rendered(arch({**files, ENTRY: entry(f"{OPTIONS} {ADDED}")})).commands == ()
+
+
+def test_a_drop_in_of_a_package_is_not_ours_to_change() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: "quiet\n", "/usr/kernel/cmdline.d/a.conf": "iommu=nopt\n"}
+    with pytest.raises(BootConfigError, match="holds 'iommu=nopt', and belongs to a package"):
+        rendered(arch(files))
+
+
+def test_a_boot_file_system_that_is_not_mounted_is_said_so() -> None:
+    tree = arch({**NO_ENTRY, "/etc/fstab": "UUID=1 /efi vfat defaults 0 0\n"})
+    host = facts(Runtime(OPTIONS, is_efi=True, loader_info="systemd-boot 257"))
+    with pytest.raises(UnavailableError, match="the boot file system '/efi' is not mounted") as caught:
+        rendered(tree, host)
+    assert (caught.value.code, caught.value.hint) == (69, "mount /efi, then run the same again")
+
+
+@pytest.mark.parametrize("profile", ["passthrough-perf", "strict-isolation", "kernel-default", "iommu-off"])
+def test_real_entries_are_edited_exactly_or_left_alone(corpus: Path, profile: str) -> None:
+    for source in sorted((corpus / "bls").iterdir()):
+        tree = arch({ENTRY: source.read_bytes()})
+        try:
+            after = applied(tree, profile=profile)
+        except UnavailableError:
+            assert not re.search(rb"^linux", source.read_bytes(), re.MULTILINE), source
+            continue
+        kept = [line for line in tree.files[ENTRY].split(b"\n") if not line.startswith(b"options")]
+        assert [line for line in after.files[ENTRY].split(b"\n") if not line.startswith(b"options")] == kept, source
+
+
+@pytest.mark.parametrize("profile", ["passthrough-perf", "strict-isolation", "kernel-default"])
+def test_real_kernel_command_lines_are_edited_exactly(corpus: Path, profile: str) -> None:
+    for source in sorted((corpus / "kernel-cmdline").iterdir()):
+        before = source.read_bytes()
+        after = applied(arch({CMDLINE: before}), profile=profile).files[CMDLINE]
+        assert after.count(b"\n") == before.count(b"\n"), source
+        own = (b"iommu", b"intel_iommu", b"amd_iommu")
+        kept = [word for word in before.split() if not word.startswith(own)]
+        assert [word for word in after.split() if not word.startswith(own)] == kept, source
