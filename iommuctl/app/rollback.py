@@ -126,7 +126,7 @@ def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
     if CHANGED_SINCE not in force:
         raise ConflictError(
             f"{edit.path} was changed since: going back would lose that",
-            details=edit.diff.splitlines(),
+            details=edit.diff.removesuffix("\n").split("\n"),
             hint=f"keep what is there, or take a snapshot of it and go back: --force {CHANGED_SINCE}",
         )
     return Finding(CHANGED_SINCE, Severity.WARNING, f"{edit.path} was changed since; the snapshot taken now keeps that")

@@ -65,6 +65,10 @@ def read(tree: Tree, family: GrubFamily) -> Sources:
     if _sources_drop_ins(tree, family):
         # A shell's `*.cfg` passes over names that begin with a dot; in the C locale it sorts by code point.
         paths += [_DROP_INS / name for name in tree.names(_DROP_INS) if name.endswith(".cfg") and name[0] != "."]
+    for path in paths:
+        # Neither a plan in JSON nor a snapshot's manifest could name it.
+        if not path.name.isprintable():
+            raise BootConfigError(path, None, "its name has control characters or is not UTF-8", hint="rename the file")
     contents = ((path, tree.read(path)) for path in paths)
     files = tuple(parse(path, decode(path, content)) for path, content in contents if content is not None)
     return Sources(files, chain(files, LINUX), chain(files, DEFAULT))

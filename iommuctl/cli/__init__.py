@@ -59,16 +59,21 @@ def _print_traceback(error: Exception) -> None:
 
 def _fail(error: IommuctlError, session: Session) -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
+    from iommuctl.cli.text import legible, visible
+
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:
         from iommuctl.report import ErrorDetail, ErrorReport
 
-        detail = ErrorDetail(code=error.code, brief=error.brief, details=error.details, hint=error.hint)
+        details = tuple(map(legible, error.details))
+        hint = legible(error.hint) if error.hint else None
+        detail = ErrorDetail(code=error.code, brief=legible(error.brief), details=details, hint=hint)
         print(ErrorReport(error=detail).model_dump_json(), file=sys.stderr)
     else:
         lines = [f"iommuctl: error: {error.brief}", *(f"    {fact}" for fact in error.details)]
         if error.hint:
             lines.append(f"hint: {error.hint}")
-        print("\n".join(lines), file=sys.stderr)
+        # One line each: what a file's name says must not look like a line of ours.
+        print("\n".join(visible(line).replace("\n", "\\n") for line in lines), file=sys.stderr)
     return error.code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from iommuctl.app.plan import Plan
 from iommuctl.backends.detect import Evidence
+from iommuctl.cli.text import visible
 from iommuctl.plan import FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
     if verbose:
         yield from evidence_lines(plan.survey.evidence)
         yield from (
-            f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}"
+            visible(f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}")
             for change in plan.changes
         )
     for edit in plan.edits:
@@ -64,11 +65,6 @@ def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
     yield f"fingerprint: {plan.fingerprint}"
 
 
-def visible(text: str) -> str:
-    """Make control characters visible, so that a file's content cannot drive the terminal."""
-    return "".join(char if char in "\n\t" or char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-
-
 def finding_lines(findings: Iterable[Finding], *, colour: bool) -> Iterator[str]:
     """Findings, worst first, each with its hint."""
     order = list(Severity)
@@ -79,7 +75,7 @@ def finding_lines(findings: Iterable[Finding], *, colour: bool) -> Iterator[str]
         yield ""
     for finding in ordered:
         mark = styled(f"{finding.severity}[{finding.rule}]", _SEVERITY_STYLES[finding.severity], colour)
-        about = f" {finding.parameter}:" if finding.parameter else ""
+        about = f" {visible(finding.parameter)}:" if finding.parameter else ""
         yield f"{mark}{about} {visible(finding.message)}"
         if finding.hint:
             yield f"    hint: {visible(finding.hint)}"
@@ -119,7 +115,8 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
         yield f"{mark} {visible(entry.title)}{note}"
         yield f"    {visible(str(entry.cmdline))}"
     for drift in status.drift:
-        yield styled(f"drift: {drift.where}: expected {drift.expected}, found {drift.found}", Style.YELLOW, colour)
+        text = visible(f"drift: {drift.where}: expected {drift.expected}, found {drift.found}")
+        yield styled(text, Style.YELLOW, colour)
     yield from finding_lines(status.findings, colour=colour)
     if status.reboot_required:
         yield styled("a reboot is required for the applied profile to take effect", Style.YELLOW, colour)

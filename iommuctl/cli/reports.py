@@ -9,6 +9,7 @@ from iommuctl.app.profiles import Listed
 from iommuctl.app.status import Status
 from iommuctl.backends.detect import Evidence
 from iommuctl.cli.render import diff_lines, table
+from iommuctl.cli.text import legible
 from iommuctl.plan import FileEdit, Finding, digest
 from iommuctl.recovery import Recovered
 from iommuctl.report import (
@@ -81,14 +82,14 @@ def status_report(status: Status) -> StatusReport:
         platform=status.platform.value,
         backend=status.backend,
         evidence=_evidence(status.evidence),
-        running_cmdline=None if status.running_cmdline is None else _text(status.running_cmdline),
+        running_cmdline=None if status.running_cmdline is None else legible(status.running_cmdline),
         entries=tuple(
             EntryReport(
                 id=entry.id,
                 title=entry.title,
                 kernel_release=entry.kernel_release,
                 path=str(entry.path),
-                cmdline=_text(str(entry.cmdline)),
+                cmdline=legible(str(entry.cmdline)),
                 rescue=entry.rescue,
                 default=entry.default,
                 ours=entry.ours,
@@ -97,11 +98,11 @@ def status_report(status: Status) -> StatusReport:
             for entry in status.config.entries
         ),
         future_kernels=FutureReport(
-            cmdline=_text(str(status.config.future.cmdline)), source=str(status.config.future.source)
+            cmdline=legible(str(status.config.future.cmdline)), source=str(status.config.future.source)
         ),
         profile=status.profile,
         drift=tuple(
-            DriftReport(where=one.where, expected=one.expected, found=_text(one.found)) for one in status.drift
+            DriftReport(where=one.where, expected=one.expected, found=legible(one.found)) for one in status.drift
         ),
         findings=_findings(status.findings),
         reboot_required=status.reboot_required,
@@ -178,11 +179,6 @@ def _findings(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
         )
         for item in findings
     )
-
-
-def _text(value: str) -> str:
-    """Make a text that was not UTF-8 fit for JSON."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _time(manifest: Manifest) -> str:
