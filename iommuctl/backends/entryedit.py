@@ -115,7 +115,9 @@ class EntryEditor:
 
     def _require_short(self, entry: BlsEntry, values: list[str]) -> None:
         limit = COMMAND_LINE_SIZE[self._desired.platform] - 1
-        shown = values if self._value_of is None else [str(expand(values[0], self._value_of))]
+        shown = values
+        if self._value_of is not None:
+            shown = [str(expand(values[0], self._value_of)) if "$" in values[0] else values[0]]
         length = len(f"{_BOOT_IMAGE}{entry.value('linux')} {' '.join(shown)}".encode("utf-8", "surrogateescape"))
         if length > limit:
             raise BootConfigError(
