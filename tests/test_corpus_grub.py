@@ -178,8 +178,11 @@ def assert_values_follow_changes(before: Sourced, after: Sourced, changes: tuple
         assert Counter(new) == Counter(old) - gone + come
         foreign = [[token for token in each if name_of(token) not in IOMMU_NAMES] for each in (old, new)]
         assert foreign[0] == foreign[1]
-        if not own:
-            assert after.values[variable] == before.values[variable]
+        if not gone:
+            more = [change.after for change in own if change.after is not None]
+            value = before.values[variable]
+            blank = " " if more and value and not value[-1].isspace() else ""
+            assert after.values[variable] == value + blank + " ".join(more)
 
 
 def cut(line: str, words: list[str], *, bare: bool) -> str:

@@ -22,7 +22,7 @@ def quiet(_: Command) -> AbstractContextManager[None]:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A tree that tells nothing of its platform."""
-    for path, text in {"etc/os-release": "ID=arch\n", "etc/default/grub": GRUB_DEFAULT}.items():
+    for path, text in {"etc/os-release": "ID=debian\n", "etc/default/grub": GRUB_DEFAULT}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     return Host.open(tmp_path)
@@ -40,7 +40,9 @@ def test_an_assumed_platform_is_no_change(host: Host) -> None:
         pytest.param("etc/default/grub", f"# a line more\n{GRUB_DEFAULT}", id="source"),
         pytest.param("boot/vmlinuz-6.1.0-40-amd64", "a kernel\n", id="kernel"),
         pytest.param("usr/lib/modules/5.10.0-8/vmlinuz", "a kernel\n", id="kernel among its modules"),
-        pytest.param("etc/os-release", "ID=debian\n", id="distribution"),
+        pytest.param("etc/default/grub.d/x.cfg", "GRUB_TIMEOUT=1\n", id="drop-in that appeared"),
+        pytest.param("boot/grub/grub.cfg", "menuentry x {\n}\n", id="menu that appeared"),
+        pytest.param("etc/os-release", "ID=arch\n", id="distribution"),
     ],
 )
 def test_a_host_that_changed_since_the_plan_is_left_alone(host: Host, path: str, text: str) -> None:
