@@ -171,6 +171,16 @@ def test_the_booted_system_decides_whose_entries_are_ours() -> None:
     assert (options(after), options(after, other)) == ([OPTIONS], [f"root=/dev/sdb1 ro {ADDED}"])
 
 
+def test_an_entry_of_ours_that_grub_does_not_read_is_refused_not_passed_over() -> None:
+    broken = f"{ENTRIES}/{MACHINE}-6.13.0.conf"
+    tree = fedora({broken: entry().replace("options", "\noptions")})
+    for host in (facts(), facts(Runtime(f"BOOT_IMAGE=/v {OPTIONS}"))):
+        with pytest.raises(BootConfigError, match="it stops at line 5") as caught:
+            rendered(tree, host=host)
+        assert str(caught.value.path) == broken
+    assert "bls-blank-line" in {finding.rule for finding in BLS.read(tree, facts()).findings}
+
+
 def test_a_rescue_entry_that_shares_kernelopts_is_named() -> None:
     rescue = f"{ENTRIES}/{MACHINE}-0-rescue.conf"
     block = grubenv(kernelopts=f"{OPTIONS} intel_iommu=off")

@@ -168,6 +168,14 @@ def test_an_image_that_cannot_be_built_of_a_known_source_is_refused(
     assert caught.value.code == code
 
 
+def test_an_image_that_is_refused_is_still_shown() -> None:
+    config = BACKEND.read(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: "MZ"}), facts())
+    assert [(each.id, each.reason) for each in config.entries] == [
+        ("arch.efi", "a unified kernel image: its command line is inside, built of /etc/kernel/cmdline")
+    ]
+    assert [finding.rule for finding in config.findings] == ["unified-image-refused"]
+
+
 def test_a_running_image_tells_its_own_command_line_where_no_file_does() -> None:
     host = facts(Runtime(OPTIONS, is_efi=True, stub_info="systemd-stub 257"))
     after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: "MZ", READER: ""}), host)

@@ -83,11 +83,11 @@ def survey(tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: 
     if facts.runtime is not None:
         booted = Cmdline.parse(facts.runtime.cmdline)
     elif default is not None:
-        booted = reading.cmdline(default)
+        booted = _written(default, reading.cmdline(default))
     found: list[Found] = []
     for entry in entries:
         cmdline = reading.cmdline(entry)
-        reason = _left_alone(entry, cmdline, machine, booted)
+        reason = _left_alone(entry, _written(entry, cmdline), machine, booted)
         found.append(
             Found(
                 entry, files[entry.path], cmdline, reason is None, entry is default, OURS if reason is None else reason
@@ -187,6 +187,11 @@ def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], boot
         if booted is not None and here != there:
             return f"another system: {_spelled(name, here)}, where this one has {_spelled(name, there)}"
     return None
+
+
+def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:
+    """What tells whose entry it is: its command line, or options that its bootloader passes over, if it has no other."""
+    return cmdline if cmdline.tokens else Cmdline.parse(" ".join(line.value for line in entry.options))
 
 
 def _last(cmdline: Cmdline, name: str) -> str | None:

@@ -70,10 +70,10 @@ class SystemdBoot:
 
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries and images, and what the next kernel would boot with."""
-        layout = _layout(tree, facts)
+        layout, refused = _shown_layout(tree, facts)
         coming = _future(tree, layout)
         shown = tuple(each.shown for each in layout.found) + tuple(_image(path, coming) for path in layout.images)
-        return BootConfig(shown, coming, (*entries.findings(layout.found), *_esp_findings(layout, facts)))
+        return BootConfig(shown, coming, (*entries.findings(layout.found), *_esp_findings(layout, facts), *refused))
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits of sources and entries, and the commands that build what is not edited in place."""
@@ -146,15 +146,27 @@ class SystemdBoot:
         return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
 
 
-def _layout(tree: Tree, facts: Facts) -> Layout:
-    """Look at a host. Raises UnavailableError where nothing that boots can be seen."""
+def _shown_layout(tree: Tree, facts: Facts) -> tuple[Layout, tuple[Finding, ...]]:
+    """Look at a host; images that cannot be built anew are a finding, for there is still something to show."""
+    try:
+        return _layout(tree, facts), ()
+    except (UnavailableError, BootConfigError) as error:
+        finding = Finding("unified-image-refused", Severity.WARNING, error.brief, hint=error.hint)
+        return _layout(tree, facts, builds=False), (finding,)
+
+
+def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
+    """Look at a host; `builds` says whether it has to be known who builds its images.
+
+    Raises UnavailableError where nothing that boots can be seen, and what `unified.builder_of` raises.
+    """
     wrapper = wrapper_of(tree)
     images = unified.images(tree)
     layout = Layout(
         found=entries.survey(tree, facts, tuple(point / _ENTRIES for point in MOUNT_POINTS), _reading(tree)),
         images=images,
         wrapper=wrapper,
-        builder=unified.builder_of(tree, facts, images) if images and wrapper is None else None,
+        builder=unified.builder_of(tree, facts, images) if builds and images and wrapper is None else None,
     )
     if layout.is_seen:
         return layout
