@@ -190,7 +190,7 @@ def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], boot
 
 
 def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:
-    """What tells whose entry it is: its command line, or options that its bootloader passes over, if it has no other."""
+    """What tells whose entry it is: its command line, else the options that its bootloader passes over."""
     return cmdline if cmdline.tokens else Cmdline.parse(" ".join(line.value for line in entry.options))
 
 
