@@ -179,6 +179,102 @@ class RecoverReport(_Report):
     files: tuple[RootPath, ...]
 
 
+class LineReport(_Model):
+    """One command line that lint looked at."""
+
+    where: str
+    cmdline: str
+    kernels: tuple[str, ...] = Field(description="the kernels that read it; empty where they are not known")
+
+
+class LocatedFindingReport(FindingReport):
+    """A finding with the lines that it is about; none where it is about the profile or the host."""
+
+    where: tuple[str, ...]
+
+
+class LintReport(_Report):
+    """The result of `lint`: errors first."""
+
+    command: Literal["lint"] = "lint"
+    platform: str | None = Field(description="null where it may be any")
+    lines: tuple[LineReport, ...]
+    findings: tuple[LocatedFindingReport, ...]
+
+
+class AvailabilityReport(_Model):
+    """On which architecture, and in which kernels, the ends included; null where every one that was read has it."""
+
+    architecture: str
+    since: str | None
+    until: str | None
+
+
+class TokenReport(_Model):
+    """One value that a list can hold."""
+
+    name: str
+    meaning: str
+    same_as: str | None
+    available: tuple[AvailabilityReport, ...]
+    deprecated_since: str | None
+    unsafe: bool
+
+
+class MythReport(_Model):
+    """A value that guides recommend and no kernel reads as they say."""
+
+    value: str
+    meaning: str
+    mend: str | None
+
+
+class SaidReport(_Model):
+    """What one item of the value that was asked about does."""
+
+    item: str
+    meaning: str
+
+
+class AdviceReport(_Model):
+    """A question that people ask, and its answer in paragraphs."""
+
+    question: str
+    answer: tuple[str, ...]
+
+
+class ParameterReport(_Model):
+    """One parameter as the catalogue has it."""
+
+    asked: str
+    name: str
+    summary: str
+    kind: Literal["early", "setup", "module", "userspace", "hypervisor", "nobody"]
+    grammar: Literal["flag", "bool", "scalar", "option-list", "last-wins-list", "accumulating"]
+    said: tuple[SaidReport, ...]
+    advice: tuple[AdviceReport, ...]
+    available: tuple[AvailabilityReport, ...]
+    platforms: tuple[str, ...] = Field(description="those whose drivers act on it; empty: no driver of its own")
+    default: str | None
+    kconfig: tuple[str, ...]
+    effect: str | None
+    same_as: str | None
+    deprecated_since: str | None
+    unsafe: str | None = Field(description="the value that weakens isolation; `set` for any")
+    conflicts: tuple[str, ...]
+    tokens: tuple[TokenReport, ...]
+    myths: tuple[MythReport, ...]
+    notes: tuple[str, ...]
+    source: str
+
+
+class ExplainReport(_Report):
+    """The result of `explain`, in the order that was asked."""
+
+    command: Literal["explain"] = "explain"
+    parameters: tuple[ParameterReport, ...]
+
+
 class ErrorDetail(_Model):
     """What stopped the run."""
 
@@ -201,5 +297,7 @@ REPORTS: dict[str, type[BaseModel]] = {
     "history": HistoryReport,
     "profiles": ProfilesReport,
     "recover": RecoverReport,
+    "lint": LintReport,
+    "explain": ExplainReport,
     "error": ErrorReport,
 }

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, pending
 from iommuctl.app.profiles import find_profile
+from iommuctl.arguments import DesiredArguments
+from iommuctl.backends.base import Overlay
 from iommuctl.errors import ProfileError
-from iommuctl.facts import Platform
-from iommuctl.plan import Finding, Regenerate, Severity
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.lint import Subject, lint
+from iommuctl.plan import Finding, Regenerate, Rendering, Severity
 from iommuctl.resolve import resolve
+from iommuctl.rules import RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         *_assumed(found),
         *desired.findings,
         *rendering.findings,
+        *_lint(found, rendering, desired),
         *(() if runs else pending(rendering.commands)),
     )
     stop_on_errors(findings, choices.force)
@@ -54,6 +59,23 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         findings=findings,
         fingerprint=fingerprint(found, repr(desired), str(runs)),
     )
+
+
+def _lint(found: Survey, rendering: Rendering, desired: DesiredArguments) -> tuple[Finding, ...]:
+    """Lint every line that the host would boot with: what the next kernel gets, and each normal entry.
+
+    Entries of a menu that is still to be generated follow from the former.
+    """
+    after = Overlay(found.tree, {edit.path: edit.after for edit in rendering.edits})
+    config = found.backend.read(after, found.facts)
+    stale = {command.output.target for command in rendering.commands if command.output}
+    entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
+    versions = {version for release in found.facts.kernels if (version := KernelVersion.parse(release))}
+    findings: dict[Finding, None] = {}
+    for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
+        subject = Subject(line, found.catalogue, found.facts.platform, tuple(sorted(versions)), desired)
+        findings.update((one, None) for one in lint(subject, RULES) if one.severity is not Severity.INFO)
+    return tuple(findings)
 
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:

@@ -5,15 +5,14 @@
 # ruff: noqa: PLC0415
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import iommuctl
-from iommuctl.cli import options
-from iommuctl.cli.session import session, wants_colour
+from iommuctl.cli import knowledge, observation, options
+from iommuctl.cli.session import print_result, wants_colour
 from iommuctl.plan import Regenerate
 
 application = typer.Typer(
@@ -28,9 +27,8 @@ profiles = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, 
 history = typer.Typer(rich_markup_mode=None, help="Show the snapshots that can be gone back from.")
 application.add_typer(profiles, name="profile")
 application.add_typer(history, name="history")
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+knowledge.register(application)
+observation.register(application)
 
 _ROOT = Path("/")
 _APPLY_EXAMPLES = (
@@ -38,11 +36,6 @@ _APPLY_EXAMPLES = (
     "  |  iommuctl apply vfio-bind --set vfio-pci.ids=10de:1b80"
     "  |  iommuctl apply strict-isolation --root /mnt/image --platform amd"
 )
-
-
-def _print(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
-    """Print a result as this run is asked to: one JSON object, or text."""
-    typer.echo(f"{report().model_dump_json(indent=2, by_alias=True)}\n" if session(context).json else text(), nl=False)
 
 
 def _version(value: bool) -> None:
@@ -136,7 +129,7 @@ def status(
     from iommuctl.cli.reports import status_report
 
     found = read_status(Host.open(root.absolute()), platform=options.parse_platform(platform), backend=backend)
-    _print(context, lambda: status_report(found), lambda: status_text(found, colour=wants_colour(sys.stdout)))
+    print_result(context, lambda: status_report(found), lambda: status_text(found, colour=wants_colour(sys.stdout)))
 
 
 @application.command(epilog="It also runs by itself at the start of every command that writes.")
@@ -160,7 +153,7 @@ def recover(
     from iommuctl.cli.reports import recover_report
 
     found = recover_host(Host.open(root.absolute()), accept_current=accept_current, restore=restore)
-    _print(context, lambda: recover_report(found), lambda: recover_text(found))
+    print_result(context, lambda: recover_report(found), lambda: recover_text(found))
 
 
 @history.callback(invoke_without_command=True)
@@ -179,7 +172,7 @@ def history_list(
     from iommuctl.cli.reports import history_report, history_text
 
     found = snapshots(Host.open(root.absolute()))
-    _print(context, lambda: history_report(found), lambda: history_text(found))
+    print_result(context, lambda: history_report(found), lambda: history_text(found))
 
 
 @history.command("show")
@@ -198,7 +191,9 @@ def history_show(
 
     manifest, edits = snapshot_edits(Host.open(root.absolute()), snapshot)
     colour = wants_colour(sys.stdout)
-    _print(context, lambda: history_report(Listing((manifest,))), lambda: snapshot_text(manifest, edits, colour=colour))
+    print_result(
+        context, lambda: history_report(Listing((manifest,))), lambda: snapshot_text(manifest, edits, colour=colour)
+    )
 
 
 @profiles.command("list")
@@ -211,7 +206,7 @@ def profile_list(
     from iommuctl.cli.reports import profiles_report, profiles_text
 
     found = list_profiles(Host.open(root.absolute()))
-    _print(context, lambda: profiles_report(found), lambda: profiles_text(found))
+    print_result(context, lambda: profiles_report(found), lambda: profiles_text(found))
 
 
 @profiles.command("show")

@@ -17,7 +17,8 @@ def _complete_backend(incomplete: str) -> list[str]:
     return [name for name in BACKENDS if name.startswith(incomplete)]
 
 
-def _complete_profile(incomplete: str) -> list[str]:
+def complete_profile(incomplete: str) -> list[str]:
+    """Give the profiles whose names begin so, for the shell's completion."""
     from iommuctl.app.profiles import profile_names  # noqa: PLC0415 - only the shell's completion needs it
 
     return [name for name in profile_names() if name.startswith(incomplete)]
@@ -32,7 +33,7 @@ def _complete_snapshot(incomplete: str) -> list[str]:
 Profile = Annotated[
     str,
     typer.Argument(
-        metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=_complete_profile
+        metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=complete_profile
     ),
 ]
 Snapshot = Annotated[

@@ -3,10 +3,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(slots=True)
@@ -50,3 +54,8 @@ def wants_colour(stream: TextIO) -> bool:
 def is_interactive() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
+    """Print a result as this run is asked to: one JSON object, or text."""
+    typer.echo(f"{report().model_dump_json(indent=2, by_alias=True)}\n" if session(context).json else text(), nl=False)

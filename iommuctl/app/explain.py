@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explain: parameters of the package's catalogue in words, and their names for the shell's completion."""
+
+from iommuctl.explain import Explanation, completions, explain
+from iommuctl.shipped import shipped_catalogue
+
+
+def explain_parameters(texts: tuple[str, ...]) -> tuple[Explanation, ...]:
+    """Explain parameters, each with a value or without. Raises NotFoundError for one that the catalogue lacks."""
+    catalogue = shipped_catalogue()
+    return tuple(explain(text, catalogue) for text in texts)
+
+
+def parameter_names(incomplete: str) -> tuple[str, ...]:
+    """Give what a parameter that is being typed can become."""
+    return completions(incomplete, shipped_catalogue())
