@@ -13,42 +13,35 @@ from iommuctl.errors import BootConfigError
 
 # grub-core/script/yylex.l: WORD and its parts. `$"…"` is a translated string, which reads like a double-quoted one.
 _VARIABLE = r"\$(?:[A-Za-z_]\w*|\d+|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
-_SINGLE = r"'[^']*+'"
-_DOUBLE = r'\$?"(?:[^\\"]++|\\[\s\S])*+"'
-_WORD_TEXT = rf"(?:[^{{}}|&$;<> \t\n'\"\\]++|{_SINGLE}|{_DOUBLE}|\\[\s\S]|{_VARIABLE})++"
-_WORD = re.compile(_WORD_TEXT, re.ASCII)
+_SINGLE = r"'[^']*'"
+_DOUBLE = r'\$?"[^\\"]*(?:\\[\s\S][^\\"]*)*"'
+_WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]+|{_SINGLE}|{_DOUBLE}|\\[\s\S]|{_VARIABLE})+"
 _PART = re.compile(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
 _MARK = re.compile(r"['\"\\$]")
 _INSIDE_DOUBLE = re.compile(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
-_GAP = re.compile(r"(?:[ \t\n;]++|#[^\n]*)*+")
-_WORDS = re.compile(rf"(?:{_WORD_TEXT}[ \t]*+(?!#))*+(?:{_WORD_TEXT}[ \t]*+)?+", re.ASCII)
+
+# One token and the blanks before it. Some kind fits at every place and nothing follows it, so that a match never fails
+# and what was read is never read again. `#` begins a comment where a word would begin, and is part of a word elsewhere.
+_TOKEN = re.compile(
+    rf"[ \t]*(?:(?P<end>#[^\n]*|[\n;][ \t\n;]*|\Z)|(?P<word>{_WORD})|(?P<open>{{)|(?P<close>}})|(?P<stray>[^ \t]))",
+    re.ASCII,
+)
 
 # grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
-_PREFIX_TEXT = "(?:if|then|else|elif|while|until|do|!)"
-_PREFIXES = re.compile(rf"(?:{_PREFIX_TEXT}(?=[ \t\n;{{}}]|\Z)[ \t\n]*+)++")
+_PREFIXES = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!"})
 _LINUX = re.compile(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
 _DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
 _ENTRY_COMMANDS = frozenset({"menuentry", "hiddenentry"})
 # grub-core/commands/menuentry.c: its options that take a value, given as `--name value` or `--name=value`.
 _VALUE_OPTIONS = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})
 _ID_VARIABLE = re.compile(r"\$(?:menuentry_id_option|\{menuentry_id_option\})")
-_DEFAULT = re.compile(r"default=", re.ASCII)
-
-# Runs of whole commands that cannot matter here, taken in one stride: most of a grub.cfg is made of them.
-_DULL = re.compile(
-    rf"""(?:[ \t\n;]++|\#[^\n]*
-      |(?:{_PREFIX_TEXT}[ \t\n]++)*+
-       (?!{_PREFIX_TEXT}[ \t\n;]|linux|blscfg|default=|set[ \t]++\S*?default)
-       [\w.\-\[\]]++(?:=(?:{_WORD_TEXT})?+)?+(?:[ \t]++(?!\#){_WORD_TEXT})*+[ \t]*+(?:\#[^\n]*)?+(?:[\n;]|\Z)
-    )++""",
-    re.ASCII | re.VERBOSE,
-)
 
 _SECTION = re.compile(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
 _NORMAL_SECTION = re.compile(r"10_linux(?!_xen)")
 _XEN_SECTION = re.compile(r"\d+_linux_xen")
-_RECOVERY_TITLE = re.compile(r"\([^()]*\brecovery\b[^()]*\)\s*$", re.IGNORECASE)
-_RELEASE = re.compile(r"-(\d+\.\d+.*?)(?:\.efi\.signed|\.efi|\.old)*$")
+_LAST_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_RECOVERY = re.compile(r"\brecovery\b", re.IGNORECASE)
+_RELEASE = re.compile(r"-(\d+\.\d+.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,8 @@ class MenuEntry:
     @property
     def recovery(self) -> bool:
         """Whether it is a way back: 10_linux writes `-recovery-` into the id, a title says `(recovery mode)`."""
-        return "-recovery-" in self.id or _RECOVERY_TITLE.search(self.title) is not None
+        last = _LAST_PARENTHESES.search(self.title)
+        return "-recovery-" in self.id or (last is not None and _RECOVERY.search(last[1]) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +111,14 @@ def xen_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
 
 def kernel_release(kernel_path: str) -> str | None:
     """Read the release out of a kernel's file name; None where the name has none (`vmlinuz-linux`)."""
-    match = _RELEASE.search(kernel_path.rpartition("/")[2])
-    return match[1] if match else None
+    name = kernel_path.rpartition("/")[2]
+    match = _RELEASE.search(name)
+    if match is None or match.end() < len(name):
+        return None
+    parts = match[1].split(".")
+    while parts[-1] in {"efi", "old"} or parts[-2:] == ["efi", "signed"]:
+        parts.pop()
+    return ".".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,30 +196,25 @@ class _Reader:
         return GrubCfg(entries, sections, self.has_blscfg, default)
 
     def _commands(self) -> Iterator[tuple[int, list[str], bool]]:
-        """Give every command that may matter: its line, its words as written, and whether a `{` follows them."""
-        text, position = self.script.text, 0
-        while True:
-            if dull := _DULL.match(text, position):
-                position = dull.end()
-            position = _GAP.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string too
-            if position == len(text):
-                return
-            start = position
-            if text[position] == "}":
-                position += 1
-                self._close(self.script.line(start))
+        """Give every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
+        words: list[str] = []
+        start = 0
+        for token in _TOKEN.finditer(self.script.text):
+            kind = token.lastgroup
+            if kind == "word":
+                word = token["word"]
+                if words:
+                    words.append(word)
+                elif word not in _PREFIXES:
+                    words, start = [word], token.start("word")
                 continue
-            if prefixes := _PREFIXES.match(text, position):
-                position = prefixes.end()
-                continue
-            position = _WORDS.match(text, position).end()  # type: ignore[union-attr]  # likewise
-            words = _WORD.findall(text, start, position)
-            opens = bool(words) and text.startswith("{", position)
-            if not opens and position < len(text) and text[position] not in "\n;#}":
-                raise self._error(self.script.line(position), _complaint(text[position]))
+            if kind == "stray" or (kind == "open" and not words):
+                raise self._error(self.script.line(token.start(kind)), _complaint(token[kind]))
             if words:
-                yield self.script.line(start), words, opens
-            position += opens
+                yield self.script.line(start), words, kind == "open"
+                words = []
+            if kind == "close":
+                self._close(self.script.line(token.start("close")))
 
     def _command(self, line: int, raw_words: list[str], opens: bool) -> None:
         name = raw_words[0]
@@ -229,7 +224,7 @@ class _Reader:
             self._linux(line, raw_words[1:])
         elif name == "blscfg":
             self.has_blscfg = True
-        elif _DEFAULT.match(name):
+        elif name.startswith("default="):
             self._default(line, name)
         elif name == "set" and len(raw_words) > 1:
             self._default(line, raw_words[1])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Grubcfg: what GRUB reads in a grub.cfg is what we read. The word tables were printed by grub-emu 2.06."""
 
+import re
 from pathlib import PurePosixPath
 
 import pytest
@@ -152,6 +153,7 @@ def test_finds_every_spelling_of_the_linux_command(command: str, arguments: str)
         "linux_gfx_mode=keep",
         "initrd /linux",
         "echo then linux /k",
+        pytest.param("echo#'\nlinux /k a'", id="a hash inside a word begins no comment"),
     ],
 )
 def test_takes_nothing_else_for_a_linux_line(body: str) -> None:
@@ -277,6 +279,8 @@ def test_whose_an_entry_is_depends_on_its_section(section: str, normal: int, xen
         ('set default="${next_entry}"', None),
         ("set default=\"0\"\nif [ \"x$default\" = 'old' ]; then default='new'; fi;", None),
         ("set default_x=1\necho set default=2", None),
+        ("set \\\ndefault=1", "1"),
+        ("set d'efault'=1", "1"),
         ("if cmostest 1:2; then\n set default=1\nelse set default=1\nfi", "1"),
     ],
 )
@@ -313,9 +317,42 @@ def test_what_grub_cannot_read_is_refused_with_its_line(text: str, line: int) ->
     assert (caught.value.path, caught.value.line) == (PATH, line)
 
 
-def test_a_long_row_of_keywords_is_read_in_one_go() -> None:
-    text = "then " * 100_000 + "linux"  # each keyword on its own would be read again for every keyword before it
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("then " * 100_000 + "linux", id="keywords"),
+        pytest.param("a" + " " * 500_000, id="blanks at the end"),
+        pytest.param("'" + "a=" * 250_000 + "'", id="a long word"),
+        pytest.param('"' + "\\a" * 250_000 + '"', id="escapes"),
+        pytest.param("a " * 250_000, id="words"),
+    ],
+)
+def test_a_long_row_is_read_in_one_go(text: str) -> None:
+    # What is read again for every piece before it would take hours.
     assert parse(PATH, text) == GrubCfg((), (), has_blscfg=False, default=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "character"),
+    [
+        pytest.param("a " * 250_000 + "|", "'|'", id="words"),
+        pytest.param("$a" * 250_000 + "'" + "a" * 250_000, "begins with '", id="a quotation behind variables"),
+        pytest.param('"' + "\\a" * 250_000, 'begins with "', id="escapes"),
+    ],
+)
+def test_a_long_row_is_refused_in_one_go(text: str, character: str) -> None:
+    with pytest.raises(BootConfigError, match=re.escape(character)):
+        parse(PATH, text)
+
+
+def test_a_long_title_is_judged_in_one_go() -> None:
+    assert not MenuEntry("", "(" + "recovery " * 100_000, 1, "10_linux", (), ()).recovery
+
+
+def test_a_long_kernel_name_is_read_in_one_go() -> None:
+    assert kernel_release("/boot/vmlinuz-6.1" + ".old" * 100_000) == "6.1"
+    assert kernel_release("/boot/vmlinuz-6.1" + ".old" * 100_000 + "x") == "6.1" + ".old" * 100_000 + "x"
+    assert kernel_release("/boot/vmlinuz" + "-6.1" * 100_000 + "\n") is None
 
 
 @given(st.text(alphabet="ab \n\t\\'\"${}#;=|linux", max_size=60))
@@ -347,6 +384,9 @@ def test_single_quoted_words_come_through_whole(values: list[str]) -> None:
         ("/boot/vmlinuz-6.1.0-50-amd64.old", "6.1.0-50-amd64"),
         ("/boot/kernel-genkernel-x86_64-6.6.21-gentoo", "6.6.21-gentoo"),
         ("(hd0,gpt2)/vmlinuz-5.14.0-503.el9.x86_64", "5.14.0-503.el9.x86_64"),
+        ("/boot/vmlinuz-6.1.efi", "6.1"),
+        ("/boot/vmlinuz-6.1.signed", "6.1.signed"),
+        ("/boot/vmlinuz-6.1\nx", None),
         ("/boot/vmlinuz-linux", None),
         ("/vmlinuz-0-rescue-0123456789abcdef0123456789abcdef", None),
         ("/boot-6.1/vmlinuz", None),

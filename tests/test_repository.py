@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What surrounds the code: scripts that run, a true readme, one version, nothing of anyone's machine."""
 
+import ast
+import importlib
+import io
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -181,6 +187,63 @@ def test_nothing_of_one_machine_is_written_down() -> None:
 @pytest.mark.parametrize("text", ["see /tmp/dev/x", "cd /work/main", "/home/someone/x", "pip --index-url x"])
 def test_what_belongs_to_one_machine_is_seen(text: str) -> None:
     assert FOREIGN.search(text)
+
+
+MATCHERS = {"compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn"}
+
+
+def compiled_patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
+    """Every pattern that a module of ours holds, with the module's name."""
+    for module in pkgutil.walk_packages(iommuctl.__path__, "iommuctl."):
+        if not module.name.endswith("__main__"):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, re.Pattern):
+                    yield module.name, value
+
+
+def literal_patterns(source: str) -> Iterator[re.Pattern[str] | re.Pattern[bytes]]:
+    """Every pattern that is written down in a call such as `re.search`, with an `x` for each value put into it."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(ast.Name("re"), name), args=[first, *_]) if name in MATCHERS:
+                match first:
+                    case ast.Constant(str() | bytes() as text):
+                        yield re.compile(text)
+                    case ast.JoinedStr(parts):
+                        yield re.compile("".join(str(p.value) if isinstance(p, ast.Constant) else "x" for p in parts))
+
+
+def never_gives_back(pattern: re.Pattern[str] | re.Pattern[bytes]) -> bool:
+    """Whether a pattern has a possessive quantifier or an atomic group."""
+    with redirect_stdout(io.StringIO()) as shown:
+        re.compile(pattern.pattern, pattern.flags | re.DEBUG)
+    return re.search("POSSESSIVE_REPEAT|ATOMIC_GROUP", shown.getvalue()) is not None
+
+
+def test_no_pattern_is_possessive_since_python_3_11_2_of_debian_12_matches_those_wrongly() -> None:
+    # There an iteration of a possessive group that fails leaves the position where it failed (3.11.7 is right):
+    # re.match(r"(?:[a#]++ *+(?!#))*+", "a #b")[0] is "a #" instead of "".
+    literal = [
+        (str(path.relative_to(PROJECT)), pattern)
+        for path in sorted((PROJECT / "iommuctl").rglob("*.py"))
+        for pattern in literal_patterns(path.read_text())
+    ]
+    assert [where for where, pattern in [*compiled_patterns(), *literal] if never_gives_back(pattern)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ('re.compile(r"(?:a|b)*+")', True),
+        ('re.search(rf"{x}++c", text)', True),
+        ('re.match(rb"(?:a(?>b+))?", text)', True),
+        ('re.compile(r"a?+", re.ASCII)', True),
+        (r're.compile(r"\++[*+]+")', False),
+        ('text.split("a++")', False),
+    ],
+)
+def test_a_possessive_pattern_is_seen(source: str, seen: bool) -> None:
+    assert any(map(never_gives_back, literal_patterns(source))) is seen
 
 
 def test_sample_host_has_no_iommu_parameter_yet() -> None:
