@@ -65,6 +65,15 @@ class GrubEnv:
             raise BootConfigError(self.path, None, message, hint="shorten the kernel command line")
         return GrubEnv(self.path, used.ljust(SIZE, _FILLER))
 
+    def unset(self, name: str) -> "GrubEnv":
+        """Give the block without a variable; the same block where it is not set."""
+        label = name.encode("utf-8", "surrogateescape")
+        used = self.block[: self._end()]
+        for match in reversed(self._matches()):
+            if match["name"] == label:
+                used = used[: match.start()] + used[match.end() :]
+        return GrubEnv(self.path, used.ljust(SIZE, _FILLER))
+
     def _end(self) -> int:
         """Where the filler begins."""
         return len(self.block.rstrip(_FILLER))

@@ -117,3 +117,14 @@ def test_grub_editenv_makes_the_same_block(
         assert edited.block == file.read_bytes()
         listed = subprocess.run([EDITENV, file, "list"], capture_output=True, check=True).stdout
         assert f"{name}={value}\n".encode() in listed
+
+
+@pytest.mark.programs
+@pytest.mark.skipif(not EDITENV, reason="no grub-editenv here")
+@pytest.mark.parametrize("name", ["a", "b", "c", "missing"])
+def test_grub_editenv_unsets_to_the_same_block(tmp_path: Path, name: str) -> None:
+    content = block(WARNING + b"a=1\n#x\nb=x\\\\y\\\nz\nc=3\n")
+    file = tmp_path / "grubenv"
+    file.write_bytes(content)
+    subprocess.run([EDITENV, file, "unset", name], check=True)
+    assert GrubEnv.parse(PATH, content).unset(name).block == file.read_bytes()
