@@ -2,6 +2,7 @@
 """Run iommuctl as an administrator does, in a process of its own, and tell what it left in a tree."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ STATE = "var/lib/iommuctl"
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
-    "PYTHONPATH": str(PROJECT),
+    "HOME": "/nonexistent",  # without one the interpreter asks the name service where it is
+    "PYTHONPATH": os.pathsep.join([str(PROJECT), *(path for path in sys.path if path.endswith("-packages"))]),
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 TIMEOUT_SECONDS = 120
@@ -41,8 +43,8 @@ class Run:
         return report
 
 
-def command_line(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "iommuctl", *arguments)
+def command_line(*arguments: str, interpreter: str = sys.executable) -> tuple[str, ...]:
+    return (interpreter, "-m", "iommuctl", *arguments)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -62,10 +64,15 @@ def ended(process: subprocess.Popen[str]) -> Run:
     return Run(process.returncode, stdout, stderr)
 
 
-def iommuctl(*arguments: str, user: int | None = None, environment: Mapping[str, str] = ENVIRONMENT) -> Run:
+def iommuctl(
+    *arguments: str,
+    user: int | None = None,
+    interpreter: str = sys.executable,
+    environment: Mapping[str, str] = ENVIRONMENT,
+) -> Run:
     """Run to the end; `user` is the id of somebody else, with no groups beside one of the same number."""
     run = subprocess.run(
-        command_line(*arguments),
+        command_line(*arguments, interpreter=interpreter),
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
