@@ -66,11 +66,12 @@ def explain(text: str, catalogue: Catalogue) -> Explanation:
     if definition is None:
         raise _unknown(name, catalogue)
     items = definition.items(value) if equals else ()
+    sets = (None,) if definition.grammar is Grammar.FLAG else items
     return Explanation(
         text,
         definition,
-        tuple(Said(item or "", _meaning(definition, item, catalogue)) for item in items),
-        tuple(_rivals(definition, items, catalogue)),
+        tuple(Said(item or "", _meaning(definition, item)) for item in items),
+        tuple(_rivals(definition, sets, catalogue)),
         tuple(one for one in definition.advice if not items or not one.values or set(items) & set(one.values)),
     )
 
@@ -116,7 +117,7 @@ def _owner(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _meaning(definition: Definition, item: str | None, catalogue: Catalogue) -> str:
+def _meaning(definition: Definition, item: str | None) -> str:
     """Say what one item does."""
     tokens = definition.tokens_of(item)
     if tokens:

@@ -241,7 +241,8 @@ def _unsafe(subject: Subject) -> Iterable[Remark]:
         token = next((one for one in item.tokens if one.unsafe), None)
         message = token.meaning if token else item.definition.effect or item.definition.summary
         severity = Severity.ERROR if subject.isolates else Severity.WARNING
-        yield Remark(message, item.parameter.text, f"remove {item.single}", severity)
+        gone = item.single if token else item.parameter.text
+        yield Remark(message, item.parameter.text, f"remove {gone}", severity)
 
 
 def _behind_separator(subject: Subject) -> Iterable[Remark]:
@@ -323,13 +324,13 @@ def _instead(item: Item, mend: list[str]) -> str:
     return f"write {' '.join(mend)} instead of {item.single}" if mend else f"remove {item.single}"
 
 
-_PCI_DMA = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"
+_HANDLERS = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"
 _PARAMS = "kernel/params.c parse_args; init/main.c unknown_bootoption"
 
 RULES = (
-    Rule("myth", Severity.WARNING, "a value that guides recommend and no kernel reads as they say", _PCI_DMA, _myth),
-    Rule("unknown-token", Severity.WARNING, "a token that the parameter does not have", _PCI_DMA, _unknown_token),
-    Rule("sloppy-token", Severity.WARNING, "a token that only begins like a known one", _PCI_DMA, _sloppy_token),
+    Rule("myth", Severity.WARNING, "a value that guides recommend and no kernel reads as they say", _HANDLERS, _myth),
+    Rule("unknown-token", Severity.WARNING, "a token that the parameter does not have", _HANDLERS, _unknown_token),
+    Rule("sloppy-token", Severity.WARNING, "a token that only begins like a known one", _HANDLERS, _sloppy_token),
     Rule("unknown-parameter", Severity.ERROR, "a name that is nearly a known one", _PARAMS, _unknown_parameter),
     Rule("bad-bool", Severity.ERROR, "a truth value that no kernel takes", "lib/kstrtox.c kstrtobool", _bad_bool),
     Rule(
