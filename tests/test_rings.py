@@ -16,13 +16,13 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 RINGS = {
     CORE: """
         __init__ errors words cmdline parameters cataloguefile facts arguments plan profile resolve predict shell
-        grammar hazards variables grubcfg blsentry grubenv kernelcmdline spelling lint rules hostrules verify
-        explain report
+        grammar hazards variables grubcfg blsentry grubenv kernelcmdline spelling lint rules hostrules observed
+        pciids promise exemption verify explain report
     """,
     BACKENDS: "lens backends.",
     EDGES: """
         root durable commands freeze interrupts locks probe preflight journal snapshot transaction recovery shipped
-        surroundings trial
+        surroundings sysfs volume trial
     """,
     OUTSIDE: "app app. cli cli. __main__",
 }

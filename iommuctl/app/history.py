@@ -6,12 +6,18 @@ from pathlib import Path
 from iommuctl.app.host import Host
 from iommuctl.errors import IommuctlError
 from iommuctl.plan import FileEdit
-from iommuctl.snapshot import Listing, Manifest
+from iommuctl.snapshot import Action, Listing, Manifest, State
 
 
 def snapshots(host: Host) -> Listing:
     """Give the snapshots, newest first."""
     return host.store.list()
+
+
+def newest_applied(listing: Listing) -> Manifest | None:
+    """Give the apply that is in force; None where there is none."""
+    applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
+    return next(applies, None)
 
 
 def snapshot_ids() -> tuple[str, ...]:

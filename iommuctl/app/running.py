@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running: what the running kernel shows, for the use cases that make sense on the running system alone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from iommuctl.app.host import Host
+from iommuctl.arguments import DesiredArguments
+from iommuctl.errors import UsageError
+from iommuctl.facts import Facts
+from iommuctl.observed import Observed
+from iommuctl.parameters import Catalogue
+from iommuctl.profile import Profile
+from iommuctl.resolve import resolve
+from iommuctl.sysfs import read_observed
+
+
+def observe_host(host: Host, catalogue: Catalogue, command: str) -> Observed:
+    """Read what the running kernel shows. Raises UsageError for another root, whose kernel does not run."""
+    if not host.is_system:
+        raise UsageError(
+            f"{command} needs the running system",
+            details=(f"no kernel runs in {str(host.path)!r}",),
+            hint=f"iommuctl {command}",
+        )
+    return read_observed(host.root, catalogue)
+
+
+def desired_now(
+    profile: Profile, catalogue: Catalogue, facts: Facts, observed: Observed, inputs: Mapping[str, str]
+) -> DesiredArguments:
+    """Resolve a profile for the running kernel too, which need not be installed any more."""
+    kernels = tuple(sorted({*facts.kernels, observed.release} - {""}))
+    return resolve(profile, catalogue, replace(facts, kernels=kernels), inputs)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify: whether the running kernel does what a profile promises."""
+
+from collections.abc import Mapping
+
+from iommuctl.app.history import newest_applied, snapshots
+from iommuctl.app.host import Host, facts_of
+from iommuctl.app.profiles import find_profile
+from iommuctl.app.running import desired_now, observe_host
+from iommuctl.errors import NotFoundError
+from iommuctl.facts import Platform
+from iommuctl.shipped import shipped_catalogue
+from iommuctl.verify import Verification, verify
+
+
+def verify_host(
+    host: Host, profile_name: str | None, *, platform: Platform | None, inputs: Mapping[str, str]
+) -> Verification:
+    """Compare the running kernel with a profile, or with the one that was applied last.
+
+    Raises UsageError for another root, NotFoundError where no profile is named and none is applied.
+    """
+    catalogue = shipped_catalogue()
+    observed = observe_host(host, catalogue, "verify")
+    profile = find_profile(host, profile_name or _applied(host))
+    desired = desired_now(profile, catalogue, facts_of(host, platform), observed, inputs)
+    return verify(observed, desired, catalogue)
+
+
+def _applied(host: Host) -> str:
+    newest = newest_applied(snapshots(host))
+    if newest is None or newest.profile is None:
+        raise NotFoundError("no profile is applied", hint="name one: iommuctl verify PROFILE")
+    return newest.profile
