@@ -10,6 +10,7 @@ from iommuctl.plan import FileClass, Op, Severity
 SCHEMA_VERSION: Final = 1
 
 RootPath = Annotated[str, Field(description="an absolute path as seen inside the root")]
+VerdictName = Literal["active", "not_applied", "ignored_by_kernel", "firmware_off", "drift"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -118,6 +119,16 @@ class DriftReport(_Model):
     found: str
 
 
+class EffectiveReport(_Model):
+    """What the running kernel does, beside what is configured."""
+
+    units: tuple[str, ...] = Field(description="the active IOMMUs")
+    group_types: dict[str, int] = Field(description="how many groups have each default domain type")
+    interrupts_remapped: bool | None = Field(description="null where nothing tells")
+    verdict: VerdictName | None = Field(description="of the applied profile; null where there is none to compare")
+    failed: tuple[str, ...] = Field(description="the names of the checks that failed")
+
+
 class StatusReport(_Report):
     """The result of `status`."""
 
@@ -131,6 +142,7 @@ class StatusReport(_Report):
     future_kernels: FutureReport
     profile: str | None
     drift: tuple[DriftReport, ...]
+    effective: EffectiveReport | None = Field(description="null for another root")
     findings: tuple[FindingReport, ...]
     reboot_required: bool
 
@@ -275,6 +287,84 @@ class ExplainReport(_Report):
     parameters: tuple[ParameterReport, ...]
 
 
+class VerifyCheckReport(_Model):
+    """One thing that was compared."""
+
+    name: str
+    result: Literal["pass", "fail", "skip"]
+    detail: str
+
+
+class ExemptionReport(_Model):
+    """A group that the kernel treats otherwise by its own rules."""
+
+    group: int
+    type: str
+    devices: tuple[str, ...]
+    reason: str
+
+
+class VerifyReport(_Report):
+    """The result of `verify`; the exit code is 1 where `ok` is false."""
+
+    command: Literal["verify"] = "verify"
+    profile: str
+    ok: bool
+    verdict: VerdictName
+    checks: tuple[VerifyCheckReport, ...]
+    exemptions: tuple[ExemptionReport, ...]
+
+
+class DeviceReport(_Model):
+    """One device of a group; ids in hexadecimal, names null where the system has no list of them."""
+
+    address: str
+    device_class: str = Field(serialization_alias="class")
+    vendor: str
+    device: str
+    class_name: str | None
+    vendor_name: str | None
+    device_name: str | None
+    driver: str | None
+    reset: tuple[str, ...] = Field(description="the ways to reset it")
+    virtual_functions: int = Field(description="SR-IOV: how many there are")
+    maximal_virtual_functions: int = Field(description="SR-IOV: how many there can be")
+    physical_function: str | None
+
+
+class GroupReport(_Model):
+    """One IOMMU group."""
+
+    id: int
+    type: str | None = Field(description="the default domain type; null where the kernel does not show it")
+    devices: tuple[DeviceReport, ...]
+    assign_together: tuple[str, ...] = Field(description="the addresses that go to a guest together")
+    obstacle: str | None = Field(description="why none of them can")
+
+
+class GroupsReport(_Report):
+    """The result of `groups`."""
+
+    command: Literal["groups"] = "groups"
+    groups: tuple[GroupReport, ...]
+
+
+class CheckItemReport(_Model):
+    """One thing that a change or its effect depends on."""
+
+    name: str
+    result: Literal["pass", "fail", "unknown"]
+    evidence: str
+
+
+class CheckReport(_Report):
+    """The result of `check`; the exit code is 1 where `ok` is false."""
+
+    command: Literal["check"] = "check"
+    ok: bool
+    items: tuple[CheckItemReport, ...]
+
+
 class ErrorDetail(_Model):
     """What stopped the run."""
 
@@ -299,5 +389,8 @@ REPORTS: dict[str, type[BaseModel]] = {
     "recover": RecoverReport,
     "lint": LintReport,
     "explain": ExplainReport,
+    "verify": VerifyReport,
+    "groups": GroupsReport,
+    "check": CheckReport,
     "error": ErrorReport,
 }

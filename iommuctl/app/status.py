@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Status: which bootloader and why, what runs now, what boots next, and what has drifted from the applied profile."""
 
+from collections import Counter
 from dataclasses import dataclass
 
+from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
+from iommuctl.app.running import observe_host
 from iommuctl.arguments import DesiredArguments, satisfied
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detect import Evidence
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
+from iommuctl.observed import Observed
 from iommuctl.plan import Finding, Severity
 from iommuctl.resolve import resolve
-from iommuctl.snapshot import Action, Listing, State
+from iommuctl.snapshot import Listing
+from iommuctl.verify import Verification, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,21 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Effective:
+    """What the running kernel does, beside what is configured. `verification` is of the applied profile, if any."""
+
+    observed: Observed
+    verification: Verification | None
+
+    @property
+    def group_types(self) -> dict[str, int]:
+        """How many groups have each default domain type, by its name."""
+        return dict(sorted(Counter(group.type or "unknown" for group in self.observed.real_groups).items()))
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """One view of a host. `running_cmdline` is None for a root that is not the running system."""
+    """One view of a host. `running_cmdline` and `effective` are None for a root that is not the running system."""
 
     root: str
     platform: Platform
@@ -37,6 +55,7 @@ class Status:
     config: BootConfig
     profile: str | None
     drift: tuple[Drift, ...]
+    effective: Effective | None
     findings: tuple[Finding, ...]
     reboot_required: bool
 
@@ -47,7 +66,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     config = found.backend.read(found.tree, found.facts)
     running = found.running.cmdline if found.running else None
     listing = _history(host)
-    newest = next((one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED), None)
+    newest = newest_applied(listing)
     profile = newest.profile if newest else None
     desired, findings = (None, ()) if profile is None else _desired(host, found, profile)
     drift = () if desired is None else _drift(found, config, desired)
@@ -61,9 +80,17 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         config=config,
         profile=profile,
         drift=drift,
+        effective=_effective(host, found, desired),
         findings=(*config.findings, *listing.findings, *findings),
         reboot_required=reboot,
     )
+
+
+def _effective(host: Host, found: Survey, desired: DesiredArguments | None) -> Effective | None:
+    if not host.is_system:
+        return None
+    observed = observe_host(host, found.catalogue, "status")
+    return Effective(observed, None if desired is None else verify(observed, desired, found.catalogue))
 
 
 def _history(host: Host) -> Listing:

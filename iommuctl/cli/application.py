@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import iommuctl
-from iommuctl.cli import knowledge, options
+from iommuctl.cli import knowledge, observation, options
 from iommuctl.cli.session import print_result, wants_colour
 from iommuctl.plan import Regenerate
 
@@ -28,6 +28,7 @@ history = typer.Typer(rich_markup_mode=None, help="Show the snapshots that can b
 application.add_typer(profiles, name="profile")
 application.add_typer(history, name="history")
 knowledge.register(application)
+observation.register(application)
 
 _ROOT = Path("/")
 _APPLY_EXAMPLES = (

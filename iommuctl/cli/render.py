@@ -11,7 +11,7 @@ from iommuctl.cli.text import visible
 from iommuctl.plan import FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
-    from iommuctl.app.status import Status
+    from iommuctl.app.status import Effective, Status
     from iommuctl.recovery import Recovered
 
 
@@ -107,6 +107,8 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
     yield f"profile applied: {status.profile or 'none'}"
     if status.running_cmdline is not None:
         yield f"running: {visible(status.running_cmdline)}"
+    if status.effective is not None:
+        yield from _effective_lines(status.effective, colour=colour)
     yield f"next kernel: {visible(str(status.config.future.cmdline))}  (from {status.config.future.source})"
     yield ""
     for entry in status.config.entries:
@@ -120,6 +122,16 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
     yield from finding_lines(status.findings, colour=colour)
     if status.reboot_required:
         yield styled("a reboot is required for the applied profile to take effect", Style.YELLOW, colour)
+
+
+def _effective_lines(effective: "Effective", *, colour: bool) -> Iterator[str]:
+    units = " ".join(unit.name for unit in effective.observed.units) or "no IOMMU"
+    types = ", ".join(f"{count} {kind}" for kind, count in effective.group_types.items()) or "none"
+    remapped = {True: "on", False: "off", None: "not known"}[effective.observed.interrupts_remapped]
+    yield visible(f"effective: {units}; groups: {types}; interrupt remapping {remapped}")
+    if (found := effective.verification) is not None:
+        yield styled(f"verify: {found.verdict}", Style.GREEN if found.is_active else Style.YELLOW, colour)
+        yield from (f"  {check.name}: {visible(check.detail)}" for check in found.failed)
 
 
 def recover_text(recovered: "Recovered | None") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from iommuctl.app.execute import Executed
 from iommuctl.app.plan import Plan
 from iommuctl.app.profiles import Listed
-from iommuctl.app.status import Status
+from iommuctl.app.status import Effective, Status
 from iommuctl.backends.detect import Evidence
 from iommuctl.cli.render import diff_lines, table
 from iommuctl.cli.text import legible
@@ -16,6 +16,7 @@ from iommuctl.report import (
     ChangeReport,
     CommandReport,
     DriftReport,
+    EffectiveReport,
     EntryReport,
     EvidenceReport,
     FileReport,
@@ -104,8 +105,20 @@ def status_report(status: Status) -> StatusReport:
         drift=tuple(
             DriftReport(where=one.where, expected=one.expected, found=legible(one.found)) for one in status.drift
         ),
+        effective=None if status.effective is None else _effective(status.effective),
         findings=_findings(status.findings),
         reboot_required=status.reboot_required,
+    )
+
+
+def _effective(effective: Effective) -> EffectiveReport:
+    found = effective.verification
+    return EffectiveReport(
+        units=tuple(unit.name for unit in effective.observed.units),
+        group_types=effective.group_types,
+        interrupts_remapped=effective.observed.interrupts_remapped,
+        verdict=None if found is None else found.verdict.value,
+        failed=() if found is None else tuple(check.name for check in found.failed),
     )
 
 

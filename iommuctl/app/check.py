@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check: whether this host can do what a profile asks for, and whether iommuctl can ask for it. Changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from iommuctl.app.host import Host, facts_of, survey
+from iommuctl.app.running import observe_host
+from iommuctl.backends.base import BootConfig
+from iommuctl.errors import IommuctlError, NotPermittedError
+from iommuctl.facts import COMMAND_LINE_SIZE, Platform
+from iommuctl.observed import Observed
+from iommuctl.parameters import Catalogue
+from iommuctl.preflight import GENERATED_RESERVE, STATE_RESERVE
+from iommuctl.promise import vendors
+from iommuctl.shipped import shipped_catalogue
+from iommuctl.sysfs import Security, read_security
+from iommuctl.verify import DRIVERS, GUEST_TABLE, OVERRIDES, TABLES
+from iommuctl.volume import read_volume
+
+# Where a change writes: the sources, the menus and entries, the snapshots.
+_WRITTEN = tuple(PurePosixPath(path) for path in ("/etc", "/boot", "/var/lib/iommuctl"))
+# Beside the old contents a change needs room for its records and for a generated file that grew.
+_SPACE = STATE_RESERVE + GENERATED_RESERVE
+
+
+class Outcome(StrEnum):
+    """How one item came out; `unknown` where nothing decides it."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that was looked at, and the evidence."""
+
+    name: str
+    outcome: Outcome
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Every item, in a fixed order."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def is_able(self) -> bool:
+        """Whether nothing failed."""
+        return all(item.outcome is not Outcome.FAIL for item in self.items)
+
+
+def check_host(host: Host, *, platform: Platform | None, backend: str | None) -> Checked:
+    """Look at everything that a change and its effect depend on.
+
+    Raises UsageError for another root, UnavailableError on a machine that no profile speaks of.
+    """
+    catalogue = shipped_catalogue()
+    observed = observe_host(host, catalogue, "check")
+    of_host = facts_of(host, platform).platform
+    return Checked(
+        (
+            *machine_items(observed, of_host, catalogue),
+            *_boot_items(host, of_host, platform, backend),
+            *(_room(host, folder) for folder in _WRITTEN),
+            *security_items(read_security(host.root)),
+        )
+    )
+
+
+def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) -> Iterator[Item]:
+    """Judge the machine and its kernel, as far as an IOMMU goes."""
+    meant = vendors(observed, platform)
+    vendor = observed.cpu_vendor or "no vendor told"
+    yield Item("cpu-vendor", Outcome.UNKNOWN if platform is Platform.X86 else Outcome.PASS, f"{vendor}: {platform}")
+    yield _tables(observed, meant)
+    units = " ".join(unit.name for unit in observed.units)
+    yield Item("iommu", Outcome.PASS if units else Outcome.UNKNOWN, f"active now: {units or 'none'}")
+    yield from _configuration(observed, meant, catalogue)
+    guest = observed.hypervisor
+    yield Item("guest", Outcome.UNKNOWN if guest else Outcome.PASS, f"a guest of {guest}" if guest else "bare metal")
+    xen = "Xen owns the IOMMU, and no parameter of Linux reaches it" if observed.is_xen_host else "no Xen host"
+    yield Item("xen", Outcome.FAIL if observed.is_xen_host else Outcome.PASS, xen)
+
+
+def security_items(security: Security) -> Iterator[Item]:
+    """Tell what signs and locks there are; neither forbids parameters, except in a signed image."""
+    match security.secure_boot:
+        case None:
+            yield Item("secure-boot", Outcome.UNKNOWN, "no EFI variable SecureBoot (no EFI, or not readable)")
+        case False:
+            yield Item("secure-boot", Outcome.PASS, "off")
+        case True:
+            evidence = "on: a command line inside a signed image (UKI) changes only with a new signature"
+            yield Item("secure-boot", Outcome.PASS, evidence)
+    mode = security.lockdown
+    yield Item("lockdown", Outcome.PASS if mode else Outcome.UNKNOWN, mode or "the kernel does not tell")
+
+
+def _tables(observed: Observed, meant: tuple[Platform, ...]) -> Item:
+    expected = (*(TABLES[vendor] for vendor in meant), GUEST_TABLE)
+    if observed.firmware_tables is None:
+        return Item("firmware-tables", Outcome.UNKNOWN, "no ACPI tables to look at")
+    found = [name for name in expected if name in observed.firmware_tables]
+    if found:
+        return Item("firmware-tables", Outcome.PASS, " ".join(found))
+    return Item("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: the IOMMU is off in the firmware")
+
+
+def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: Catalogue) -> Iterator[Item]:
+    if observed.config is None:
+        yield Item("kernel-config", Outcome.UNKNOWN, f"no configuration of kernel {observed.release} can be read")
+        return
+    drivers = [symbol for vendor in meant for symbol in DRIVERS[vendor]]
+    defaults = {
+        symbol
+        for definition in catalogue.definitions
+        if definition.acting & set(meant)
+        for symbol in definition.kconfig
+    }
+    told = [f"{symbol}={observed.config.get(symbol, 'n')}" for symbol in (*drivers, *sorted(defaults))]
+    built = observed.is_configured(*drivers)
+    evidence = f"{observed.config_source}: {' '.join(told)}"
+    yield Item("kernel-config", Outcome.PASS if built else Outcome.FAIL, evidence)
+    overrides = [symbol for symbol in OVERRIDES if observed.is_configured(symbol)]
+    told_override = f"{overrides[0]}=y: what the bootloader says is not read" if overrides else "the bootloader's"
+    yield Item("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, told_override)
+
+
+def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backend: str | None) -> Iterator[Item]:
+    try:
+        found = survey(host, platform=platform, backend=backend)
+    except IommuctlError as error:
+        yield _refused("bootloader", error)
+        return
+    told = "; ".join(f"{one.probe}: {one.found}" for one in found.evidence)
+    yield Item("bootloader", Outcome.PASS, f"{found.backend.name} ({told})")
+    try:
+        config = found.backend.read(found.tree, found.facts)
+    except IommuctlError as error:
+        yield _refused("boot-configuration", error)
+        return
+    ours = sum(entry.ours and not entry.rescue for entry in config.entries)
+    yield Item("boot-configuration", Outcome.PASS, f"{ours} of {len(config.entries)} entries can be changed")
+    yield length_item(config, of_host)
+
+
+def length_item(config: BootConfig, platform: Platform) -> Item:
+    """Compare the longest command line with what the kernel reads; it cuts off the rest without a word."""
+    lines = [config.future.cmdline, *(entry.cmdline for entry in config.entries if entry.ours)]
+    longest = max(len(str(line).encode("utf-8", "surrogateescape")) for line in lines)
+    limit = COMMAND_LINE_SIZE[platform] - 1
+    outcome = Outcome.PASS if longest <= limit else Outcome.FAIL
+    return Item("command-line-length", outcome, f"the longest has {longest} of {limit} bytes")
+
+
+def _refused(name: str, error: IommuctlError) -> Item:
+    """What could not be read: unknown where root could, else a failure, as an apply would end with it."""
+    outcome = Outcome.UNKNOWN if isinstance(error, NotPermittedError) else Outcome.FAIL
+    return Item(name, outcome, "; ".join((error.brief, *error.details)))
+
+
+def _room(host: Host, folder: PurePosixPath) -> Item:
+    name = f"room-{folder.parts[1]}"
+    try:
+        volume = read_volume(host.root, folder)
+    except IommuctlError as error:
+        return _refused(name, error)
+    evidence = f"{volume.folder}: {volume.free // 1024} KiB free"
+    if volume.is_read_only:
+        return Item(name, Outcome.FAIL, f"{evidence}, mounted read-only")
+    if volume.free < _SPACE:
+        return Item(name, Outcome.FAIL, f"{evidence}, {_SPACE // 1024} KiB needed")
+    if not volume.is_writable:
+        return Item(name, Outcome.FAIL, f"{evidence}, not writable by this user: run as root (sudo)")
+    return Item(name, Outcome.PASS, f"{evidence}, writable")

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups: the IOMMU groups of the running system, and what of them can be given to a guest."""
+
+from dataclasses import dataclass
+
+from iommuctl.app.host import Host
+from iommuctl.app.running import observe_host
+from iommuctl.observed import Device, Group
+from iommuctl.pciids import Names
+from iommuctl.shipped import shipped_catalogue
+from iommuctl.sysfs import read_names
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One group as a guest could have it: all of `together` at once, or nothing for the reason of `obstacle`."""
+
+    group: Group
+    together: tuple[Device, ...]
+    obstacle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Every group by id, and the names of what is in them. `has_units`: an IOMMU is active."""
+
+    assignments: tuple[Assignment, ...]
+    names: Names
+    has_units: bool
+
+
+def read_groups(host: Host) -> Groups:
+    """Read the groups. Raises UsageError for another root."""
+    observed = observe_host(host, shipped_catalogue(), "groups")
+    names = read_names(host.root, (device for group in observed.groups for device in group.devices))
+    return Groups(tuple(map(assignment, observed.groups)), names, bool(observed.units))
+
+
+def assignment(group: Group) -> Assignment:
+    """Tell what of a group goes to a guest together; bridges stay with the host (drivers/vfio/vfio_main.c)."""
+    together = tuple(device for device in group.devices if not device.is_bridge)
+    return Assignment(group, together, _obstacle(group, together))
+
+
+def _obstacle(group: Group, together: tuple[Device, ...]) -> str | None:
+    if not group.is_real:
+        return "no IOMMU stands behind this group (vfio-noiommu)"
+    if group.is_pinned:
+        return "the firmware demands a 1:1 mapping (reserved region 'direct', RMRR)"
+    return None if together else "nothing but bridges"
