@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program itself, stopped at every write-side call of an apply and of a rollback, the generator included.
+
+Every point is struck with a kill and with each error; nothing is sampled.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import crash
+import pytest
+from program import PROFILE, UNDONE, Seen, debris, live
+from smalltree import SmallTree, make_small_tree, require_root
+
+from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.execute import carry_out
+from iommuctl.app.host import Host
+from iommuctl.app.rollback import plan_rollback
+from iommuctl.errors import ExecutionError
+from iommuctl.plan import Regenerate
+from iommuctl.recovery import recover
+from iommuctl.root import Root
+from iommuctl.snapshot import Action, State, Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.programs]
+
+ACTIONS = (crash.KILL, "error=ENOSPC", "error=EIO", "error=EROFS")
+COMMANDS = {"apply": ("apply", PROFILE), "rollback": ("rollback",)}
+
+History = list[tuple[Action, State]]
+_APPLIED: History = [(Action.APPLY, State.APPLIED)]
+# By command: the histories that an unchanged tree may have, and that of a changed one.
+_HISTORIES: dict[str, tuple[tuple[History, ...], History]] = {
+    "apply": (([], [(Action.APPLY, State.UNDONE)]), _APPLIED),
+    "rollback": (
+        (_APPLIED, [(Action.ROLLBACK, State.UNDONE), *_APPLIED]),
+        [(Action.ROLLBACK, State.APPLIED), (Action.APPLY, State.ROLLED_BACK)],
+    ),
+}
+
+
+def in_process(tree: Path, command: str) -> None:
+    """Run the command's use cases to the end, as the next run of the program does."""
+    host = Host.open(tree)
+    choices = Choices(regenerate=Regenerate.ALWAYS)
+    plan = plan_apply(host, PROFILE, choices) if command == "apply" else plan_rollback(host, None, choices)
+    carry_out(host, plan, progress=lambda _: nullcontext())
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A tree before a command, and what it is like before and after, times included before."""
+
+    command: str
+    pristine: Path
+    old: Seen
+    new: Seen
+    histories: tuple[tuple[History, ...], History]
+    points: tuple[crash.Point, ...]
+
+    def argv(self, tree: Path) -> tuple[str, ...]:
+        options = ("--root", str(tree), "--regenerate", "always")
+        return (sys.executable, "-S", "-B", "-m", "iommuctl", *COMMANDS[self.command], *options)
+
+    def judge_kill(self, tree: Path, outcome: crash.Outcome) -> None:
+        """Every file is whole; recovery ends in exactly old or new; the next run of the same command in new."""
+        self.whole(tree)
+        root = Root(tree)
+        recover(root, Store(root))
+        if self.settled(tree, outcome):
+            return
+        in_process(tree, self.command)
+        assert live(tree, times=False) == self.new, "the next run did not end in the new state"
+
+    def judge_error(self, tree: Path, outcome: crash.Outcome) -> None:
+        """A refused call is told with exit code 74 and undone at once, or was only in the way of the end.
+
+        What is left of that end (a journal, the staging folder) is for the next run to take away.
+        """
+        assert outcome.code in (0, ExecutionError.code), "a defect of ours"
+        self.whole(tree)
+        at_the_end = outcome.code == 0 or "could not be closed" in outcome.stderr
+        if not at_the_end:
+            self.settled(tree, outcome)
+        root = Root(tree)
+        recover(root, Store(root))
+        new = self.settled(tree, outcome)
+        assert new == at_the_end, "what is said is not what is there"
+        assert (UNDONE in outcome.stderr) <= (not new), "said to be undone, and it is not"
+
+    def whole(self, tree: Path) -> None:
+        for path, facts in live(tree, times=False).items():
+            if not Path(path).name.startswith(".iommuctl-"):
+                wholes = [one[path][3] for one in (self.old, self.new) if path in one]
+                assert facts[3] in wholes, f"{path} is neither old nor new"
+
+    def settled(self, tree: Path, outcome: crash.Outcome) -> bool:
+        """Whether the tree is exactly new; else it is exactly old. The history says so too; nothing is left over."""
+        old, new = live(tree) == self.old, live(tree, times=False) == self.new
+        assert old != new, "neither old nor new"
+        assert debris(tree) == set()
+        found = [(one.action, one.state) for one in Store(Root(tree)).list().snapshots]
+        olds, newest = self.histories
+        assert (found == newest) if new else (found in olds), f"{found} after {outcome.action}"
+        return new
+
+
+def make_lab(folder: Path, command: str, prepare: Callable[[SmallTree], None]) -> Lab:
+    crash.require_strace()
+    require_root()
+    tree = make_small_tree(folder / "pristine")
+    prepare(tree)
+    done = Path(shutil.copytree(tree.path, folder / "done", symlinks=True))
+    lab = Lab(command, tree.path, live(tree.path), {}, _HISTORIES[command], ())
+    points = crash.write_points(lab.argv(done), crash.python_environment())
+    return replace(lab, new=live(done, times=False), points=points)
+
+
+def kernel_came(tree: SmallTree) -> None:
+    """Make the menu another one than the apply left, so that a rollback generates it instead of putting it back."""
+    in_process(tree.path, "apply")
+    tree.add_kernel("6.1.0-51-amd64")
+    tree.generate()
+
+
+LABS: dict[str, tuple[str, Callable[[SmallTree], None]]] = {
+    "apply": ("apply", lambda _: None),
+    "rollback": ("rollback", lambda tree: in_process(tree.path, "apply")),
+    "rollback after a kernel came": ("rollback", kernel_came),
+}
+
+
+@pytest.fixture(scope="module", params=LABS)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return make_lab(tmp_path_factory.mktemp("lab"), *LABS[request.param])
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_strike_at_any_point_ends_in_old_or_new(
+    lab: Lab, tmp_path: Path, action: str, request: pytest.FixtureRequest
+) -> None:
+    assert len(lab.points) > 40, "the trace is too short to be true"
+    check = lab.judge_kill if action == crash.KILL else lab.judge_error
+    strikes = [(point, action) for point in lab.points]
+    count = crash.strike(lab.argv, crash.python_environment(), lab.pristine, tmp_path, strikes, check)
+    sys.stdout.write(f"{request.node.name}: struck at {count} of {len(lab.points)} points\n")
