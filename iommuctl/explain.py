@@ -101,7 +101,7 @@ def span(available: Availability) -> str:
 
 
 def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
-    names = [one.name for one in catalogue.definitions]
+    names = tuple(one.name for one in catalogue.definitions)
     close = nearest(name, names)
     alike = [one for one in names if name and (name in one or _owner(one) == _owner(name))]
     found = list(dict.fromkeys((*((close,) if close else ()), *alike)))[:5]

@@ -44,7 +44,7 @@ def _unknown_token(subject: Subject) -> Iterable[Remark]:
         if item.text is None:
             yield Remark(f"{definition.name} without a value does nothing", item.parameter.text)
             continue
-        close = nearest(item.text, (token.name for token in definition.tokens))
+        close = nearest(item.text, tuple(token.name for token in definition.tokens))
         hint = f"write {definition.name}={close} instead" if close else f"remove {item.text!r}"
         yield Remark(
             f"{item.text!r} is no token of {definition.name}= that an IOMMU acts on", item.parameter.text, hint
@@ -64,12 +64,13 @@ def _sloppy_token(subject: Subject) -> Iterable[Remark]:
 
 
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
+    names = tuple(one.name for one in subject.catalogue.definitions)
+    ours_only = tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
     for parameter in subject.cmdline.parameters:
         if subject.catalogue.known(parameter.name.partition("[")[0]) is not None:
             continue
         ours = parameter.key.startswith(_IOMMU_NAMESPACE)
-        names = (one.name for one in subject.catalogue.definitions)
-        close = nearest(parameter.name, (one for one in names if not ours or one.startswith(_IOMMU_NAMESPACE)))
+        close = nearest(parameter.name, ours_only if ours else names)
         if close is None and not ours:
             continue
         value = "" if parameter.value is None else f"={parameter.value}"

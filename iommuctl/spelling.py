@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spelling: which known name a misspelt one is meant to be. Pure."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from iommuctl.cmdline import canonical_name
 
@@ -11,7 +11,8 @@ _SHORTEST = 5
 _SHORT = 8
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
+@lru_cache(maxsize=1024)  # the entries of a host repeat the same names a thousand times
+def nearest(name: str, candidates: tuple[str, ...]) -> str | None:
     """Give the candidate that a name is a slip or two away from, the closest and first of them; None for none.
 
     A slip is a letter too many, missing, wrong, or swapped with its neighbour; `-` and `_` are one letter.

@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from trees import MemoryTree
 from typer.testing import CliRunner
 
 from iommuctl.arguments import DesiredArguments, Unwanted, Wanted, Watched
@@ -13,14 +17,15 @@ from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import IommuctlError, ProfileError
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Distribution, Facts, KernelVersion, Platform, Runtime
 from iommuctl.hostrules import HOST_RULES
 from iommuctl.lint import Subject, Surroundings, lint
 from iommuctl.plan import Finding, Severity
 from iommuctl.rules import RULES
 from iommuctl.shipped import shipped_catalogue
-from iommuctl.surroundings import parse_bootconfig
+from iommuctl.surroundings import parse_bootconfig, read_surroundings
 
+SCHEMA = Path(__file__).resolve().parent.parent / "iommuctl" / "schemas" / "lint.json"
 CATALOGUE = shipped_catalogue()
 ALL_RULES = (*RULES, *HOST_RULES)
 E, W, I = Severity  # noqa: E741 - the tables below are read in columns
@@ -373,6 +378,71 @@ def test_bootconfig_is_read_below_kernel_only() -> None:
     assert str(parse_bootconfig(text)) == "iommu=pt intel_iommu=on"
 
 
+def release_facts(runtime: Runtime | None = None) -> Facts:
+    return Facts(Platform.INTEL, False, Distribution("debian"), ("6.1.0-1-amd64", "6.12.1-1-amd64"), runtime)
+
+
+VTD = "CONFIG_INTEL_IOMMU=y\n"
+VTD_ON = f"{VTD}CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "vtd_default_on", "ignores_loader"),
+    [
+        (VTD_ON, VTD_ON, True, False),
+        (VTD_ON, VTD, False, False),
+        (f"{VTD}CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n", VTD_ON, True, False),
+        ("CONFIG_ARM_SMMU_V3=y\nCONFIG_CMDLINE_FORCE=y\n", "", None, True),
+        (f"{VTD_ON}# CONFIG_CMDLINE_OVERRIDE is not set\n", VTD_ON, True, False),
+        (f"{VTD_ON}CONFIG_CMDLINE_OVERRIDE=y\n", VTD_ON, True, True),
+        ("", "", None, None),
+    ],
+)
+def test_what_the_installed_kernels_were_configured_to_do(
+    older: str, newer: str, vtd_default_on: bool | None, ignores_loader: bool | None
+) -> None:
+    files = {"/boot/config-6.1.0-1-amd64": older, "/lib/modules/6.12.1-1-amd64/config": newer}
+    tree = MemoryTree.of({path: text for path, text in files.items() if text})
+    expected = Surroundings(vtd_default_on=vtd_default_on, ignores_loader=ignores_loader)
+    assert read_surroundings(tree, release_facts()) == expected
+
+
+def test_the_running_system_is_asked_for_its_firmware_hypervisor_and_boot_configuration() -> None:
+    host = {
+        "/sys/firmware/acpi/tables/DMAR": "",
+        "/sys/firmware/acpi/tables/FACP": "",
+        "/proc/cpuinfo": "processor : 0\nflags\t\t: fpu vme hypervisor lahf_lm\n",
+        "/proc/bootconfig": 'kernel.iommu = "pt"\n',
+    }
+    expected = Surroundings(
+        tables=frozenset({"DMAR", "FACP"}),
+        is_guest=True,
+        is_xen_host=False,
+        bootconfig=Cmdline.parse("iommu=pt"),
+    )
+    assert read_surroundings(MemoryTree.of(host), release_facts(Runtime("quiet"))) == expected
+
+
+def test_a_system_without_acpi_tells_nothing_of_its_firmware() -> None:
+    assert read_surroundings(MemoryTree.of({}), release_facts(Runtime("quiet"))).tables is None
+
+
+WORDS = st.sampled_from(
+    [
+        *(definition.name for definition in CATALOGUE.definitions),
+        *("=", ",", "-", "--", " ", " ", '"', "on", "off", "pt", "1", "0", "x", "iommu.", "[", "\udcff"),
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=12).map("".join), st.sampled_from(Platform), st.sampled_from(["", "4.15", "6.1 7.1"]))
+def test_any_line_can_be_linted_and_findings_are_sorted(line: str, platform: Platform, kernels: str) -> None:
+    found = lint(subject(line, platform, kernels, isolating(), Surroundings(tables=DMAR, is_guest=True)), ALL_RULES)
+    order = list(Severity)
+    keys = [(order.index(one.severity), one.rule, one.parameter or "", one.message) for one in found]
+    assert keys == sorted(set(keys))
+
+
 def run(*arguments: str) -> tuple[int, str]:
     """Run a command in this process; give its exit code and stdout."""
     result = CliRunner().invoke(application, arguments, obj=Session())
@@ -448,6 +518,7 @@ def test_another_root_is_linted_line_by_line(sample_host: Path) -> None:
     grub.write_text(grub.read_text().replace('GRUB_CMDLINE_LINUX=""', 'GRUB_CMDLINE_LINUX="iommu=1"'))
     code, text = run("lint", "--root", str(sample_host), "--json")
     report = json.loads(text)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
     assert (code, len(report["lines"])) == (1, 4)
     (finding,) = report["findings"]
     assert (finding["rule"], finding["where"]) == ("myth", ["the next kernel (/etc/default/grub)"])
@@ -482,7 +553,12 @@ def test_apply_stops_at_an_error_in_the_result_unless_it_is_forced(sample_host: 
     arguments = ("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run", "--json")
     with pytest.raises(ProfileError) as caught:
         run(*arguments)
-    assert (caught.value.code, "no such parameter" in caught.value.brief) == (65, True)
+    assert (caught.value.code, caught.value.brief, caught.value.details, caught.value.hint) == (
+        65,
+        "'iommu.pasthrough=1': no such parameter; the kernel ignores it without a message",
+        ("mend: write iommu.passthrough=1 instead",),
+        "mend it, or go on in spite of it: --force unknown-parameter",
+    )
     code, text = run(*arguments, "--force", "unknown-parameter")
     assert code == 0
     rules = [(one["rule"], one["parameter"]) for one in json.loads(text)["findings"]]

@@ -88,11 +88,19 @@ def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None
     errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in force]
     if errors:
         rules = " ".join(f"--force {rule}" for rule in sorted({finding.rule for finding in errors}))
+        first, *others = errors
         raise ProfileError(
-            errors[0].message,
-            details=tuple(f"{finding.rule}: {finding.message}" for finding in errors[1:]),
-            hint=errors[0].hint or f"to apply all the same: {rules}",
+            _sentence(first),
+            details=(
+                *((f"mend: {first.hint}",) if first.hint else ()),
+                *(f"{finding.rule}: {_sentence(finding)}" for finding in others),
+            ),
+            hint=f"mend it, or go on in spite of it: {rules}",
         )
+
+
+def _sentence(finding: Finding) -> str:
+    return finding.message if finding.parameter is None else f"{finding.parameter!r}: {finding.message}"
 
 
 def fingerprint(found: Survey, *parts: str) -> str:
