@@ -164,6 +164,8 @@ def test_bash_completes_also_where_it_parts_words_at_the_equals_sign(
         ("iommu.pasthrough", "iommu.passthrough"),
         ("intel-iomuu", "intel_iommu"),
         ("vfio_pci.isd", "vfio-pci.ids"),
+        ("itnremap", "intremap"),
+        ("iomum", "iommu"),
         ("iomem", None),
         ("noapic", None),
         ("pcx", None),

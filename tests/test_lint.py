@@ -183,6 +183,9 @@ HOST_ROWS: tuple[tuple[str, str, str, Surroundings, Severity | None], ...] = (
     ("vtd-not-enabled", "iommu=pt", "intel", Surroundings(vtd_default_on=True), None),
     ("vtd-not-enabled", "intel_iommu=on iommu=pt", "intel", Surroundings(vtd_default_on=False), None),
     ("vtd-not-enabled", "quiet", "intel", Surroundings(vtd_default_on=False), None),
+    ("myth", "iommu=1", "intel", Surroundings(vtd_default_on=False), E),
+    ("myth", "iommu=1", "intel", Surroundings(vtd_default_on=True), W),
+    ("myth", "iommu=pt", "intel", Surroundings(vtd_default_on=True), None),
     ("line-ignored", "quiet", "intel", Surroundings(ignores_loader=True), E),
     ("line-ignored", "quiet", "intel", Surroundings(ignores_loader=False), None),
     ("bootconfig-too-late", "", "", Surroundings(bootconfig=Cmdline.parse("iommu=pt")), E),
@@ -374,7 +377,7 @@ def test_real_command_lines_hold_no_error_on_any_platform(corpus: Path, platform
 
 
 def test_bootconfig_is_read_below_kernel_only() -> None:
-    text = b'kernel.iommu = "pt"\nkernel.quiet\nkernel.intel_iommu = on\ninit.x = "1"\n'
+    text = b'kernel.iommu = "pt"\nkernel.quiet\nkernel.intel_iommu = on\ninit.kernel.x = "1"\n'
     assert str(parse_bootconfig(text)) == "iommu=pt intel_iommu=on"
 
 
@@ -490,6 +493,12 @@ def test_json_of_a_text() -> None:
     )
 
 
+def test_a_message_with_bytes_that_are_no_text_is_json_all_the_same() -> None:
+    _, document = run("lint", "--cmdline", "intel_iommu=on,\udcff intel_iommu=on,\udcff", "--json")
+    messages = [one["message"] for one in json.loads(document)["findings"] if one["rule"] == "duplicate"]
+    assert "intel_iommu=\\xff stands on the line more than once" in messages
+
+
 def test_a_hostile_text_reaches_neither_terminal_nor_json_raw() -> None:
     text = "iommu.\x1b[31m\udcff=1"
     _, shown = run("lint", "--cmdline", text)
@@ -513,6 +522,14 @@ def test_a_profile_is_judged_by_what_it_asks_for(tmp_path: Path) -> None:
     assert (code, worst["rule"], worst["severity"], worst["where"]) == (1, "myth", "error", ["mine on intel"])
 
 
+def test_what_a_profile_wants_is_no_excuse_where_the_profile_itself_is_linted(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\nsummary = "s"\n[[set]]\nparameter = "intremap=off"\nreason = "r"\n')
+    code, text = run("lint", str(file), "--platform", "intel", "--json")
+    findings = [(one["rule"], one["severity"]) for one in json.loads(text)["findings"]]
+    assert (code, findings) == (0, [("unsafe", "warning")])
+
+
 def test_another_root_is_linted_line_by_line(sample_host: Path) -> None:
     grub = sample_host / "etc/default/grub"
     grub.write_text(grub.read_text().replace('GRUB_CMDLINE_LINUX=""', 'GRUB_CMDLINE_LINUX="iommu=1"'))
@@ -522,6 +539,7 @@ def test_another_root_is_linted_line_by_line(sample_host: Path) -> None:
     assert (code, len(report["lines"])) == (1, 4)
     (finding,) = report["findings"]
     assert (finding["rule"], finding["where"]) == ("myth", ["the next kernel (/etc/default/grub)"])
+    assert "    on: the next kernel (/etc/default/grub)\n" in run("lint", "--root", str(sample_host))[1]
 
 
 def test_kernel_configuration_of_another_root_is_known(sample_host: Path) -> None:
@@ -569,3 +587,30 @@ def test_apply_of_a_clean_host_finds_nothing(sample_host: Path) -> None:
     code, text = run("apply", "strict-isolation", "--root", str(sample_host), "--dry-run", "--json")
     lint_rules = {rule.id for rule in ALL_RULES}
     assert (code, [one for one in json.loads(text)["findings"] if one["rule"] in lint_rules]) == (0, [])
+
+
+def apply_findings(host: Path, profile: str) -> list[str]:
+    code, text = run("apply", profile, "--root", str(host), "--dry-run", "--json")
+    assert code == 0
+    return [one["rule"] for one in json.loads(text)["findings"] if one["rule"] in {rule.id for rule in ALL_RULES}]
+
+
+@pytest.mark.parametrize(
+    ("leftover", "found"),
+    [
+        ("intremap=off", []),  # the profile takes it away, so the result does not have it
+        ("iommu=force", []),  # of no effect: nothing that an apply has to speak of
+        ("iommu=1", ["myth"]),
+    ],
+)
+def test_apply_judges_what_it_would_leave(sample_host: Path, leftover: str, found: list[str]) -> None:
+    grub = sample_host / "etc/default/grub"
+    grub.write_text(grub.read_text().replace('GRUB_CMDLINE_LINUX=""', f'GRUB_CMDLINE_LINUX="{leftover}"'))
+    assert apply_findings(sample_host, "strict-isolation") == found
+
+
+def test_apply_does_not_judge_a_menu_that_is_generated_anew(sample_host: Path) -> None:
+    menu = sample_host / "boot/grub/grub.cfg"
+    menu.write_text(menu.read_text().replace(" ro ", " ro iommu.pasthrough=1 "))
+    assert "iommu.pasthrough=1" in menu.read_text()
+    assert apply_findings(sample_host, "strict-isolation") == []
