@@ -6,6 +6,7 @@
 import os
 import sys
 
+from iommuctl.cli.pipe import outlive_the_reader
 from iommuctl.cli.session import Session
 from iommuctl.errors import InternalError, InterruptionError, IommuctlError, UsageError
 from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
@@ -16,20 +17,17 @@ def main() -> None:
     # Pydantic would look through every installed package for plugins: slow, and foreign code in a root process.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end_on_signals("nothing was being changed")
-    from iommuctl.cli.application import application
-
+    outlive_the_reader()
     # What is asked for stands on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
     session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
     try:
+        from iommuctl.cli.application import application
+
         # Typer reports what it finds wrong itself, but only as text.
         sys.exit(application(obj=session, prog_name="iommuctl", standalone_mode=not session.json))
     except IommuctlError as error:
         sys.exit(_fail(error, session))
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush into the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except InterruptedRun as end:
         sys.exit(_fail(InterruptionError(end.signal.name, SIGNAL_EXIT + end.signal, end.outcome), session))
     except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)

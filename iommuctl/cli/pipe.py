@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pipe: a standard output whose reader may go away. What is under way must not end for that."""
+
+import os
+import sys
+from typing import Any, TextIO
+
+
+class Pipe:
+    """A stream that writes to nothing from the moment that nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written, or drop it."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def __getattr__(self, name: str) -> Any:  # a stand-in has whatever its stream has
+        return getattr(self._stream, name)
+
+    def _drop(self) -> None:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a path to work with
+            os.dup2(nothing.fileno(), self._stream.fileno())
+
+
+def outlive_the_reader() -> None:
+    """Have standard output taken by a Pipe from now on."""
+    sys.stdout = Pipe(sys.stdout)
