@@ -3,8 +3,11 @@
 
 import os
 import shutil
+import signal
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +105,24 @@ def require_root() -> None:
     pytest.skip(reason)
 
 
+def processes_in(tree: Path) -> list[int]:
+    """The processes whose root is a tree."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "root").readlink() == tree:
+                found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
 @pytest.fixture
-def small_host(tmp_path: Path) -> SmallTree:
-    """A fresh small host."""
+def small_host(tmp_path: Path) -> Iterator[SmallTree]:
+    """A fresh small host; what a failed test leaves running in it is ended."""
     require_root()
-    return make_small_tree(tmp_path / "small-host")
+    tree = make_small_tree(tmp_path / "small-host")
+    yield tree
+    for process in processes_in(tree.path):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

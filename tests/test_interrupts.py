@@ -33,7 +33,7 @@ from program import (
     start,
     states,
 )
-from smalltree import MENU, SOURCE, SmallTree, small_host
+from smalltree import MENU, SOURCE, SmallTree, processes_in, small_host
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -72,18 +72,6 @@ def until(happened: Callable[[], object]) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
-
-
-def processes_in(tree: Path) -> list[int]:
-    """The processes whose root is a tree."""
-    found: list[int] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "root").readlink() == tree:
-                found.append(int(process.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found
 
 
 def assert_undone(host: SmallTree, before: dict[str, tuple[object, ...]], run: Run, number: signal.Signals) -> None:
