@@ -78,7 +78,6 @@ class SystemdBoot:
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits of sources and entries, and the commands that build what is not edited in place."""
         layout = _layout(tree, facts)
-        sources = self._sources(tree, facts, layout, desired)
         changes: list[Change] = []
         edits: list[FileEdit] = []
         if layout.wrapper is None:
@@ -87,6 +86,8 @@ class SystemdBoot:
                 entry_changes, edit = editor.edit(each)
                 changes += entry_changes
                 edits += () if edit is None else (edit,)
+        # After the entries: what is wrong with one is said of it, not of the file that is made of it.
+        sources = self._sources(tree, facts, layout, desired)
         stale = any(satisfied(each.cmdline, desired, self._catalogue) for each in layout.wrapped)
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
