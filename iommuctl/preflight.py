@@ -48,18 +48,17 @@ class Target:
 
 
 def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosixPath]) -> tuple[Target, ...]:
-    """Look at every file of a plan. Gives one target for each, in order; edits that change nothing are left out.
+    """Look at every file of a plan. Gives one target for each, in order; an edit without a change writes a file anew.
 
     Raises BusyError where a file is not what the edit expects, BootConfigError for one with a second name (a hard link
     that a replacement would break) or named twice, ExecutionError for an immutable one.
     """
     targets: list[Target] = []
     for edit in edits:
-        if edit.before != edit.after:
-            target = _examine(root, edit.path, edit.file_class)
-            if target.before != edit.before:
-                raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
-            targets.append(replace(target, after=edit.after))
+        target = _examine(root, edit.path, edit.file_class)
+        if target.before != edit.before:
+            raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
+        targets.append(replace(target, after=edit.after))
     targets += [_examine(root, path, FileClass.GENERATED) for path in generated]
     uses = Counter(target.final for target in targets)
     for target in targets:

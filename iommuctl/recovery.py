@@ -10,11 +10,11 @@ from iommuctl.durable import Replacement, remove_empty_directory, remove_file, r
 from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.freeze import settle
 from iommuctl.interrupts import Interrupts
-from iommuctl.journal import Journal, journal_path, read_journal, remove_journal
+from iommuctl.journal import Journal, JournalFile, journal_path, read_journal, remove_journal
 from iommuctl.locks import state_lock
-from iommuctl.plan import digest
+from iommuctl.plan import FileClass, digest
 from iommuctl.root import Root
-from iommuctl.snapshot import Manifest, State, Store
+from iommuctl.snapshot import Manifest, SavedFile, State, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +92,15 @@ def undo(
         remove_file(root, file.path.parent / file.temporary)
         content = root.read(file.path)
         now = digest(content)
-        if now == file.before_sha256:
+        before = saved[file.path]
+        if now == file.before_sha256 and not _is_rewritten(root, file, before):
             continue
-        if now != file.after_sha256:
+        if now not in (file.before_sha256, file.after_sha256):
             if not restore:
                 third.append(file.path)
                 continue
             if content is not None:
                 displaced.append(store.keep_aside(manifest, content))
-        before = saved[file.path]
         old = store.content(manifest, before)
         replacements.append(Replacement(file.path, file.temporary, now, old, before.before, keep_time=True))
     replace_files(root, replacements)
@@ -118,6 +118,14 @@ def undo(
         store.sweep()
     restored = tuple(replacement.path for replacement in replacements)
     return Recovered(manifest, completed=False, restored=restored, kept=tuple(third), displaced=tuple(displaced))
+
+
+def _is_rewritten(root: Root, file: JournalFile, before: SavedFile) -> bool:
+    """Whether a file that was only to get a new time has one."""
+    if file.before_sha256 != file.after_sha256 or before.before is None or before.file_class is FileClass.GENERATED:
+        return False
+    status = root.stat(file.path)
+    return status is not None and status.st_mtime_ns != before.before.mtime_ns
 
 
 def recover_command(root: Root) -> str:

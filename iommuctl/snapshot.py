@@ -79,7 +79,11 @@ class SavedFile(StateModel):
 
 
 class Manifest(StateModel):
-    """One snapshot. `of` is the snapshot that a rollback took back, `fingerprint` that of the plan's inputs."""
+    """One snapshot. `of` is the snapshot that a rollback took back, `fingerprint` that of the plan's inputs.
+
+    `entries` are the boot entries that were there as files of their own, without suffix and boot counter; None where
+    that is not known.
+    """
 
     schema_version: Literal[1] = 1
     id: SnapshotId
@@ -94,6 +98,7 @@ class Manifest(StateModel):
     files: tuple[SavedFile, ...]
     changes: tuple[Change, ...]
     made_directories: tuple[PurePosixPath, ...]
+    entries: tuple[PurePosixPath, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

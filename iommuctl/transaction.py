@@ -37,7 +37,10 @@ UNDONE = "the undo succeeded: every file is as it was"
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back."""
+    """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back.
+
+    `entries` are the boot entries that are there, as the snapshot keeps them.
+    """
 
     action: Action
     of: str | None
@@ -46,6 +49,7 @@ class Purpose:
     backend: str
     fingerprint: str
     changes: tuple[Change, ...] = ()
+    entries: tuple[PurePosixPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,8 @@ class Transaction:
 
     def _commit(self) -> None:
         self._manifest = self._manifest.model_copy(update={"state": State.APPLIED})
-        changed = [target.final.parent for target in self._targets if target.before != target.after]
+        edited = {edit.path for edit in self._work.edits}
+        changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
         try:
             settle(self._root, self._store, changed)
             self._store.save(self._manifest)
@@ -314,6 +319,7 @@ def _snapshot(clock: Clock, purpose: Purpose, targets: tuple[Target, ...]) -> tu
         files=tuple(files),
         changes=purpose.changes,
         made_directories=_folders_to_make(targets),
+        entries=purpose.entries,
     )
     return manifest, bytes(contents)
 

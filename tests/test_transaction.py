@@ -17,7 +17,7 @@ from iommuctl.errors import (
     InternalError,
 )
 from iommuctl.plan import FileClass, FileEdit, digest
-from iommuctl.recovery import finish, undo
+from iommuctl.recovery import finish, recover, undo
 from iommuctl.snapshot import State
 
 
@@ -206,7 +206,28 @@ def test_marks_hold_with_the_commit_alone(bench: Bench) -> None:
     assert bench.states() == [State.APPLIED, State.UNDONE, State.ROLLED_BACK]
 
 
-def test_an_edit_that_changes_nothing_is_left_out(bench: Bench) -> None:
-    with bench.begin((FileEdit(GRUB, FileClass.SOURCE, b"old grub", b"old grub", ""),), ()) as one:
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_edit_without_a_change_gives_a_file_a_new_time_and_an_undo_the_old_one(bench: Bench, fails: bool) -> None:
+    gone = bench.tree / "etc/gone"
+    os.utime(gone, ns=(1, 1))
+    same = FileEdit(GONE, FileClass.SOURCE, b"going", b"going", "")
+    with suppress(FailedError), bench.begin((MAKE_GRUB, same), ()) as one:
         one.write()
-    assert (one.snapshot.files, bench.files()) == ((), OLD)
+        assert gone.stat().st_mtime_ns >= (bench.tree / "etc/default/grub").stat().st_mtime_ns > 1
+        if fails:
+            raise FailedError
+    assert (gone.stat().st_mtime_ns == 1, gone.read_bytes()) == (fails, b"going")
+    assert [file.path for file in one.snapshot.files] == [GRUB, GONE]
+
+
+def test_recovery_gives_a_file_that_got_a_new_time_the_old_one(bench: Bench) -> None:
+    gone = bench.tree / "etc/gone"
+    os.utime(gone, ns=(1, 1))
+    one = bench.begin((MAKE_GRUB, FileEdit(GONE, FileClass.SOURCE, b"going", b"going", "")), ())
+    one.write()
+    with pytest.raises(SystemExit), one._held:
+        raise SystemExit
+    recovered = recover(bench.root, bench.store)
+    assert recovered is not None
+    assert set(recovered.restored) == {GRUB, GONE}
+    assert (gone.stat().st_mtime_ns, bench.files()) == (1, OLD)
