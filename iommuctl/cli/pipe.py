@@ -31,8 +31,9 @@ class Pipe:
         return getattr(self._stream, name)
 
     def _drop(self) -> None:
-        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a path to work with
-            os.dup2(nothing.fileno(), self._stream.fileno())
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())
+        os.close(nothing)
 
 
 def outlive_the_reader() -> None:
