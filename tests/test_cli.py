@@ -251,6 +251,19 @@ def test_exit_code_69_where_something_else_owns_the_command_line(sample_host: Pa
     assert code_of("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run") == 69
 
 
+def test_exit_code_69_where_the_menu_has_no_normal_entry_and_no_generator_may_run(sample_host: Path) -> None:
+    menu = sample_host / "boot/grub/grub.cfg"
+    menu.write_text(menu.read_text().replace("/etc/grub.d/10_linux", "/etc/grub.d/40_custom"))
+    before = tree(sample_host)
+    assert code_of("apply", "passthrough-perf", "--root", str(sample_host), *NEVER) == 69
+    assert tree(sample_host) == before
+
+
+def test_a_menu_that_does_not_exist_yet_stops_nothing(sample_host: Path) -> None:
+    (sample_host / "boot/grub/grub.cfg").unlink()
+    assert code_of("apply", "passthrough-perf", "--root", str(sample_host), *NEVER) == 0
+
+
 def test_exit_code_70_for_a_defect_of_ours(sample_host: Path) -> None:
     script = "import iommuctl.app.apply as a; a.plan_apply = None; from iommuctl.cli import main; main()"
     command = [sys.executable, "-c", script, "apply", "passthrough-perf", "--json", "--root", str(sample_host)]

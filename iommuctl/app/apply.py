@@ -9,8 +9,8 @@ from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.arguments import DesiredArguments
-from iommuctl.backends.base import Overlay
-from iommuctl.errors import ProfileError
+from iommuctl.backends.base import BootConfig, Overlay
+from iommuctl.errors import ProfileError, UnavailableError
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.lint import Subject, lint
 from iommuctl.plan import Finding, Regenerate, Rendering, Severity
@@ -39,11 +39,15 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
     rendering = found.backend.render(found.tree, found.facts, desired)
     runs = runs_commands(host, choices.regenerate)
+    after = Overlay(found.tree, {edit.path: edit.after for edit in rendering.edits})
+    config = found.backend.read(after, found.facts)
+    if not runs:
+        _require_normal_entry(config)
     findings = (
         *_assumed(found),
         *desired.findings,
         *rendering.findings,
-        *_lint(found, rendering, desired),
+        *_lint(found, config, rendering, desired),
         *(() if runs else pending(rendering.commands)),
     )
     stop_on_errors(findings, choices.force)
@@ -61,13 +65,21 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     )
 
 
-def _lint(found: Survey, rendering: Rendering, desired: DesiredArguments) -> tuple[Finding, ...]:
+def _require_normal_entry(config: BootConfig) -> None:
+    """Raise UnavailableError for a menu that starts no kernel of this system, which no generator will mend now."""
+    if config.entries and not any(entry.ours and not entry.rescue for entry in config.entries):
+        raise UnavailableError(
+            "the boot menu has no normal entry of this system",
+            details=tuple(f"{entry.title!r}: {entry.reason}" for entry in config.entries),
+            hint="have the menu built anew with --regenerate always, or name the --backend that boots this host",
+        )
+
+
+def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: DesiredArguments) -> tuple[Finding, ...]:
     """Lint every line that the host would boot with: what the next kernel gets, and each normal entry.
 
     Entries of a menu that is still to be generated follow from the former.
     """
-    after = Overlay(found.tree, {edit.path: edit.after for edit in rendering.edits})
-    config = found.backend.read(after, found.facts)
     stale = {command.output.target for command in rendering.commands if command.output}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
     versions = {version for release in found.facts.kernels if (version := KernelVersion.parse(release))}
