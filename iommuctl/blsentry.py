@@ -55,7 +55,7 @@ class BlsEntry:
     @property
     def id(self) -> str:
         """The name without suffix and boot counter: it stays the same when the bootloader counts."""
-        return _COUNTER.sub("", self.path.name.removesuffix(SUFFIX))
+        return identity(self.path).name
 
     @property
     def tries(self) -> tuple[int, int] | None:
@@ -113,6 +113,11 @@ class BlsEntry:
 def is_entry_name(name: str) -> bool:
     """Whether both bootloaders look at a file of that name: not hidden, `.conf` at its end (systemd: not `auto-`)."""
     return name.endswith(SUFFIX) and not name.startswith((".", "auto-"))
+
+
+def identity(path: PurePosixPath) -> PurePosixPath:
+    """Give what stays of an entry's path when the bootloader counts: without suffix and boot counter."""
+    return path.with_name(_COUNTER.sub("", path.name.removesuffix(SUFFIX)))
 
 
 def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:

@@ -6,56 +6,75 @@ from pathlib import PurePosixPath
 import pytest
 from entryhosts import entry, grubenv
 
-from iommuctl.backends.inverse import invert_block, invert_cmdline, invert_entry
-from iommuctl.cmdline import Cmdline
-from iommuctl.errors import ConflictError
+from iommuctl.backends.inverse import differences, invert_block, invert_entry, parameters
+from iommuctl.errors import BootConfigError
+from iommuctl.grubenv import GrubEnv
+from iommuctl.plan import Change, Op
 
 ENTRY = PurePosixPath("/boot/loader/entries/a+2-1.conf")
 BLOCK = PurePosixPath("/boot/grub2/grubenv")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "now", "expected"),
-    [
-        ("ro quiet", "ro quiet iommu=pt", "ro quiet iommu=pt", "ro quiet"),
-        ("ro quiet", "ro quiet iommu=pt", "ro  nosmt quiet iommu=pt debug", "ro  nosmt quiet debug"),
-        ("ro iommu=soft q", "ro iommu=pt q intel_iommu=on", "x iommu=pt q intel_iommu=on", "x iommu=soft q"),
-        ("ro iommu=soft", "ro", "ro nosmt", "ro nosmt iommu=soft"),
-        ("ro iommu=soft", "ro", "ro iommu=off", "ro iommu=off"),
-        ("ro", "ro iommu=pt", "ro iommu=off", "ro iommu=off"),
-        ("ro", "ro iommu=pt", "iommu=pt ro iommu=pt -- iommu=pt", "iommu=pt ro -- iommu=pt"),
-    ],
-)
-def test_only_our_parameters_are_taken_back(before: str, after: str, now: str, expected: str) -> None:
-    assert str(invert_cmdline(*map(Cmdline.parse, (before, after, now)))) == expected
+def change(before: str | None, after: str | None) -> Change:
+    op = Op.ADD if before is None else Op.REMOVE if after is None else Op.REPLACE
+    return Change(op, before, after, ENTRY, "a", "because")
+
+
+ADDED = change(None, "iommu=pt")
+REPLACED = change("iommu=soft", "iommu=pt")
+REMOVED = change("iommu=soft", None)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "now", "expected"),
+    ("changes", "now", "expected"),
     [
-        (entry("ro"), entry("ro iommu=pt"), entry("ro iommu=pt"), entry("ro")),
-        (entry("ro"), entry("ro iommu=pt"), entry("ro iommu=pt x", more="# c\n"), entry("ro x", more="# c\n")),
-        (entry("ro"), entry("ro iommu=pt"), entry("root=1 ro iommu=pt z"), entry("root=1 ro z")),
-        (entry("ro"), entry("ro iommu=pt"), entry("a", more="options iommu=pt\n"), entry("a")),
-        (entry("ro"), entry("ro iommu=pt"), entry("a b"), entry("a b")),
+        ((ADDED,), "ro quiet iommu=pt", "ro quiet"),
+        ((ADDED,), "ro  nosmt quiet iommu=pt debug", "ro  nosmt quiet debug"),
+        ((REPLACED, change(None, "intel_iommu=on")), "x iommu=pt q intel_iommu=on", "x iommu=soft q"),
+        ((REMOVED,), "ro nosmt", "ro nosmt iommu=soft"),
+        ((REMOVED,), "ro iommu=off", "ro iommu=off"),
+        ((REMOVED,), "ro -- init", "ro iommu=soft -- init"),
+        ((REMOVED, ADDED), "ro iommu=pt", "ro iommu=soft"),
+        ((REMOVED, change("iommu=nopt", None)), "ro", "ro iommu=soft iommu=nopt"),
+        ((ADDED,), "ro iommu=off", "ro iommu=off"),
+        ((ADDED,), "iommu=pt ro iommu=pt -- iommu=pt", "iommu=pt ro -- iommu=pt"),
+        ((ADDED,), "ro\noptions iommu=pt x iommu=pt", "ro\noptions iommu=pt x"),
+        ((ADDED,), "ro iommu=pt\noptions iommu=pt", "ro\noptions iommu=pt"),
+        ((REPLACED,), "a\noptions iommu=pt", "a\noptions iommu=soft"),
+        ((REMOVED,), "a\noptions iommu=off", "a\noptions iommu=off"),
+        ((ADDED,), "a\noptions iommu=pt", "a"),
+        ((ADDED,), 'ro x="a iommu=pt', 'ro x="a iommu=pt'),
     ],
 )
-def test_an_entry_goes_back_by_bytes_else_by_parameters(before: str, after: str, now: str, expected: str) -> None:
-    assert invert_entry(ENTRY, before.encode(), after.encode(), now.encode()).decode() == expected
+def test_only_our_parameters_are_taken_back(changes: tuple[Change, ...], now: str, expected: str) -> None:
+    assert invert_entry(ENTRY, changes, entry(now, more="# c\n").encode()).decode() == entry(expected, more="# c\n")
+
+
+def test_an_entry_without_options_stays() -> None:
+    assert invert_entry(ENTRY, (REMOVED,), b"title x\nlinux /v\n") == b"title x\nlinux /v\n"
+
+
+def test_what_an_open_quote_would_swallow_does_not_come_back() -> None:
+    with pytest.raises(BootConfigError, match="an open quote would swallow 'iommu=soft'") as caught:
+        invert_entry(ENTRY, (REMOVED,), entry('ro x="a').encode())
+    assert (caught.value.code, caught.value.line) == (78, 5)
+
+
+def test_the_differences_of_two_contents_are_changes_of_whole_parameters() -> None:
+    before, after = entry("a iommu=soft b c").encode(), entry("a iommu=pt b c d").encode()
+    assert parameters(ENTRY, after) == ("a", "iommu=pt", "b", "c", "d")
+    assert tuple(differences(ENTRY, before, after, "because")) == (REPLACED, change(None, "d"))
+    assert tuple(differences(ENTRY, entry("a b").encode(), entry("b").encode(), "because")) == (change("a", None),)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "now", "expected"),
+    ("before", "now", "expected"),
     [
-        (grubenv(k="a", s="1"), grubenv(k="a b", s="1"), grubenv(s="2", k="a b", n="x"), grubenv(s="2", k="a", n="x")),
-        (grubenv(s="1"), grubenv(s="1", k="b"), grubenv(s="2", k="b", n="x"), grubenv(s="2", n="x")),
+        (grubenv(k="a", s="1"), grubenv(s="2", k="a b", n="x"), grubenv(s="2", k="a", n="x")),
+        (grubenv(s="1"), grubenv(s="2", k="b", n="x"), grubenv(s="2", n="x")),
+        (grubenv(k="a"), grubenv(s="2"), grubenv(s="2", k="a")),
     ],
 )
-def test_a_block_keeps_what_others_wrote(before: bytes, after: bytes, now: bytes, expected: bytes) -> None:
-    assert invert_block(BLOCK, before, after, now) == expected
-
-
-def test_a_variable_of_ours_with_a_third_value_is_a_conflict() -> None:
-    with pytest.raises(ConflictError, match="'k' was changed since") as caught:
-        invert_block(BLOCK, grubenv(k="a"), grubenv(k="a b"), grubenv(k="c"))
-    assert (caught.value.code, caught.value.details) == (78, ("we left 'a b'", "it is 'c'"))
+def test_a_block_keeps_what_others_wrote(before: bytes, now: bytes, expected: bytes) -> None:
+    old, block = (GrubEnv.parse(BLOCK, content) for content in (before, now))
+    assert invert_block(("k",), old, block).block == expected

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 
 from iommuctl.app.host import Host, facts_of
 from iommuctl.app.plan import Plan
+from iommuctl.app.wayback import still_there
 from iommuctl.backends.base import Overlay
+from iommuctl.blsentry import identity
 from iommuctl.errors import ExecutionError
 from iommuctl.plan import Command
 from iommuctl.snapshot import Action
@@ -45,6 +47,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         backend=found.backend.name,
         fingerprint=plan.fingerprint,
         changes=plan.changes,
+        entries=tuple(identity(entry.path) for entry in found.backend.entry_files(found.tree, found.facts)),
     )
     work = Work(
         edits=plan.edits,
@@ -69,7 +72,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                 _raise_problems(found.backend.read_back(preview, found.facts, plan.desired, generated=True))
                 transaction.publish(command.output.target, staged)
         problems = found.backend.read_back(host.root, found.facts, plan.desired, generated=bool(commands))
-        _raise_problems(problems)
+        _raise_problems((*problems, *still_there(host.root, plan.withdrawn)))
     return Executed(transaction.snapshot.id)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan that a dry-run shows and an apply carries out: one and the same object."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -21,8 +22,8 @@ class Plan:
     """What would be done, complete: nothing is decided after this.
 
     An apply has `desired`; a rollback has `of`, the snapshot that it goes back to before. `runs` tells whether
-    the commands are part of it or only listed. The last three are a rollback's: the metadata that files get back, the
-    folders that go, and the states that other snapshots get.
+    the commands are part of it or only listed. The last four are a rollback's: the metadata that files get back, the
+    folders that go, the states that other snapshots get, and the parameters that entries may not have any more.
     """
 
     profile: str
@@ -38,6 +39,7 @@ class Plan:
     metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: "Mapping[str, State]" = field(default_factory=dict)
+    withdrawn: Mapping[PurePosixPath, frozenset[str]] = field(default_factory=dict)
 
     @property
     def needs_reboot(self) -> bool:
@@ -56,15 +58,24 @@ class Plan:
 
 
 def pending(commands: tuple[Command, ...]) -> tuple[Finding, ...]:
-    """Tell that commands are left out, and which one would have to run."""
-    targets = [command for command in commands if command.output]
-    return tuple(
-        Finding(
-            "regenerate-pending",
-            Severity.WARNING,
-            f"{command.output.target} is left as it is; the change has no effect before it is generated",
-            hint=f"{commands[0].argv[0]} -o {command.output.target}",
-        )
-        for command in targets
-        if command.output
-    )
+    """Tell that commands are left out, and which ones would have to run."""
+    findings: list[Finding] = []
+    without_output: list[Command] = []
+    for command in commands:
+        if command.output:
+            # Those before it made what it publishes.
+            generator = without_output[0] if without_output else command
+            target = command.output.target
+            message = f"{target} is left as it is; the change has no effect before it is generated"
+            findings.append(_pending(message, f"{generator.argv[0]} -o {target}"))
+            without_output = []
+        else:
+            without_output.append(command)
+    for command in without_output:
+        line = shlex.join(command.argv)
+        findings.append(_pending(f"{line} is left out; the change has no effect before it runs", line))
+    return tuple(findings)
+
+
+def _pending(message: str, hint: str) -> Finding:
+    return Finding("regenerate-pending", Severity.WARNING, message, hint=hint)

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rollback: from a snapshot to a plan that brings every file back by its class (design, promise 8)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import assert_never
 
 from iommuctl.app.apply import Choices, fingerprint, runs_commands, stop_on_errors
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, pending
+from iommuctl.app.trail import Way, find_entries, touched_files
+from iommuctl.app.wayback import Back, entry_back, shared_back, source_back, withdrawn
 from iommuctl.backends.base import Overlay
+from iommuctl.backends.inverse import differences
 from iommuctl.durable import Metadata
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
@@ -17,63 +21,96 @@ CHANGED_SINCE = "changed-since-snapshot"
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """One file's way back over every snapshot in range: what the newest left, and what the oldest found."""
+class _Draft:
+    """What becomes of the files, in the making."""
 
-    file_class: FileClass
-    left: str | None
-    found: str | None
-    content: bytes | None
-    metadata: Metadata | None
+    found: Survey
+    reason: str
+    force: frozenset[str]
+    edits: list[FileEdit] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    metadata: dict[PurePosixPath, Metadata] = field(default_factory=dict)
+    withdrawn: dict[PurePosixPath, frozenset[str]] = field(default_factory=dict)
+
+    def take_back(self, way: Way) -> bool:
+        """Note what becomes of one file; False for a generated one that is to be made anew.
+
+        Raises ConflictError where something of others would be lost, and that is not forced.
+        """
+        now = self.found.tree.read(way.path)
+        if way.file_class is not FileClass.ENTRY and digest(now) == digest(way.steps[-1].before):
+            return True
+        match way.file_class:
+            case FileClass.SOURCE:
+                self._put(way, now, source_back(way.steps, now))
+            case FileClass.SHARED:
+                self._put(way, now, shared_back(way.path, way.steps, now))
+            case FileClass.ENTRY:
+                self._take_entry_back(way, now or b"")
+            case FileClass.GENERATED if digest(now) == way.steps[0].left:
+                self._put(way, now, Back(way.steps[-1].before, way.steps[-1].metadata))
+            case FileClass.GENERATED:
+                return False
+            case _:
+                assert_never(way.file_class)
+        return True
+
+    def _take_entry_back(self, way: Way, now: bytes) -> None:
+        back = entry_back(way.path, way.steps, now)
+        self._put(way, now, back)
+        if back.content is not None and back.content != now:
+            self.changes.extend(differences(way.path, now, back.content, self.reason))
+            self.withdrawn[way.path] = withdrawn(way.path, way.steps, now)
+
+    def _put(self, way: Way, now: bytes | None, back: Back) -> None:
+        if back.content == now:
+            return
+        edit = FileEdit(way.path, way.file_class, now, back.content, self.reason)
+        if not back.is_safe:
+            self.findings.append(_changed_since(edit, self.force))
+        self.edits.append(edit)
+        if back.metadata is not None:
+            self.metadata[way.path] = back.metadata
 
 
 def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     """Plan to go back to before a snapshot, or before the newest apply in force.
 
-    Raises NotFoundError where there is none, ConflictError for a source that was changed since and is not forced.
+    Raises NotFoundError where there is none, ConflictError for what was changed since and is not forced.
     """
     store = host.store
     snapshots = store.list().snapshots
     undone = _range(store, snapshots, name)
     oldest = undone[-1]
     found = survey(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
-    ways = _ways(store, undone)
-    edits: list[FileEdit] = []
-    findings: list[Finding] = []
-    regenerate = False
-    for path, way in ways.items():
-        current = found.tree.read(path)
-        now = digest(current)
-        if now == way.found:
-            continue
-        edit = FileEdit(path, way.file_class, current, way.content, f"as it was before {oldest.id}")
-        if now == way.left:
-            edits.append(edit)
-        elif way.file_class is FileClass.GENERATED:
-            regenerate = True
-        else:
-            findings.append(_changed_since(edit, choices.force))
-            edits.append(edit)
-    if not regenerate and not any(edit.file_class is FileClass.GENERATED for edit in edits):
-        regenerate = _leaves_behind(found, edits)
-    commands: tuple[Command, ...] = found.backend.regenerate(found.tree, found.facts) if regenerate else ()
+    draft = _Draft(found, f"as it was before {oldest.id}", choices.force)
+    touched = touched_files(store, undone)
+    entries = find_entries(found, undone, touched)
+    files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
+    taken = [draft.take_back(way) for way in (*entries.ways, *files)]
+    draft.edits.extend(found.backend.follow(found.tree, draft.edits))
+    commands = _commands(found, draft.edits, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
-    findings += () if runs else pending(commands)
-    stop_on_errors(tuple(findings), choices.force)
+    findings = (*draft.findings, *map(_vanished, entries.vanished), *(() if runs else pending(commands)))
+    stop_on_errors(findings, choices.force)
+    kept = {way.path for way in files}
+    inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
     return Plan(
         profile=oldest.profile,
         of=oldest.id,
         survey=found,
         desired=None,
-        changes=tuple(_inverse(change, oldest.id) for manifest in undone for change in reversed(manifest.changes)),
-        edits=tuple(edits),
+        changes=(*(change for change in inverse if change.path in kept), *draft.changes),
+        edits=tuple(draft.edits),
         commands=commands,
         runs=runs,
-        findings=tuple(findings),
+        findings=findings,
         fingerprint=fingerprint(found, oldest.id, str(runs)),
-        metadata={path: way.metadata for path, way in ways.items() if way.metadata is not None},
+        metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),
         marks=_marks(snapshots, undone),
+        withdrawn=draft.withdrawn,
     )
 
 
@@ -91,18 +128,6 @@ def _range(store: Store, snapshots: tuple[Manifest, ...], name: str | None) -> t
     return tuple(one for one in snapshots[: ids.index(wanted.id) + 1] if one.state is not State.UNDONE)
 
 
-def _ways(store: Store, undone: tuple[Manifest, ...]) -> dict[PurePosixPath, _Way]:
-    """The way back of every file that the snapshots in range touched."""
-    ways: dict[PurePosixPath, _Way] = {}
-    for manifest in undone:
-        for file in manifest.files:
-            newer = ways.get(file.path)
-            left = newer.left if newer else file.after_sha256
-            content = store.content(manifest, file)
-            ways[file.path] = _Way(file.file_class, left, file.before_sha256, content, file.before)
-    return ways
-
-
 def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dict[str, State]:
     """The states after going back: what is in range is rolled back; what a rollback in range took back is in force."""
     marks = {one.id: State.ROLLED_BACK for one in undone if one.state is State.APPLIED}
@@ -116,10 +141,17 @@ def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dic
     return marks
 
 
-def _leaves_behind(found: Survey, edits: list[FileEdit]) -> bool:
-    """Whether generated files would not follow the sources put back: somebody ran the generator since."""
+def _commands(found: Survey, edits: list[FileEdit], *, stale: bool) -> tuple[Command, ...]:
+    """Give the commands that make what is generated follow the files put back; none where it does."""
+    if not edits and not stale:
+        return ()
     after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
-    return bool(edits) and bool(found.backend.read_back(after, found.facts, None, generated=True))
+    if not stale and not any(edit.file_class is FileClass.GENERATED for edit in edits):
+        # Somebody may have run the generator since.
+        stale = bool(found.backend.read_back(after, found.facts, None, generated=True))
+    commands = found.backend.regenerate(after, found.facts)
+    # What is not published is not read either, so whether it follows is not known.
+    return commands if stale or not any(command.output for command in commands) else ()
 
 
 def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
@@ -132,6 +164,10 @@ def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
     return Finding(CHANGED_SINCE, Severity.WARNING, f"{edit.path} was changed since; the snapshot taken now keeps that")
 
 
-def _inverse(change: Change, snapshot: str) -> Change:
+def _vanished(path: PurePosixPath) -> Finding:
+    return Finding("entry-vanished", Severity.INFO, f"{path} has gone since, and is not made again")
+
+
+def _inverse(change: Change, reason: str) -> Change:
     op = {Op.ADD: Op.REMOVE, Op.REMOVE: Op.ADD, Op.REPLACE: Op.REPLACE}[change.op]
-    return Change(op, change.after, change.before, change.path, change.target, f"as it was before {snapshot}")
+    return Change(op, change.after, change.before, change.path, change.target, reason)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend takes and gives: a Tree of files in, boot entries and renderings out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Protocol
@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 from iommuctl.arguments import DesiredArguments
 from iommuctl.cmdline import Cmdline
 from iommuctl.facts import Facts
-from iommuctl.plan import Command, Finding, Rendering
+from iommuctl.plan import Command, FileEdit, Finding, Rendering
 
 
 class Tree(Protocol):
@@ -88,6 +88,17 @@ class Backend(Protocol):
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits and commands that bring the configuration to `desired`; empty when it is there already."""
+        ...
+
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give the entries that are files of their own and edited in place; none where something else writes them.
+
+        Raises what `read` raises.
+        """
+        ...
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give the files to write anew, unchanged, behind such edits, because a reader compares their times."""
         ...
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from iommuctl.arguments import DesiredArguments, observe, satisfied
 from iommuctl.backends import cmdlinefile, entries, grubdefault, grubvariables
-from iommuctl.backends.base import BootConfig, Future, Tree
+from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.backends.entries import Found, Reading
 from iommuctl.backends.entryedit import EntryEditor
@@ -64,7 +64,6 @@ class Bls:
             findings += _follows(
                 defaults.changes, grubdefault.LINUX, _rescues(found), "once grub2-mkconfig rewrites them"
             )
-        settings_change = bool(edits)
         options = grubvariables.conform_kernelopts(
             known, desired, self._catalogue, used=any(_uses(each.entry, KERNELOPTS) for each in ours)
         )
@@ -82,11 +81,25 @@ class Bls:
             tree, desired, self._catalogue, default=None if _shipped_entry(tree, facts) else default
         )
         changes += last.changes
-        edits += last.edits or (_touched(tree) if settings_change else ())
+        edits += last.edits or self.follow(tree, edits)
         findings += last.findings
         findings += observe((each.cmdline for each in ours), desired, self._catalogue)
         commands = _zipl(tree) if edits else ()
         return Rendering(tuple(changes), tuple(edits), commands, tuple(findings))
+
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give the entries, whoever's they are."""
+        reading = _reading(grubvariables.read_variables(tree))
+        return tuple(each.shown for each in entries.survey(tree, facts, (ENTRIES,), reading))
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
+        paths = {edit.path for edit in edits}
+        content = tree.read(PATH)
+        if grubdefault.MAIN not in paths or PATH in paths or content is None:
+            return ()
+        reason = f"unchanged; it must not be older than {grubdefault.MAIN}, or grub2-mkconfig overwrites it"
+        return (FileEdit(PATH, FileClass.SOURCE, content, content, reason),)
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
         """Give the commands that make the boot record follow the entries: zipl where it is in use, else none."""
@@ -170,15 +183,6 @@ def _uses(entry: BlsEntry, name: str) -> bool:
 def _has_blsuki(tree: Tree) -> bool:
     """Whether this is GRUB 2.14's own reader of entries, rather than the one of Fedora and RHEL."""
     return any(_BLSUKI in tree.names(folder / platform) for folder in _GRUB_FOLDERS for platform in tree.names(folder))
-
-
-def _touched(tree: Tree) -> tuple[FileEdit, ...]:
-    """The file unchanged, written behind GRUB's settings: where it is older, the next kernel's hook overwrites it."""
-    content = tree.read(PATH)
-    if content is None:
-        return ()
-    reason = f"unchanged; it must not be older than {grubdefault.MAIN}, or grub2-mkconfig overwrites it"
-    return (FileEdit(PATH, FileClass.SOURCE, content, content, reason),)
 
 
 def _rescues(found: tuple[Found, ...]) -> tuple[Found, ...]:

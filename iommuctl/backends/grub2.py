@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRUB2 with menu entries in grub.cfg: the sources are edited, then the menu is generated anew and read back."""
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
 from iommuctl.parameters import Catalogue
-from iommuctl.plan import STAGING, Change, Command, Finding, Generated, Op, Rendering, Severity
+from iommuctl.plan import STAGING, Change, Command, FileEdit, Finding, Generated, Op, Rendering, Severity
 
 _STAGED_MENU = STAGING / "grub.cfg"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).
@@ -51,6 +52,14 @@ class Grub2:
         current = menu is not None and not edit.files and self._is_current(menu, desired)
         commands = () if current else _generate(family, sources_change=bool(edit.files))
         return Rendering(edit.changes, edit.files, commands, findings)
+
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give none: the generator writes all entries into one menu."""
+        return ()
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give none: nobody compares the times of the sources."""
+        return ()
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
         """Give the commands that make the menu follow the sources, whatever those say."""

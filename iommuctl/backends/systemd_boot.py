@@ -99,6 +99,15 @@ class SystemdBoot:
         )
         return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings)
 
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give the Type #1 entries; none where a wrapper writes them."""
+        layout = _layout(tree, facts, builds=False)
+        return tuple(each.shown for each in layout.found) if layout.wrapper is None else ()
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give none: nobody compares the times of the sources."""
+        return ()
+
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
         """Give the commands that make wrapped entries and images follow their sources; none for plain entries."""
         return _commands(_layout(tree, facts))
