@@ -42,7 +42,7 @@ _SCRIPTS = (*("00_header", "05_debian_theme", "10_linux", "20_linux_xen", "30_os
 _LIBRARY = Path("/usr/share/grub/grub-mkconfig_lib")
 _MERGED = ("bin", "sbin", "lib", "lib64")  # links into /usr, as on every Debian since 12
 
-_GRUB_PROBE = f"""\
+GRUB_PROBE = f"""\
 #!/bin/sh
 # Stands in for grub-probe on a host whose one disk holds an ext4 root, /boot included.
 for argument; do
@@ -65,7 +65,7 @@ case "$target" in
   *) echo "grub-probe: error: no answer for \\`$*'" >&2; exit 1 ;;
 esac
 """
-_GRUB_MKRELPATH = '#!/bin/sh\nfor path; do :; done\nexec readlink -m "$path"\n'
+GRUB_MKRELPATH = '#!/bin/sh\nfor path; do :; done\nexec readlink -m "$path"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def _cached_usr() -> Path:
         unfinished = base / f"{cached.name}.{os.getpid()}"
         for target, source in (wanted | libraries(wanted.values())).items():
             _copy(source, unfinished / target.relative_to("/usr"))
-        for name, text in (("sbin/grub-probe", _GRUB_PROBE), ("bin/grub-mkrelpath", _GRUB_MKRELPATH)):
+        for name, text in (("sbin/grub-probe", GRUB_PROBE), ("bin/grub-mkrelpath", GRUB_MKRELPATH)):
             (unfinished / name).write_text(text)
             (unfinished / name).chmod(0o755)
         try:
