@@ -228,25 +228,6 @@ def test_zipl_runs_where_it_is_in_use() -> None:
     assert command.argv == ("zipl",)
 
 
-def as_grub2_mkconfig(tree: MemoryTree) -> MemoryTree:
-    """What 10_linux of Fedora does to every entry: its `options` become root=, ro and GRUB's settings."""
-    settings = tree.files["/etc/default/grub"].decode()
-    value = re.findall(r'^GRUB_CMDLINE_LINUX="(.*)"', settings, re.MULTILINE)[-1]
-    line = f"options root=/dev/sda2 ro {value}"
-    rewritten = {
-        path: re.sub(r"^options.*", lambda _: line, content.decode(), flags=re.MULTILINE).encode()
-        for path, content in tree.files.items()
-        if path.startswith(ENTRIES)
-    }
-    return MemoryTree({**tree.files, **rewritten})
-
-
-@pytest.mark.parametrize("profile", ["passthrough-perf", "strict-isolation", "translated-lazy", "iommu-off"])
-def test_a_later_grub2_mkconfig_loses_nothing_of_the_profile(profile: str) -> None:
-    rewritten = as_grub2_mkconfig(applied(fedora(), profile))
-    assert BLS.read_back(rewritten, facts(), desired(profile), generated=True) == ()
-
-
 def test_read_back_names_file_and_what_is_short() -> None:
     after = applied(fedora())
     broken = MemoryTree({**after.files, ENTRY: entry().encode()})
