@@ -140,6 +140,17 @@ def test_a_rollback_can_be_redone_after_another_rename(debian: Path) -> None:
     assert live(debian, times=False) == renamed(applied, names | {f"{SECOND}+3.conf": f"{SECOND}.conf"})
 
 
+def test_a_rename_between_two_applies(debian: Path) -> None:
+    before = live(debian, times=False)
+    oldest = apply(debian)
+    names = count(debian)
+    apply(debian, "strict-isolation")
+    plan = planned(debian, oldest)
+    assert plan.findings == ()
+    execute(debian, plan)
+    assert live(debian, times=False) == renamed(before, names)
+
+
 def test_two_files_of_one_entry_both_go_back(debian: Path) -> None:
     before = read(debian, f"{SECOND}+3.conf")
     apply(debian)
@@ -150,7 +161,8 @@ def test_two_files_of_one_entry_both_go_back(debian: Path) -> None:
 
 
 def test_two_files_of_one_entry_that_were_there_before_go_back_each_to_its_own(debian: Path) -> None:
-    (debian / f"{SECOND}.conf").write_text(read(debian, f"{SECOND}+3.conf") + "# twin\n")
+    twin = read(debian, f"{SECOND}+3.conf").replace(" quiet ", " quiet intel_iommu=on ")
+    (debian / f"{SECOND}.conf").write_text(twin)
     before = live(debian, times=False)
     apply(debian)
     rollback(debian)
@@ -218,8 +230,8 @@ def test_an_entry_that_had_the_parameters_before_us_keeps_them(fedora: Path) -> 
 
 
 def test_a_kernel_that_came_without_our_parameters_stays_as_it_is(fedora: Path) -> None:
-    edit(fedora, CMDLINE, LINE, f"{LINE} iommu=off")
-    apply(fedora)
+    edit(fedora, CMDLINE, LINE, f"{LINE} iommu=pt")
+    apply(fedora, "strict-isolation")
     add_kernel(fedora)
     edit(fedora, NEWEST, options(fedora, NEWEST), f"{LINE} debug")
     content = read(fedora, NEWEST)
@@ -390,6 +402,17 @@ def test_the_next_kernels_parameters_are_never_older_than_grubs_settings(fedora:
     rollback(fedora)
     assert read(fedora, CMDLINE) == content.replace("quiet", "quiet nosmt")
     assert time(fedora, CMDLINE) >= time(fedora, SETTINGS)
+
+
+def test_a_rollback_over_several_writes_the_next_kernels_parameters_last(fedora: Path) -> None:
+    oldest = apply(fedora)
+    edit(fedora, CMDLINE, f" {ADDED}", "")
+    apply(fedora)
+    with pytest.raises(ConflictError, match="/etc/kernel/cmdline was changed since"):
+        planned(fedora, oldest)
+    plan = planned(fedora, oldest, CHANGED_SINCE)
+    paths = [str(one.path) for one in plan.edits]
+    assert paths[-2:] == [f"/{SETTINGS}", f"/{CMDLINE}"]
 
 
 def test_an_apply_that_fails_gives_a_file_its_old_time_back(fedora: Path) -> None:
