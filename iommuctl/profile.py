@@ -25,6 +25,7 @@ _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PCI_ID = r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:[0-9A-Fa-f]{1,8}){0,4}"  # drivers/vfio/pci/vfio_pci.c vfio_pci_fill_ids
 
+# No quantifier behind a quantifier and no group: Python 3.11.2 of Debian 12 matches possessive and atomic ones wrongly.
 _PATTERN_ATOM = re.compile(
     r"(?:\[\^?[A-Za-z0-9_.:,=@/+-]+\]|\\[d.]|[A-Za-z0-9_:,=@/-])(?:\{(\d{1,4})(?:,(\d{1,4}))?\}|\?)?"
 )

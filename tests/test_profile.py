@@ -137,6 +137,13 @@ def test_patterns_that_could_run_away_are_refused(pattern: str) -> None:
         parse_profile(HEAD + f"[[input]]\nname='a'\ntype='string'\ndescription='d'\npattern='{pattern}'", "p.toml")
 
 
+@pytest.mark.parametrize("pattern", ["a?+", "a{2}+", "[ab]{1,2}+", "a++", "a*+", "(?>a)", "(?>a?)b", r"\d?+x"])
+def test_patterns_that_python_3_11_2_matches_wrongly_are_refused(pattern: str) -> None:
+    with pytest.raises(ProfileError, match=r"input\[0\].pattern") as caught:
+        parse_profile(HEAD + f"[[input]]\nname='a'\ntype='string'\ndescription='d'\npattern='{pattern}'", "p.toml")
+    assert caught.value.code == 65
+
+
 def test_a_child_wins_over_what_it_extends() -> None:
     named = texts(
         base=setting("iommu.strict=1")
