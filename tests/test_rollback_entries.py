@@ -23,6 +23,7 @@ from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
 from iommuctl.app.rollback import CHANGED_SINCE, plan_rollback
+from iommuctl.cli.render import plan_text
 from iommuctl.errors import ConflictError, ExecutionError
 from iommuctl.facts import Platform
 from iommuctl.grubenv import GrubEnv
@@ -393,10 +394,12 @@ def test_the_next_kernels_parameters_are_never_older_than_grubs_settings(fedora:
     edit(fedora, CMDLINE, LINE, f"{LINE} {ADDED}")
     os.utime(fedora / CMDLINE, ns=(1, 1))
     content = read(fedora, CMDLINE)
+    choices = Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER)
+    shown = plan_text(plan_apply(Host.open(fedora), PROFILE, choices), colour=False, verbose=False)
+    assert f"\n/{CMDLINE}: unchanged; it must not be older than /{SETTINGS}, or " in shown
     apply(fedora)
     assert read(fedora, CMDLINE) == content
     assert time(fedora, CMDLINE) >= time(fedora, SETTINGS)
-    choices = Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER)
     assert not plan_apply(Host.open(fedora), PROFILE, choices).is_changed
     edit(fedora, CMDLINE, "quiet", "quiet nosmt")
     rollback(fedora)

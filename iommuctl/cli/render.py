@@ -51,7 +51,7 @@ def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
         )
     for edit in plan.edits:
         yield ""
-        yield from diff_lines(edit, colour=colour)
+        yield from diff_lines(edit, colour=colour) if edit.diff else (visible(f"{edit.path}: {edit.reason}"),)
     if plan.commands:
         yield ""
         yield "commands:" if plan.runs else "commands, left out:"
