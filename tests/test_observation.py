@@ -14,7 +14,7 @@ from kernelhosts import AMD_PASID, ARM64, FIRMWARE_OFF, GPU, INTEL, INTEL_CONFIG
 from typer.testing import CliRunner
 
 import iommuctl
-from iommuctl.app.check import Item, Outcome, length_item, machine_items, security_items
+from iommuctl.app.check import SPACE, Item, Outcome, length_item, machine_items, room_item, security_items
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
@@ -24,7 +24,7 @@ from iommuctl.facts import Platform
 from iommuctl.root import Root
 from iommuctl.shipped import shipped_catalogue
 from iommuctl.sysfs import Security, read_observed
-from iommuctl.volume import read_volume
+from iommuctl.volume import Volume, read_volume
 
 SCHEMAS = Path(iommuctl.__file__).parent / "schemas"
 CATALOGUE = shipped_catalogue()
@@ -134,6 +134,16 @@ def test_verify_takes_the_profile_of_the_newest_apply(sample_host: Path, monkeyp
     assert (code, document["profile"], document["verdict"]) == (0, "strict-isolation", "active")
 
 
+def test_a_profile_that_was_rolled_back_is_not_the_applied_one(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(sample_host, "apply", "strict-isolation", "--platform", "intel", "--regenerate", "never")
+    assert invoke(sample_host, "rollback", "--regenerate", "never")[0] == 0
+    INTEL.write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    assert invoke(sample_host, "verify", "--platform", "intel") == (66, "no profile is applied")
+
+
 def test_status_shows_the_effective_state_beside_the_configured_one(
     sample_host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +224,18 @@ def test_a_host_without_groups_is_told_so(tmp_path: Path) -> None:
         "no IOMMU groups: no IOMMU is active\nhint: iommuctl check\n",
     )
     assert report(tmp_path, "groups", "groups")[1]["groups"] == []
+
+
+@pytest.mark.usefixtures("running")
+def test_a_group_without_an_iommu_goes_nowhere(tmp_path: Path) -> None:
+    host = replace(AMD_PASID, devices=(GPU,), types={3: "unknown"})
+    write(tmp_path / "sys/kernel/iommu_groups/3/name", "vfio-noiommu\n")
+    groups = report(host.write(tmp_path), "groups", "groups")[1]["groups"]
+    assert isinstance(groups, list)
+    assert (groups[0]["assign_together"], groups[0]["obstacle"]) == (
+        [],
+        "no IOMMU stands behind this group (vfio-noiommu)",
+    )
 
 
 HOSTILE_NAME = 'a"b\\c\x1b[31m'
@@ -388,3 +410,22 @@ def test_room_is_that_of_the_nearest_folder_that_is_there(tmp_path: Path) -> Non
     (tmp_path / "var").mkdir()
     found = read_volume(Root(tmp_path), PurePosixPath("/var/lib/iommuctl"))
     assert (str(found.folder), found.is_read_only, found.is_writable, found.free > 0) == ("/var", False, True, True)
+
+
+BOOT = PurePosixPath("/boot")
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        (Volume(BOOT, SPACE, False, True), (Outcome.PASS, "/boot: 192 KiB free, writable")),
+        (Volume(BOOT, SPACE - 1, False, True), (Outcome.FAIL, "/boot: 191 KiB free, 192 KiB needed")),
+        (Volume(BOOT, SPACE, True, False), (Outcome.FAIL, "/boot: 192 KiB free, mounted read-only")),
+        (
+            Volume(BOOT, SPACE, False, False),
+            (Outcome.FAIL, "/boot: 192 KiB free, not writable by this user: run as root (sudo)"),
+        ),
+    ],
+)
+def test_room_to_write_in(volume: Volume, expected: tuple[Outcome, str]) -> None:
+    assert room_item("room-boot", volume) == Item("room-boot", *expected)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernelhosts import AMD_PASID, FIRMWARE_OFF, GUEST, INTEL, INTEL_CONFIG, NO_IOMMU, RMRR, link, write
+from kernelhosts import AMD_PASID, ARM64, FIRMWARE_OFF, GUEST, INTEL, INTEL_CONFIG, NO_IOMMU, RMRR, link, write
 
 from iommuctl.observed import Device, Group, Observed, Region, Unit, parse_config
 from iommuctl.pciids import Names
@@ -92,6 +92,30 @@ def test_reserved_regions_pin_a_group(tmp_path: Path) -> None:
         Region(0xFEE00000, 0xFEEFFFFF, "msi"),
     )
     assert group.is_pinned
+
+
+def test_a_region_that_may_be_lifted_pins_nothing() -> None:
+    region = Region(0xBDF6F000, 0xBDF7EFFF, "direct-relaxable")
+    assert not Group(1, "DMA", (), (region,)).is_pinned
+
+
+def test_a_guest_without_a_flag_is_known_by_its_vendor(tmp_path: Path) -> None:
+    host = replace(ARM64, files={"sys/class/dmi/id/sys_vendor": "QEMU\n"})
+    assert observe(host.write(tmp_path)).hypervisor == "QEMU"
+    write(tmp_path / "sys/class/dmi/id/sys_vendor", "Ampere\n")
+    assert observe(tmp_path).hypervisor is None
+
+
+def test_what_is_no_group_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "sys/kernel/iommu_groups/stray/type", "DMA\n")
+    assert observe(tmp_path).groups == ()
+
+
+def test_a_release_that_is_a_path_names_no_file(tmp_path: Path) -> None:
+    write(tmp_path / "proc/sys/kernel/osrelease", "../../etc/secret\n")
+    write(tmp_path / "etc/secret/config", "CONFIG_AMD_IOMMU=y\n")
+    (tmp_path / "lib/modules").mkdir(parents=True)
+    assert observe(tmp_path).config is None
 
 
 def test_capabilities_of_a_gpu_are_read(tmp_path: Path) -> None:

@@ -219,6 +219,14 @@ UNSAFE = {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts": "Y\n
             id="default unknown",
         ),
         pytest.param(
+            replace(INTEL, cmdline="ro"),
+            "kernel-default",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="on by the platform's own wish",
+        ),
+        pytest.param(
             replace(INTEL, cmdline=PASSTHROUGH_LINE, types={0: "identity", 1: "identity", 2: "identity"}),
             "passthrough-perf",
             Platform.X86,
@@ -235,7 +243,6 @@ def test_verdict(
     assert (found.verdict, failed(found)) == (verdict, failures)
 
 
-PINNED = {2: "0x00000000bdf6f000 0x00000000bdf7efff direct\n"}
 IDENTITY = {0: "identity", 1: "identity", 2: "identity"}
 REMOVABLE = Pci("0000:05:00.0", "8086:15d3", "010802", 3, "nvme", {"removable": "removable"})
 SOUND = Pci("0000:00:1b.0", "8086:3a3e", "040300", 3, "snd_hda_intel")
@@ -375,6 +382,28 @@ def test_a_parameter_that_the_kernel_does_not_read_promises_nothing(tmp_path: Pa
 def test_lazy_shows_as_dma_before_it_had_a_name(tmp_path: Path) -> None:
     host = replace(INTEL, cmdline=LAZY_LINE, release="5.14.0")
     assert verified(observe(host, tmp_path), "translated-lazy", INTEL_P).is_active
+
+
+@pytest.mark.parametrize(("found", "active"), [("Y", False), ("N", True)])
+def test_what_may_not_stand_on_the_line_is_looked_for_in_the_module(tmp_path: Path, found: str, active: bool) -> None:
+    files = {"sys/module/vfio/parameters/enable_unsafe_noiommu_mode": f"{found}\n"}
+    host = replace(INTEL, cmdline=PASSTHROUGH_LINE, types=IDENTITY, files=files)
+    assert verified(observe(host, tmp_path), "passthrough-perf", INTEL_P).is_active is active
+
+
+@pytest.mark.parametrize(("found", "active"), [("N", False), ("Y", True)])
+def test_what_is_wanted_of_a_module_is_looked_for_in_it(tmp_path: Path, found: str, active: bool) -> None:
+    files = {"sys/module/vfio_pci/parameters/disable_idle_d3": f"{found}\n"}
+    observed = observe(replace(INTEL, cmdline="ro vfio-pci.disable_idle_d3=1", files=files, config=None), tmp_path)
+    wanted = (Wanted("vfio-pci.disable_idle_d3", "1", ""),)
+    assert verify(observed, DesiredArguments("own", INTEL_P, wanted, ()), CATALOGUE).is_active is active
+
+
+def test_ids_are_numbers(tmp_path: Path) -> None:
+    device = Pci("0000:03:00.0", "0b1a:0041", "020000", 0, "virtio-pci")
+    host = replace(INTEL, cmdline=f"{PASSTHROUGH_LINE} vfio-pci.ids=b1a:41", types=IDENTITY, devices=(device,))
+    found = verified(observe(host, tmp_path), "vfio-bind", INTEL_P, {"vfio-pci.ids": "b1a:41"})
+    assert details(found)["device-binding"] == "not with vfio-pci: 0000:03:00.0 has virtio-pci"
 
 
 @pytest.mark.parametrize(

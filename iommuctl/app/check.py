@@ -18,12 +18,12 @@ from iommuctl.promise import vendors
 from iommuctl.shipped import shipped_catalogue
 from iommuctl.sysfs import Security, read_security
 from iommuctl.verify import DRIVERS, GUEST_TABLE, OVERRIDES, TABLES
-from iommuctl.volume import read_volume
+from iommuctl.volume import Volume, read_volume
 
 # Where a change writes: the sources, the menus and entries, the snapshots.
 _WRITTEN = tuple(PurePosixPath(path) for path in ("/etc", "/boot", "/var/lib/iommuctl"))
 # Beside the old contents a change needs room for its records and for a generated file that grew.
-_SPACE = STATE_RESERVE + GENERATED_RESERVE
+SPACE = STATE_RESERVE + GENERATED_RESERVE
 
 
 class Outcome(StrEnum):
@@ -168,14 +168,18 @@ def _refused(name: str, error: IommuctlError) -> Item:
 def _room(host: Host, folder: PurePosixPath) -> Item:
     name = f"room-{folder.parts[1]}"
     try:
-        volume = read_volume(host.root, folder)
+        return room_item(name, read_volume(host.root, folder))
     except IommuctlError as error:
         return _refused(name, error)
+
+
+def room_item(name: str, volume: Volume) -> Item:
+    """Judge whether a change could be written there."""
     evidence = f"{volume.folder}: {volume.free // 1024} KiB free"
     if volume.is_read_only:
         return Item(name, Outcome.FAIL, f"{evidence}, mounted read-only")
-    if volume.free < _SPACE:
-        return Item(name, Outcome.FAIL, f"{evidence}, {_SPACE // 1024} KiB needed")
+    if volume.free < SPACE:
+        return Item(name, Outcome.FAIL, f"{evidence}, {SPACE // 1024} KiB needed")
     if not volume.is_writable:
         return Item(name, Outcome.FAIL, f"{evidence}, not writable by this user: run as root (sudo)")
     return Item(name, Outcome.PASS, f"{evidence}, writable")
