@@ -401,8 +401,9 @@ def test_what_is_wanted_of_a_module_is_looked_for_in_it(tmp_path: Path, found: s
 
 def test_ids_are_numbers(tmp_path: Path) -> None:
     device = Pci("0000:03:00.0", "0b1a:0041", "020000", 0, "virtio-pci")
-    host = replace(INTEL, cmdline=f"{PASSTHROUGH_LINE} vfio-pci.ids=b1a:41", types=IDENTITY, devices=(device,))
-    found = verified(observe(host, tmp_path), "vfio-bind", INTEL_P, {"vfio-pci.ids": "b1a:41"})
+    observed = observe(replace(INTEL, devices=(device,)), tmp_path)
+    desired = DesiredArguments("own", INTEL_P, (Wanted("vfio-pci.ids", "B1A:41", ""),), ())
+    found = verify(observed, desired, CATALOGUE)
     assert details(found)["device-binding"] == "not with vfio-pci: 0000:03:00.0 has virtio-pci"
 
 
