@@ -120,10 +120,15 @@ def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
 def satisfied(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[str, ...]:
     """Say in words what a whole command line lacks or holds too much, by the rules of `conform`; empty when fine."""
     try:
-        changes = conform((Segment(cmdline, takes_additions=True),), desired, catalogue)
+        changes = shortfall(cmdline, desired, catalogue)
     except SegmentError as error:
         return (error.message,)
     return tuple(_words(change) for change in changes)
+
+
+def shortfall(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[TokenChange, ...]:
+    """Give the changes that a whole command line lacks; none when it is fine. Raises SegmentError as `conform` does."""
+    return conform((Segment(cmdline, takes_additions=True),), desired, catalogue)
 
 
 def observe(cmdlines: Iterable[Cmdline], desired: DesiredArguments, catalogue: Catalogue) -> tuple[Finding, ...]:

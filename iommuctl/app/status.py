@@ -2,13 +2,13 @@
 """Status: which bootloader and why, what runs now, what boots next, and what has drifted from the applied profile."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
-from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.arguments import DesiredArguments, SegmentError, satisfied, shortfall
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detect import Evidence
 from iommuctl.cmdline import Cmdline
@@ -116,13 +116,28 @@ def _desired(host: Host, found: Survey, name: str) -> tuple[DesiredArguments | N
 
 
 def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tuple[Drift, ...]:
-    places = [(f"next kernel ({config.future.source})", config.future.cmdline)]
-    places += [(f"entry {entry.title!r}", entry.cmdline) for entry in config.entries if entry.ours and not entry.rescue]
-    return tuple(
-        Drift(where, problem, str(cmdline))
-        for where, cmdline in places
-        for problem in _short_of(found, cmdline, desired)
-    )
+    """Compare every source and every entry; entries of one menu that differ alike are told once, with their number."""
+    places = [(f"{config.future.source} (the next kernel)", config.future.cmdline)]
+    places += [(str(source.source), source.cmdline) for source in config.beside]
+    drift = [one for where, cmdline in places if (one := _differing(found, where, cmdline, desired))]
+    booted = [entry for entry in config.entries if entry.ours and not entry.rescue and not entry.is_sealed]
+    alike = Counter(one for entry in booted if (one := _differing(found, str(entry.path), entry.cmdline, desired)))
+    drift += [
+        one if count == 1 else replace(one, where=f"{one.where} ({count} entries)") for one, count in alike.items()
+    ]
+    return tuple(drift)
+
+
+def _differing(found: Survey, where: str, cmdline: Cmdline, desired: DesiredArguments) -> Drift | None:
+    """How one command line differs from what the profile asks for; None where it does not."""
+    try:
+        changes = shortfall(cmdline, desired, found.catalogue)
+    except SegmentError as error:
+        return Drift(where, f"what profile {desired.profile} asks for", error.message)
+    if not changes:
+        return None
+    expected = [change.after or f"no {change.before}" for change in changes]
+    return Drift(where, ", ".join(expected), ", ".join(change.before for change in changes if change.before) or "none")
 
 
 def _short_of(found: Survey, cmdline: Cmdline, desired: DesiredArguments) -> tuple[str, ...]:

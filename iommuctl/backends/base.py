@@ -47,7 +47,7 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One boot entry as the bootloader sees it."""
+    """One boot entry as the bootloader sees it. What a sealed one boots with is inside an image, and is not read."""
 
     id: str
     title: str
@@ -58,6 +58,7 @@ class Entry:
     default: bool
     ours: bool
     reason: str
+    is_sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,15 @@ class Future:
 
 @dataclass(frozen=True, slots=True)
 class BootConfig:
-    """A host's boot configuration: what boots now, and what the next kernel would boot with."""
+    """A host's boot configuration: what boots now, and what the next kernel would boot with.
+
+    `beside` are the other sources that are kept in step, since something else would make entries of them.
+    """
 
     entries: tuple[Entry, ...]
     future: Future
     findings: tuple[Finding, ...] = ()
+    beside: tuple[Future, ...] = ()
 
 
 class Backend(Protocol):

@@ -40,12 +40,14 @@ class Bls:
 
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries, and what the next kernel's would say."""
+        family = _family(tree, facts)
         known = grubvariables.read_variables(tree)
         found = entries.survey(tree, facts, (ENTRIES,), _reading(known))
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
             findings=(*entries.findings(found), *_later_menu(tree, facts, found)),
+            beside=() if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),),
         )
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:

@@ -11,7 +11,7 @@ from iommuctl.backends import cmdlinefile, entries, grubdefault, kernelstub, uni
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
 from iommuctl.backends.cmdlinefile import CmdlineEdit
-from iommuctl.backends.distributions import grub_family
+from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.backends.entries import Found, Reading
 from iommuctl.backends.entryedit import EntryEditor
 from iommuctl.backends.unified import Builder
@@ -73,7 +73,10 @@ class SystemdBoot:
         layout, refused = _shown_layout(tree, facts)
         coming = _future(tree, layout)
         shown = tuple(each.shown for each in layout.found) + tuple(_image(path, coming) for path in layout.images)
-        return BootConfig(shown, coming, (*entries.findings(layout.found), *_esp_findings(layout, facts), *refused))
+        findings = (*entries.findings(layout.found), *_esp_findings(layout, facts), *refused)
+        family = _grub_beside(tree, facts, layout)
+        beside = () if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),)
+        return BootConfig(shown, coming, findings, beside)
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits of sources and entries, and the commands that build what is not edited in place."""
@@ -147,13 +150,20 @@ class SystemdBoot:
             if layout.builder is not None and not edit.edits and tree.read(PATH) is None:
                 raise BootConfigError(PATH, None, f"is missing, and {layout.builder.name} builds the images of it")
             return edit
-        family = grub_family(facts.distribution) if tree.read(grubdefault.MAIN) is not None else None
+        family = _grub_beside(tree, facts, layout)
         if family is None and tree.read(PATH) is None:
             raise BootConfigError(PATH, None, f"is missing, and {wrapper.name} makes the entries of it")
         if family is None:
             return edit
         grub = grubdefault.conform_sources(tree, family, desired, self._catalogue, additions=grubdefault.DEFAULT)
         return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
+
+
+def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
+    """Whose GRUB settings are kept in step as well: those of a host where any of its hidden ESPs may boot by GRUB."""
+    if layout.wrapper is None or not layout.wrapper.hides_entries or tree.read(grubdefault.MAIN) is None:
+        return None
+    return grub_family(facts.distribution)
 
 
 def _shown_layout(tree: Tree, facts: Facts) -> tuple[Layout, tuple[Finding, ...]]:
@@ -259,6 +269,7 @@ def _image(path: PurePosixPath, coming: Future) -> Entry:
         default=False,
         ours=True,
         reason=f"a unified kernel image: its command line is inside, built of {coming.source}",
+        is_sealed=True,
     )
 
 

@@ -113,12 +113,15 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
     yield ""
     for entry in status.config.entries:
         mark = "*" if entry.default else " "
-        note = "" if entry.ours and not entry.rescue else f"  [{entry.reason}]"
+        note = "" if entry.ours and not entry.rescue and not entry.is_sealed else f"  [{entry.reason}]"
         yield f"{mark} {visible(entry.title)}{note}"
-        yield f"    {visible(str(entry.cmdline))}"
+        if not entry.is_sealed:
+            yield f"    {visible(str(entry.cmdline))}"
     for drift in status.drift:
         text = visible(f"drift: {drift.where}: expected {drift.expected}, found {drift.found}")
         yield styled(text, Style.YELLOW, colour)
+    if status.drift:
+        yield f"hint: iommuctl apply {status.profile} --dry-run shows what would bring them in step"
     yield from finding_lines(status.findings, colour=colour)
     if status.reboot_required:
         yield styled("a reboot is required for the applied profile to take effect", Style.YELLOW, colour)
