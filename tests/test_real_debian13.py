@@ -84,6 +84,17 @@ def test_without_a_kernel_cmdline_the_next_kernel_gets_what_the_default_entry_ha
     assert listed(systemd_boot)[LATER] == f"{OPTIONS} {WANTED} systemd.machine_id={MACHINE}"
 
 
+def test_a_counted_entry_that_was_blessed_is_still_the_same_entry(systemd_boot: DebianTree) -> None:
+    entries = systemd_boot.path / "boot/efi/loader/entries"
+    (counted,) = entries.iterdir()
+    before = counted.read_bytes()
+    change(systemd_boot, "apply", PROFILE)
+    blessed = counted.rename(entries / f"{MACHINE}-{INSTALLED}.conf")
+    assert listed(systemd_boot)[INSTALLED].endswith(WANTED)
+    change(systemd_boot, "rollback")
+    assert {path.name: path.read_bytes() for path in entries.iterdir()} == {blessed.name: before}
+
+
 def test_the_menu_of_grub_is_one_that_its_own_check_accepts(debian_host: DebianTree) -> None:
     for path, text in (("usr/sbin/grub-probe", GRUB_PROBE), ("usr/bin/grub-mkrelpath", GRUB_MKRELPATH)):
         debian_host.write(path, text, 0o755)
