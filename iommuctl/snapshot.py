@@ -81,6 +81,8 @@ class SavedFile(StateModel):
 class Manifest(StateModel):
     """One snapshot. `of` is the snapshot that a rollback took back, `fingerprint` that of the plan's inputs.
 
+    `inputs` are the values that the profile was given; manifests of before they were kept have none.
+
     `entries` are the boot entries that were there as files of their own, without suffix and boot counter; None where
     that is not known.
     """
@@ -91,6 +93,7 @@ class Manifest(StateModel):
     action: Action
     of: SnapshotId | None
     profile: str
+    inputs: dict[str, str] = Field(default_factory=dict)
     platform: Platform
     backend: str
     state: State

@@ -49,6 +49,7 @@ class Purpose:
     backend: str
     fingerprint: str
     changes: tuple[Change, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
     entries: tuple[PurePosixPath, ...] = ()
 
 
@@ -312,6 +313,7 @@ def _snapshot(clock: Clock, purpose: Purpose, targets: tuple[Target, ...]) -> tu
         action=purpose.action,
         of=purpose.of,
         profile=purpose.profile,
+        inputs=dict(purpose.inputs),
         platform=purpose.platform,
         backend=purpose.backend,
         state=State.UNDONE,

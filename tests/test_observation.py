@@ -134,6 +134,29 @@ def test_verify_takes_the_profile_of_the_newest_apply(sample_host: Path, monkeyp
     assert (code, document["profile"], document["verdict"]) == (0, "strict-isolation", "active")
 
 
+def test_verify_and_status_take_the_inputs_of_the_newest_apply(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (
+        "apply",
+        "vfio-bind",
+        "--platform",
+        "intel",
+        "--regenerate",
+        "never",
+        "--set",
+        "vfio-pci.ids=10de:1b80",
+    )
+    assert invoke(sample_host, *arguments)[0] == 0
+    INTEL.write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    document = report(sample_host, "verify", "verify", "--platform", "intel")[1]
+    assert document["profile"] == "vfio-bind"
+    assert "'vfio-pci.ids=10de:1b80' is missing" in str(document["checks"])
+    document = report(sample_host, "status", "status", "--platform", "intel", "--backend", "grub2")[1]
+    assert "profile-not-compared" not in str(document["findings"])
+
+
 def test_a_profile_that_was_rolled_back_is_not_the_applied_one(
     sample_host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

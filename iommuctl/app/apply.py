@@ -62,6 +62,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         runs=runs,
         findings=findings,
         fingerprint=fingerprint(found, repr(desired), str(runs)),
+        inputs=choices.inputs,
     )
 
 

@@ -47,6 +47,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         backend=found.backend.name,
         fingerprint=plan.fingerprint,
         changes=plan.changes,
+        inputs=plan.inputs,
         entries=tuple(identity(entry.path) for entry in found.backend.entry_files(found.tree, found.facts)),
     )
     work = Work(

@@ -36,6 +36,7 @@ class Plan:
     runs: bool
     findings: tuple[Finding, ...]
     fingerprint: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
     metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: "Mapping[str, State]" = field(default_factory=dict)
@@ -47,9 +48,13 @@ class Plan:
         running = self.survey.running
         if running is None:
             return False
-        if self.desired is None:
-            return self.is_changed
-        return bool(satisfied(Cmdline.parse(running.cmdline), self.desired, self.survey.catalogue))
+        cmdline = Cmdline.parse(running.cmdline)
+        if self.desired is not None:
+            return bool(satisfied(cmdline, self.desired, self.survey.catalogue))
+        runs = {parameter.text for parameter in cmdline.parameters}
+        gone = {change.before for change in self.changes} - {change.after for change in self.changes}
+        back = {change.after for change in self.changes} - {change.before for change in self.changes} - {None}
+        return bool(gone & runs) or not back <= runs
 
     @property
     def is_changed(self) -> bool:

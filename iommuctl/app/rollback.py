@@ -106,6 +106,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         commands=commands,
         runs=runs,
         findings=findings,
+        inputs=oldest.inputs,
         fingerprint=fingerprint(found, oldest.id, str(runs)),
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),

@@ -17,7 +17,7 @@ from iommuctl.facts import Platform
 from iommuctl.observed import Observed
 from iommuctl.plan import Finding, Severity
 from iommuctl.resolve import resolve
-from iommuctl.snapshot import Listing
+from iommuctl.snapshot import Listing, Manifest
 from iommuctl.verify import Verification, verify
 
 
@@ -67,8 +67,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     running = found.running.cmdline if found.running else None
     listing = _history(host)
     newest = newest_applied(listing)
-    profile = newest.profile if newest else None
-    desired, findings = (None, ()) if profile is None else _desired(host, found, profile)
+    desired, findings = (None, ()) if newest is None else _desired(host, found, newest)
     drift = () if desired is None else _drift(found, config, desired)
     reboot = desired is not None and running is not None and bool(_short_of(found, Cmdline.parse(running), desired))
     return Status(
@@ -78,7 +77,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         evidence=found.evidence,
         running_cmdline=running,
         config=config,
-        profile=profile,
+        profile=newest.profile if newest else None,
         drift=drift,
         effective=_effective(host, found, desired),
         findings=(*config.findings, *listing.findings, *findings),
@@ -105,13 +104,13 @@ def _history(host: Host) -> Listing:
         return Listing((), (unreadable,))
 
 
-def _desired(host: Host, found: Survey, name: str) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
-    """Resolve the applied profile anew; a finding where its file has gone or asks for inputs that are not kept."""
+def _desired(host: Host, found: Survey, applied: Manifest) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
+    """Resolve the applied profile anew, with its inputs then; a finding where its file has gone or changed."""
     try:
-        profile = find_profile(host, name)
-        return resolve(profile, found.catalogue, found.facts, {}), ()
+        profile = find_profile(host, applied.profile)
+        return resolve(profile, found.catalogue, found.facts, applied.inputs), ()
     except IommuctlError as error:
-        message = f"the applied profile {name!r} cannot be compared: {error.brief}"
+        message = f"the applied profile {applied.profile!r} cannot be compared: {error.brief}"
         return None, (Finding("profile-not-compared", Severity.INFO, message, hint=error.hint),)
 
 

@@ -10,25 +10,29 @@ from iommuctl.app.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.shipped import shipped_catalogue
+from iommuctl.snapshot import Manifest
 from iommuctl.verify import Verification, verify
 
 
 def verify_host(
     host: Host, profile_name: str | None, *, platform: Platform | None, inputs: Mapping[str, str]
 ) -> Verification:
-    """Compare the running kernel with a profile, or with the one that was applied last.
+    """Compare the running kernel with a profile, or with the one that was applied last, and its inputs then.
 
     Raises UsageError for another root, NotFoundError where no profile is named and none is applied.
     """
     catalogue = shipped_catalogue()
     observed = observe_host(host, catalogue, "verify")
-    profile = find_profile(host, profile_name or _applied(host))
+    if profile_name is None:
+        applied = _applied(host)
+        profile_name, inputs = applied.profile, {**applied.inputs, **inputs}
+    profile = find_profile(host, profile_name)
     desired = desired_now(profile, catalogue, facts_of(host, platform), observed, inputs)
     return verify(observed, desired, catalogue)
 
 
-def _applied(host: Host) -> str:
+def _applied(host: Host) -> Manifest:
     newest = newest_applied(snapshots(host))
-    if newest is None or newest.profile is None:
+    if newest is None:
         raise NotFoundError("no profile is applied", hint="name one: iommuctl verify PROFILE")
-    return newest.profile
+    return newest
