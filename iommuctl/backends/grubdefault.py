@@ -16,6 +16,7 @@ from iommuctl.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
 from iommuctl.shell import Assignment, ShellFile, parse
 from iommuctl.variables import Chain, ValueEdit, chain, requote, splice
+from iommuctl.words import Char
 
 MAIN = PurePosixPath("/etc/default/grub")
 LINUX = "GRUB_CMDLINE_LINUX"
@@ -161,13 +162,23 @@ class _ChainEdit:
 
     def _addition(self, gone: set[int]) -> ValueEdit:
         """Before a `--`, else at the end of the chain's first link."""
-        cells, first = self._chain.cells, self._chain.links[0]
         if self._cmdline.kernel_count < len(self._cmdline.tokens):
             at = self._span(self._cmdline.kernel_count)[0]
             return ValueEdit(at, at, f"{self.additions} ")
-        kept = [cell.char for at, cell in enumerate(cells) if at not in gone and cell.assignment == first]
-        blank = " " if kept and not kept[-1].isspace() else ""
-        return ValueEdit(len(cells), len(cells), f"{blank}{self.additions}")
+        end = len(self._chain.cells)
+        return ValueEdit(end, end, f"{' ' if self._needs_blank(gone) else ''}{self.additions}")
+
+    def _needs_blank(self, gone: set[int]) -> bool:
+        """Whether what is kept of the first link's word ends in something that an addition would run into."""
+        first = self._chain.links[0]
+        own = [(at, cell) for at, cell in enumerate(self._chain.cells) if cell.assignment == first]
+        removed = {cell.start for at, cell in own if at in gone}
+        kept = [cell for at, cell in own if at not in gone]
+        last = next((part for part in reversed(first.word) if part.start not in removed), None)
+        if isinstance(last, Char):
+            return not last.char.isspace()
+        # What another variable gives may end in anything, and its name would go on.
+        return last is not None and (not kept or kept[-1].start < last.start or not kept[-1].char.isspace())
 
 
 def _sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
