@@ -10,10 +10,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT = 128  # sh(1): a program ended by signal n gives 128 + n
 
 
+UNTOLD = "what was under way was brought to its end first"
+
+
 class InterruptedRun(SystemExit):
     """A signal that ends the run, with the exit code of a shell. `outcome` says what became of the work under way."""
 
-    def __init__(self, number: int, outcome: str = "what was under way was brought to its end first") -> None:
+    def __init__(self, number: int, outcome: str = UNTOLD) -> None:
         super().__init__(SIGNAL_EXIT + number)
         self.signal = signal.Signals(number)
         self.outcome = outcome

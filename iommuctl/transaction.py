@@ -12,7 +12,7 @@ from iommuctl.durable import Metadata, Replacement, remove_empty_directory, repl
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
 from iommuctl.facts import Platform
 from iommuctl.freeze import settle
-from iommuctl.interrupts import InterruptedRun, Interrupts
+from iommuctl.interrupts import UNTOLD, InterruptedRun, Interrupts
 from iommuctl.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.locks import package_manager_at_work, state_lock
 from iommuctl.plan import Change, FileEdit, digest
@@ -66,6 +66,19 @@ class Work:
     metadata: Mapping[PurePosixPath, Metadata] = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: Mapping[str, State] = field(default_factory=dict)
+
+
+def add_fact(error: BaseException, fact: str) -> None:
+    """Have an error, or the signal that ended the run, say a fact more."""
+    if isinstance(error, IommuctlError):
+        error.details = (*error.details, fact)
+    elif isinstance(error, InterruptedRun):
+        error.outcome = fact if error.outcome == UNTOLD else f"{error.outcome}; {fact}"
+
+
+def was_undone(error: IommuctlError | InterruptedRun) -> bool:
+    """Whether what this ended is undone."""
+    return UNDONE in error.details if isinstance(error, IommuctlError) else error.outcome.startswith(UNDONE)
 
 
 class Transaction:
@@ -270,10 +283,7 @@ class Transaction:
                 details=failed.details,
                 hint=failed.hint if isinstance(failed, ConflictError) else recover_command(self._root),
             ) from error
-        if isinstance(error, IommuctlError):
-            error.details = (*error.details, UNDONE)
-        elif isinstance(error, InterruptedRun):
-            error.outcome = UNDONE
+        add_fact(error, UNDONE)
 
     def _replace(self, indexes: list[int]) -> None:
         replacements: list[Replacement] = []

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execute: a plan is carried out only on the host that it was made for."""
 
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
-from iommuctl.errors import BusyError
+from iommuctl.commands import Completed
+from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.plan import Command, Regenerate
+from iommuctl.transaction import UNDONE
 
 GRUB_DEFAULT = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX=""\n'
 
@@ -32,6 +35,48 @@ def test_an_assumed_platform_is_no_change(host: Host) -> None:
     plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
     assert plan.survey.facts.platform_assumed
     assert carry_out(host, plan, progress=quiet).snapshot is not None
+
+
+class FailingRunner:
+    """Fails the first time, and notes what a program would have read."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.runs: list[tuple[tuple[str, ...], str]] = []
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        assert timeout
+        self.runs.append((command, self.source.read_text()))
+        return Completed(command, 1 if len(self.runs) == 1 else 0, "", "").check()
+
+
+def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
+    host = Host.open(tmp_path / "host")
+    source = tmp_path / "host/etc/kernel/cmdline"
+    before = source.read_text()
+    runner = FailingRunner(source)
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError) as caught:
+        carry_out(host, plan, progress=quiet)
+    assert UNDONE in caught.value.details
+    refresh = ("proxmox-boot-tool", "refresh")
+    assert [argv for argv, _ in runner.runs] == [refresh, refresh]
+    assert "iommu=pt" in runner.runs[0][1]
+    assert runner.runs[1][1] == before
+
+
+def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host.open(sample_host)
+    runner = FailingRunner(sample_host / "etc/default/grub")
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError):
+        carry_out(host, plan, progress=quiet)
+    assert [argv[0] for argv, _ in runner.runs] == ["grub-mkconfig"]
 
 
 @pytest.mark.parametrize(

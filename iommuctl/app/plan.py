@@ -62,6 +62,12 @@ class Plan:
         return bool(self.edits) or (self.runs and bool(self.commands))
 
 
+def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+    """Give the commands that write where they must by themselves: those behind the last that publishes through us."""
+    last = max((number for number, command in enumerate(commands) if command.output), default=-1)
+    return commands[last + 1 :]
+
+
 def pending(commands: tuple[Command, ...]) -> tuple[Finding, ...]:
     """Tell that commands are left out, and which ones would have to run."""
     findings: list[Finding] = []
