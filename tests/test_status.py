@@ -92,3 +92,12 @@ def test_an_image_is_shown_with_what_it_is_built_of(tmp_path: Path) -> None:
     assert (image.path, image.is_sealed, image.ours) == (PurePosixPath("/efi/EFI/Linux/arch-linux.efi"), True, True)
     shown = "  arch-linux  [a unified kernel image: its command line is inside, built of /etc/kernel/cmdline]\n"
     assert shown in status_text(status(tree), colour=False)
+
+
+def test_another_root_is_compared_for_the_platform_that_it_was_brought_to(tmp_path: Path) -> None:
+    tree = Path(shutil.copytree(GOLDEN / "bls/rhel-9/before", tmp_path / "host", symlinks=True))
+    host = Host.open(tree)
+    choices = Choices(platform=Platform.AMD, regenerate=Regenerate.NEVER)
+    carry_out(host, plan_apply(host, "strict-isolation", choices), progress=lambda _: nullcontext())
+    found = read_status(host, platform=None, backend=None)
+    assert (found.platform, found.drift) == (Platform.AMD, ())

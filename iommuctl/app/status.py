@@ -62,11 +62,12 @@ class Status:
 
 def read_status(host: Host, *, platform: Platform | None, backend: str | None) -> Status:
     """Read everything that is known of a host's kernel command line. Writes nothing."""
-    found = survey(host, platform=platform, backend=backend)
-    config = found.backend.read(found.tree, found.facts)
-    running = found.running.cmdline if found.running else None
     listing = _history(host)
     newest = newest_applied(listing)
+    # Another root does not tell its vendor: the one that the profile was applied for is the one to compare with.
+    found = survey(host, platform=platform or (newest.platform if newest else None), backend=backend)
+    config = found.backend.read(found.tree, found.facts)
+    running = found.running.cmdline if found.running else None
     desired, findings = (None, ()) if newest is None else _desired(host, found, newest)
     drift = () if desired is None else _drift(found, config, desired)
     reboot = desired is not None and running is not None and bool(_short_of(found, Cmdline.parse(running), desired))
