@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Freeze: bring renamed files out of an XFS log, which a boot loader does not read, into their places on disk."""
 
+import ctypes
 import fcntl
 import os
 import select
@@ -12,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from iommuctl.durable import filesystem_type
 from iommuctl.interrupts import SIGNALS
 from iommuctl.root import Root
-from iommuctl.snapshot import Store
 
 # include/uapi/linux/fs.h: _IOWR('X', 119, int) and _IOWR('X', 120, int)
 _FIFREEZE = 0xC0045877
@@ -20,21 +20,41 @@ _FITHAW = 0xC0045878
 WATCHDOG_SECONDS = 10.0  # a freeze takes well under one
 
 
-def settle(root: Root, store: Store, folders: Iterable[PurePosixPath]) -> None:
-    """Freeze and thaw each XFS that holds one of these folders, unless it also holds the root or our state.
+def settle(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -> None:
+    """Freeze and thaw each XFS that holds one of these folders; one that also holds the root or `state` is synced.
 
-    Those are left alone: what would have to thaw them could itself be waiting for them. Where freezing is not possible
-    or not permitted nothing happens, and nothing is lost: the log is replayed by the next mount.
+    What would have to thaw those could itself be waiting for them. Where freezing is not possible or not permitted
+    nothing happens, and nothing is lost: the log is replayed by the next mount.
     """
-    running = [status.st_dev for path in (PurePosixPath("/"), store.directory) if (status := root.stat(path))]
-    done = {*running, Path("/").stat().st_dev}
+    wanted = frozenset(folders)
+    only_synced = unfreezable(root, state, wanted)
+    for folder in _one_for_each_xfs(root, wanted):
+        with root.open_directory(folder, "freeze") as descriptor:
+            if folder in only_synced:
+                _syncfs(descriptor)
+            else:
+                freeze_and_thaw(descriptor)
+
+
+def unfreezable(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    """Give a folder for each XFS that may not be frozen, because it also holds the root or the state folder."""
+    needed = {status.st_dev for path in (PurePosixPath("/"), state) if (status := root.stat(path))}
+    needed.add(Path("/").stat().st_dev)
+    found = ((folder, root.stat(folder)) for folder in _one_for_each_xfs(root, folders))
+    return tuple(folder for folder, status in found if status is not None and status.st_dev in needed)
+
+
+def _one_for_each_xfs(root: Root, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    first: dict[int, PurePosixPath] = {}
     for folder in sorted(set(folders)):
-        status = root.stat(folder)
-        if status is not None and status.st_dev not in done:
-            done.add(status.st_dev)
-            if filesystem_type(status.st_dev) == "xfs":
-                with root.open_directory(folder, "freeze") as descriptor:
-                    freeze_and_thaw(descriptor)
+        if (status := root.stat(folder)) is not None:
+            first.setdefault(status.st_dev, folder)
+    return tuple(folder for device, folder in first.items() if filesystem_type(device) == "xfs")
+
+
+def _syncfs(descriptor: int) -> None:
+    """Write a file system's log and data out (syncfs(2)); Python has no function of that name."""
+    ctypes.CDLL(None, use_errno=True).syncfs(descriptor)
 
 
 def freeze_and_thaw(descriptor: int) -> None:

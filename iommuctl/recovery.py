@@ -104,7 +104,7 @@ def undo(
         old = store.content(manifest, before)
         replacements.append(Replacement(file.path, file.temporary, now, old, before.before, keep_time=True))
     replace_files(root, replacements)
-    settle(root, store, [replacement.path.parent for replacement in replacements])
+    settle(root, store.directory, [replacement.path.parent for replacement in replacements])
     for path in reversed(journal.made_directories):
         remove_empty_directory(root, path)
     if third and not accept_current:

@@ -250,7 +250,7 @@ class Transaction:
         edited = {edit.path for edit in self._work.edits}
         changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
         try:
-            settle(self._root, self._store, changed)
+            settle(self._root, self._store.directory, changed)
             self._store.save(self._manifest)
         except IommuctlError as error:
             self._undo(error)

@@ -12,14 +12,19 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from iommuctl import freeze
-from iommuctl.freeze import freeze_and_thaw, settle
+from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.host import Host
+from iommuctl.freeze import freeze_and_thaw, settle, unfreezable
+from iommuctl.plan import Regenerate
 from iommuctl.root import Root
-from iommuctl.snapshot import Store
+from iommuctl.snapshot import STATE
 
 XFS_SIZE = 320 * 1024 * 1024  # bytes; mkfs.xfs makes none below 300 MiB
 DIES_WHILE_FROZEN = """
 import fcntl, os, signal, sys
 from iommuctl import freeze
+from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.host import Host
 real, parent = fcntl.ioctl, os.getpid()
 def ioctl(descriptor, request, argument):
     if request == freeze._FITHAW and os.getpid() == parent:
@@ -83,30 +88,59 @@ def can_write(folder: Path) -> bool:
 def test_a_boot_of_its_own_is_frozen_and_thawed_once(tree: Path, boot: Path, requests: list[int]) -> None:
     (boot / "grub").mkdir()
     root = Root(tree)
-    settle(root, Store(root), [PurePosixPath("/boot"), PurePosixPath("/boot/grub"), PurePosixPath("/boot/none")])
+    settle(root, STATE, [PurePosixPath("/boot"), PurePosixPath("/boot/grub"), PurePosixPath("/boot/none")])
     assert requests == [freeze._FIFREEZE, freeze._FITHAW]
     assert can_write(boot)
 
 
-def test_the_file_system_of_our_state_is_never_frozen(tree: Path, boot: Path, requests: list[int]) -> None:
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The file systems that are written out whole, by their device."""
+    devices: list[int] = []
+    monkeypatch.setattr(freeze, "_syncfs", lambda descriptor: devices.append(os.fstat(descriptor).st_dev))
+    return devices
+
+
+def test_the_file_system_of_our_state_is_synced_and_never_frozen(
+    tree: Path, boot: Path, requests: list[int], synced: list[int]
+) -> None:
     (boot / "state").mkdir()
     (tree / "var/lib").mkdir(parents=True)
     (tree / "var/lib/iommuctl").symlink_to("/boot/state")
     root = Root(tree)
-    settle(root, Store(root), [PurePosixPath("/boot")])
-    assert requests == []
+    settle(root, STATE, [PurePosixPath("/boot")])
+    assert (requests, synced) == ([], [boot.stat().st_dev])
+    assert unfreezable(root, STATE, [PurePosixPath("/boot")]) == (PurePosixPath("/boot"),)
 
 
-def test_the_file_system_of_the_root_is_never_frozen(boot: Path, requests: list[int]) -> None:
+def test_the_file_system_of_the_root_is_synced_and_never_frozen(
+    boot: Path, requests: list[int], synced: list[int]
+) -> None:
     (boot / "boot").mkdir()
     root = Root(boot)
-    settle(root, Store(root), [PurePosixPath("/boot")])
-    assert requests == []
+    settle(root, STATE, [PurePosixPath("/boot")])
+    assert (requests, synced) == ([], [boot.stat().st_dev])
+
+
+def test_syncfs_reaches_the_kernel(boot: Path) -> None:
+    descriptor = os.open(boot, os.O_RDONLY)
+    try:
+        freeze._syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_plan_tells_that_grub_may_lag_behind(boot: Path, project: Path) -> None:
+    shutil.copytree(project / "examples/debian-12", boot, symlinks=True, dirs_exist_ok=True)
+    plan = plan_apply(Host.open(boot), "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    assert [finding.rule for finding in plan.findings] == ["xfs-not-frozen"]
+    plan = plan_apply(Host.open(boot), "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
+    assert "xfs-not-frozen" not in [finding.rule for finding in plan.findings]
 
 
 def test_what_is_no_xfs_is_not_frozen(tree: Path, requests: list[int]) -> None:
     root = Root(tree)
-    settle(root, Store(root), [PurePosixPath("/boot")])
+    settle(root, STATE, [PurePosixPath("/boot")])
     assert requests == []
 
 

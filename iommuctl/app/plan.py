@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from iommuctl.app.host import Survey
+from iommuctl.app.host import Host, Survey
 from iommuctl.arguments import DesiredArguments, satisfied
 from iommuctl.cmdline import Cmdline
-from iommuctl.plan import Change, Command, FileEdit, Finding, Severity
+from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
     from iommuctl.durable import Metadata
@@ -60,6 +60,26 @@ class Plan:
     def is_changed(self) -> bool:
         """Whether carrying it out would change anything that is in scope."""
         return bool(self.edits) or (self.runs and bool(self.commands))
+
+
+def lagging(
+    host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
+) -> tuple[Finding, ...]:
+    """Tell where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
+    from iommuctl.freeze import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
+
+    read_by_grub = {edit.path.parent for edit in edits if edit.file_class is not FileClass.SOURCE}
+    read_by_grub |= {command.output.target.parent for command in commands if runs and command.output}
+    return tuple(
+        Finding(
+            "xfs-not-frozen",
+            Severity.INFO,
+            f"{folder} lies on the XFS of / or of our state; after a power cut GRUB may read the old files until the "
+            "next mount replays the log",
+            hint="a /boot of its own is not affected",
+        )
+        for folder in unfreezable(host.root, STAGING.parent, read_by_grub)
+    )
 
 
 def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from iommuctl.app.apply import Choices, fingerprint, runs_commands, stop_on_errors
 from iommuctl.app.host import Host, Survey, survey
-from iommuctl.app.plan import Plan, pending
+from iommuctl.app.plan import Plan, lagging, pending
 from iommuctl.app.trail import Way, find_entries, touched_files
 from iommuctl.app.wayback import Back, entry_back, shared_back, source_back, withdrawn
 from iommuctl.backends.base import Overlay
@@ -92,7 +92,12 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     draft.edits.extend(found.backend.follow(found.tree, draft.edits))
     commands = _commands(found, draft.edits, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
-    findings = (*draft.findings, *map(_vanished, entries.vanished), *(() if runs else pending(commands)))
+    findings = (
+        *draft.findings,
+        *map(_vanished, entries.vanished),
+        *(() if runs else pending(commands)),
+        *lagging(host, tuple(draft.edits), commands, runs=runs),
+    )
     stop_on_errors(findings, choices.force)
     kept = {way.path for way in files}
     inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
