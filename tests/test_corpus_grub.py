@@ -51,6 +51,7 @@ REASONS = (
     (re.compile(r"is assigned more words after the value"), "words behind the closing quote"),
     (re.compile(r"the value of \S+ has"), "a value that only a running shell knows"),
     (re.compile(r"may change what"), "a command that could assign"),
+    (re.compile(r"as GRUB's script would have it"), "a `#` in the value, behind which GRUB reads nothing"),
 )
 
 pytestmark = pytest.mark.corpus
