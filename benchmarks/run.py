@@ -125,7 +125,9 @@ class Bench:
             tree = make_host(self._scratch / f"host-{count}-{number}", count)
             argv = iommuctl("apply", PASSTHROUGH, "--root", str(tree), *OPTIONS)
             cpu, memory, wall = run(argv, self._environment)
-            walls.append(wall), cpus.append(cpu), memories.append(memory)
+            walls.append(wall)
+            cpus.append(cpu)
+            memories.append(memory)
         theirs = make_host(self._scratch / f"grubby-{count}", count)
         shell = run(["sh", "-c", GRUBBY_STEPS, "sh", str(theirs / ENTRIES)], self._environment)[2]
         wall, grubby = statistics.median(walls), count * GRUBBY_SECONDS
