@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pipe: a standard output whose reader may go away. What is under way must not end for that."""
+"""Pipe: an output whose reader may go away. What is under way must not end for that."""
 
 import os
 import sys
 from typing import Any, TextIO
+
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2  # stdout(3)
 
 
 class Pipe:
@@ -37,5 +39,15 @@ class Pipe:
 
 
 def outlive_the_reader() -> None:
-    """Have standard output taken by a Pipe from now on."""
-    sys.stdout = Pipe(sys.stdout)
+    """Have standard output and standard error taken by a Pipe each from now on.
+
+    A standard stream that was closed leads to nothing, so that no file opened later gets its number.
+    """
+    while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+    # Python has None where a stream was closed when it started.
+    sys.stdout, sys.stderr = (
+        Pipe(stream or os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        for number, stream in ((_STANDARD_OUTPUT, sys.stdout), (_STANDARD_ERROR, sys.stderr))
+    )

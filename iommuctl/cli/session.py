@@ -53,7 +53,8 @@ def wants_colour(stream: TextIO) -> bool:
 
 def is_interactive() -> bool:
     """Whether somebody can be asked."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    # Python has no standard input where it was closed at the start.
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
