@@ -12,7 +12,7 @@ from iommuctl.grammar import IN_FUNCTION, IN_FUNCTIONS, Grammar
 from iommuctl.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
 from iommuctl.words import Char, Opaque, Quoting, Reach, Reference, Source, Word, walk
 
-_MORE_WORDS = "more words after the value"
+_MORE_WORDS = "with more words after the value"
 _NOT_AT_START = "not at the start of its line"
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 _SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
@@ -133,7 +133,7 @@ class _Reader(Grammar):
         else:
             word = self._word(may_be_empty=True)
         if exported and obstacle is None and any(_expands_after_export(part) for part in walk(word)):
-            obstacle = "expansions outside quotes after export"
+            obstacle = "with expansions outside quotes after export"
         raw = self.text[start : self.at]
         path = self.source.path
         self.assignments.append(Assignment(path, line, name, match[2] == "+", start, self.at, raw, word, obstacle))

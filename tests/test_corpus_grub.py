@@ -48,7 +48,7 @@ REASONS = (
     (re.compile(r"is assigned in a function"), "a variable is assigned in a function"),
     (re.compile(r"is assigned (inside the|after)"), "a variable is assigned under a condition or in a loop"),
     (re.compile(r"\+=, which dash does not know"), "`+=`, which dash does not know"),
-    (re.compile(r"is assigned more words after the value"), "words behind the closing quote"),
+    (re.compile(r"is assigned with more words after the value"), "words behind the closing quote"),
     (re.compile(r"the value of \S+ has"), "a value that only a running shell knows"),
     (re.compile(r"may change what"), "a command that could assign"),
     (re.compile(r"as GRUB's script would have it"), "a `#` in the value, behind which GRUB reads nothing"),

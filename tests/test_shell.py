@@ -19,7 +19,7 @@ def assignments(text: str) -> list[tuple[int, str, str, str | None]]:
     return [(each.line, each.name, each.raw, each.obstacle) for each in file.assignments]
 
 
-MORE = "more words after the value"
+MORE = "with more words after the value"
 LATE = "not at the start of its line"
 OPERATOR = "after && or ||"
 
@@ -45,7 +45,7 @@ OPERATOR = "after && or ||"
         ("export V=x\n", [(1, "V", "x", None)]),
         (" export  V='x y' # z\n", [(1, "V", "'x y'", None)]),
         ("export V\nexport\n", []),
-        ("export V=$W\n", [(1, "V", "$W", "expansions outside quotes after export")]),
+        ("export V=$W\n", [(1, "V", "$W", "with expansions outside quotes after export")]),
         ('export V="$W"\n', [(1, "V", '"$W"', None)]),
         ("export V=x W=y\n", [(1, "V", "x", MORE), (1, "W", "y", MORE)]),
         ("A=1; V=2\n", [(1, "A", "1", MORE), (1, "V", "2", LATE)]),
