@@ -8,7 +8,7 @@ from iommuctl.app.plan import Plan
 from iommuctl.app.profiles import Listed
 from iommuctl.app.status import Effective, Status
 from iommuctl.backends.detect import Evidence
-from iommuctl.cli.render import diff_lines, table
+from iommuctl.cli.render import diff_lines, finding_lines, table
 from iommuctl.cli.text import legible
 from iommuctl.plan import FileEdit, Finding, digest
 from iommuctl.recovery import Recovered
@@ -142,11 +142,11 @@ def history_report(listing: Listing) -> HistoryReport:
 
 
 def history_text(listing: Listing) -> str:
-    """The snapshots, newest first, a row each."""
-    if not listing.snapshots:
-        return "no snapshots\n"
+    """The snapshots, newest first, a row each; then those that cannot be read."""
+    head = ("snapshot", "created", "action", "profile", "state", "files")
     rows = [(one.id, _time(one), one.action, one.profile, one.state, str(len(one.files))) for one in listing.snapshots]
-    return "".join(f"{line}\n" for line in table(("snapshot", "created", "action", "profile", "state", "files"), rows))
+    lines = table(head, rows) if rows else ("no snapshots",)
+    return "".join(f"{line}\n" for line in (*lines, *finding_lines(listing.findings, colour=False)))
 
 
 def snapshot_text(manifest: Manifest, edits: Iterable[FileEdit], *, colour: bool) -> str:

@@ -3,6 +3,7 @@
 
 # ruff: noqa: PLC0415 - a dry-run pays for nothing that only a change needs
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
 
     executed = carry_out(host, plan, progress=_progress)
     if as_text:
-        _say_done(plan, executed)
+        _say_done(host, plan, executed)
     else:
         _show(context, host, plan, executed=executed)
 
@@ -74,7 +75,7 @@ def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | 
     typer.echo("dry-run: nothing was written" if plan.is_changed else "unchanged")
 
 
-def _say_done(plan: Plan, executed: "Executed") -> None:
+def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
     colour = wants_colour(sys.stdout)
     if executed.snapshot is None:
         typer.echo("".join(f"{line}\n" for line in finding_lines(plan.findings, colour=colour)), nl=False)
@@ -82,7 +83,8 @@ def _say_done(plan: Plan, executed: "Executed") -> None:
         return
     done = "applied" if plan.of is None else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
-    typer.echo(f"snapshot {executed.snapshot}; to go back: iommuctl rollback {executed.snapshot}")
+    root = "" if host.is_system else f" --root {shlex.quote(str(host.path))}"
+    typer.echo(f"snapshot {executed.snapshot}; to go back: iommuctl rollback {executed.snapshot}{root}")
     if plan.needs_reboot:
         typer.echo("a reboot is required for it to take effect")
 
