@@ -109,7 +109,12 @@ def _examine(root: Root, path: PurePosixPath, file_class: FileClass) -> Target:
             return Target(path, place.path, file_class, None, None, None, missing)
         with open_regular(place) as descriptor:
             if (links := os.fstat(descriptor).st_nlink) > 1:
-                raise BootConfigError(path, None, f"it has {links} names (hard links), which a replacement would part")
+                raise BootConfigError(
+                    path,
+                    None,
+                    f"it has {links} names (hard links), which a replacement would part",
+                    hint=f"give it a content of its own: cp -a {path} {path}.new && mv {path}.new {path}",
+                )
             _check_flags(descriptor, path)
             content = read_all(descriptor, path)
             return Target(path, place.path, file_class, content, content, read_metadata(descriptor), ())

@@ -58,7 +58,9 @@ def test_a_file_that_changed_since_the_plan(bench: Bench, content: bytes | None)
 
 def test_a_file_with_a_second_name(bench: Bench) -> None:
     os.link(bench.tree / "etc/default/grub", bench.tree / "etc/other")
-    refused(bench, BootConfigError, "2 names")
+    error = refused(bench, BootConfigError, "2 names")
+    path = "/etc/default/grub"
+    assert error.hint == f"give it a content of its own: cp -a {path} {path}.new && mv {path}.new {path}"
 
 
 def test_one_file_under_two_paths(bench: Bench) -> None:

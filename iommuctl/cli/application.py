@@ -183,7 +183,7 @@ def history_show(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what one snapshot changed, as a diff."""
+    """Show which parameters one snapshot changed, and how its files then differ from those now."""
     from iommuctl.app.history import snapshot_edits
     from iommuctl.app.host import Host
     from iommuctl.cli.reports import history_report, snapshot_text
