@@ -43,10 +43,11 @@ def outlive_the_reader() -> None:
 
     A standard stream that was closed leads to nothing, so that no file opened later gets its number.
     """
-    while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= _STANDARD_ERROR:
-        pass
-    os.close(descriptor)
     # Python has None where a stream was closed when it started.
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= _STANDARD_ERROR:
+            pass
+        os.close(descriptor)
     sys.stdout, sys.stderr = (
         Pipe(stream or os.fdopen(number, "w", encoding="utf-8", closefd=False))
         for number, stream in ((_STANDARD_OUTPUT, sys.stdout), (_STANDARD_ERROR, sys.stderr))
