@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Self
 
@@ -139,7 +140,7 @@ class Transaction:
                 )
             targets = examine(root, work.edits, work.generated)
             check_space(root, store, targets)
-            manifest, contents = _snapshot(clock, purpose, targets)
+            manifest, contents = _snapshot(_later(clock(), store), purpose, targets)
             journal = _journal(root, work, targets, manifest)
             try:
                 store.add(manifest, contents)
@@ -296,7 +297,13 @@ class Transaction:
         replace_files(self._root, replacements)
 
 
-def _snapshot(clock: Clock, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
+def _later(now: datetime, store: Store) -> datetime:
+    """Give a time behind every snapshot's: their order is the order of what was done, also when a clock steps back."""
+    newest = max((one.created for one in store.list().snapshots), default=None)
+    return now if newest is None or newest < now else newest + timedelta(seconds=1)
+
+
+def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
     """Give the manifest of what is there now, in the state that holds until the commit, and the contents saved."""
     files: list[SavedFile] = []
     contents = bytearray()
@@ -316,7 +323,6 @@ def _snapshot(clock: Clock, purpose: Purpose, targets: tuple[Target, ...]) -> tu
                 blob=blob,
             )
         )
-    created = clock()
     manifest = Manifest(
         id=new_id(created),
         created=created,

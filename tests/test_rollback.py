@@ -53,6 +53,21 @@ def test_after_the_generator_ran_by_itself(grub_host: GrubTree) -> None:
     assert live(grub_host.path, times=False) == before
 
 
+def test_after_a_drop_in_came_that_is_not_understood(grub_host: GrubTree) -> None:
+    grub_host.mkconfig()
+    sources = grub_host.read("/etc/default/grub")
+    apply(grub_host.path)
+    grub_host.write(
+        "/etc/default/grub.d/z.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT $(echo quiet)"\n'
+    )
+    grub_host.mkconfig()
+    run = rollback(grub_host.path, "--json")
+    assert run.code == 0, run.stderr
+    assert "sources-not-understood" in run.stdout
+    assert grub_host.read("/etc/default/grub") == sources
+    assert WANTED not in grub_host.read("/boot/grub/grub.cfg")
+
+
 @pytest.mark.parametrize("comes", [True, False], ids=["came", "went"])
 def test_after_a_kernel_changed_the_menu_follows_the_old_sources(grub_host: GrubTree, comes: bool) -> None:
     grub_host.mkconfig()

@@ -454,7 +454,7 @@ def test_what_a_wrapper_or_an_image_holds_is_built_anew(trees: Trees, host: str,
     apply(root)
     plan = planned(root)
     assert [" ".join(one.argv) for one in plan.commands] == [command]
-    assert [one.hint for one in plan.findings if one.rule == "regenerate-pending"] == [command]
+    assert [one.hint for one in plan.findings if one.rule == "regenerate-pending"] == [f"chroot {root} {command}"]
     always = planned(root, regenerate=Regenerate.ALWAYS)
     assert (always.runs, [one for one in always.findings if one.rule == "regenerate-pending"]) == (True, [])
 

@@ -48,7 +48,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         *desired.findings,
         *rendering.findings,
         *_lint(found, config, rendering, desired),
-        *(() if runs else pending(rendering.commands)),
+        *(() if runs else pending(host, rendering.commands)),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)

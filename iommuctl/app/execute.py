@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from iommuctl.app.host import Host, facts_of
 from iommuctl.app.plan import Plan, writing_in_place
 from iommuctl.app.wayback import still_there
-from iommuctl.backends.base import Overlay
+from iommuctl.backends.base import Overlay, Tree
 from iommuctl.blsentry import identity
-from iommuctl.errors import ExecutionError, IommuctlError
+from iommuctl.errors import BootConfigError, ExecutionError, IommuctlError
 from iommuctl.interrupts import InterruptedRun
 from iommuctl.plan import Command
 from iommuctl.snapshot import Action
@@ -79,9 +79,9 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                     raise ExecutionError(f"{command.argv[0]} left nothing to put at {command.output.target}")
                 # A generator that lies is found out before its output goes live.
                 preview = Overlay(host.root, {command.output.target: staged})
-                _raise_problems(found.backend.read_back(preview, found.facts, plan.desired, generated=True))
+                _raise_problems(_problems(plan, preview, generated=True))
                 transaction.publish(command.output.target, staged)
-        problems = found.backend.read_back(host.root, found.facts, plan.desired, generated=bool(commands))
+        problems = _problems(plan, host.root, generated=bool(commands))
         _raise_problems((*problems, *still_there(host.root, plan.withdrawn)))
     return Executed(transaction.snapshot.id)
 
@@ -113,6 +113,16 @@ def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
     if not changed and facts_of(host, None if facts.platform_assumed else facts.platform) != facts:
         return (PurePosixPath("/boot"),)
     return changed
+
+
+def _problems(plan: Plan, tree: Tree, *, generated: bool) -> tuple[str, ...]:
+    """Read the result back. A rollback's sources are right by their bytes, also where they are not understood."""
+    try:
+        return plan.survey.backend.read_back(tree, plan.survey.facts, plan.desired, generated=generated)
+    except BootConfigError:
+        if plan.desired is not None:
+            raise
+        return ()
 
 
 def _raise_problems(problems: tuple[str, ...]) -> None:

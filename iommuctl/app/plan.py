@@ -88,8 +88,9 @@ def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
     return commands[last + 1 :]
 
 
-def pending(commands: tuple[Command, ...]) -> tuple[Finding, ...]:
-    """Tell that commands are left out, and which ones would have to run."""
+def pending(host: Host, commands: tuple[Command, ...]) -> tuple[Finding, ...]:
+    """Tell that commands are left out, and which ones would have to run: inside the root that they are for."""
+    inside = () if host.is_system else ("chroot", str(host.path))
     findings: list[Finding] = []
     without_output: list[Command] = []
     for command in commands:
@@ -98,13 +99,14 @@ def pending(commands: tuple[Command, ...]) -> tuple[Finding, ...]:
             generator = without_output[0] if without_output else command
             target = command.output.target
             message = f"{target} is left as it is; the change has no effect before it is generated"
-            findings.append(_pending(message, f"{generator.argv[0]} -o {target}"))
+            findings.append(_pending(message, shlex.join((*inside, generator.argv[0], "-o", str(target)))))
             without_output = []
         else:
             without_output.append(command)
     for command in without_output:
         line = shlex.join(command.argv)
-        findings.append(_pending(f"{line} is left out; the change has no effect before it runs", line))
+        hint = shlex.join((*inside, *command.argv))
+        findings.append(_pending(f"{line} is left out; the change has no effect before it runs", hint))
     return tuple(findings)
 
 

@@ -13,7 +13,7 @@ from iommuctl.app.wayback import Back, entry_back, shared_back, source_back, wit
 from iommuctl.backends.base import Overlay
 from iommuctl.backends.inverse import differences
 from iommuctl.durable import Metadata
-from iommuctl.errors import ConflictError, NotFoundError
+from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
 from iommuctl.snapshot import Action, Manifest, State, Store
 
@@ -90,12 +90,12 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
     taken = [draft.take_back(way) for way in (*entries.ways, *files)]
     draft.edits.extend(found.backend.follow(found.tree, draft.edits))
-    commands = _commands(found, draft.edits, stale=not all(taken))
+    commands = _commands(draft, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
     findings = (
         *draft.findings,
         *map(_vanished, entries.vanished),
-        *(() if runs else pending(commands)),
+        *(() if runs else pending(host, commands)),
         *lagging(host, tuple(draft.edits), commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)
@@ -147,14 +147,23 @@ def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dic
     return marks
 
 
-def _commands(found: Survey, edits: list[FileEdit], *, stale: bool) -> tuple[Command, ...]:
-    """Give the commands that make what is generated follow the files put back; none where it does."""
+def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
+    """Give the commands that make what is generated follow the files put back; none where it does.
+
+    The way back must not depend on understanding the sources: where they are not, what follows them is made anew.
+    """
+    found, edits = draft.found, draft.edits
     if not edits and not stale:
         return ()
     after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
-    if not stale and not any(edit.file_class is FileClass.GENERATED for edit in edits):
-        # Somebody may have run the generator since.
-        stale = bool(found.backend.read_back(after, found.facts, None, generated=True))
+    try:
+        follows = not found.backend.read_back(after, found.facts, None, generated=True)
+    except BootConfigError as error:
+        follows = False
+        message = f"what is generated is not compared with its sources: {error.brief}"
+        draft.findings.append(Finding("sources-not-understood", Severity.WARNING, message))
+    # A generated file put back byte for byte need not follow: it did not before. Else somebody ran the generator since.
+    stale = stale or not (follows or any(edit.file_class is FileClass.GENERATED for edit in edits))
     commands = found.backend.regenerate(after, found.facts)
     # What is not published is not read either, so whether it follows is not known.
     return commands if stale or not any(command.output for command in commands) else ()
