@@ -109,6 +109,28 @@ def xen_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
     return tuple(entry for entry in cfg.entries if _XEN_SECTION.match(entry.section))
 
 
+def default_entry(cfg: GrubCfg) -> MenuEntry | None:
+    """Give the entry that boots by default; None where that is not known, as with `saved`.
+
+    GRUB takes a number for a place in the top menu, counted from 0 with submenus, and any other text for an id or a
+    title; `>` leads into a submenu (grub-core/normal/menu.c get_entry_number). Of a path only its end is looked at.
+    """
+    if cfg.default is None:
+        return None
+    if cfg.default.isdigit():
+        top: list[MenuEntry | str] = []
+        for entry in cfg.entries:
+            if not entry.submenus:
+                top.append(entry)
+            elif not top or top[-1] != entry.submenus[0]:
+                top.append(entry.submenus[0])
+        place = int(cfg.default)
+        chosen = top[place] if place < len(top) else None
+        return chosen if isinstance(chosen, MenuEntry) else None
+    name = cfg.default.rpartition(">")[2]
+    return next((entry for entry in cfg.entries if name in (entry.id, entry.title)), None)
+
+
 def kernel_release(kernel_path: str) -> str | None:
     """Read the release out of a kernel's file name; None where the name has none (`vmlinuz-linux`)."""
     name = kernel_path.rpartition("/")[2]

@@ -259,6 +259,18 @@ def test_exit_code_69_where_the_menu_has_no_normal_entry_and_no_generator_may_ru
     assert tree(sample_host) == before
 
 
+def test_a_default_entry_that_no_profile_changes_is_told(sample_host: Path) -> None:
+    menu = sample_host / "boot/grub/grub.cfg"
+    section = "### {} /etc/grub.d/40_custom ###\n"
+    own = section.format("BEGIN") + "menuentry mine {\n linux /vmlinuz iommu=off\n}\n" + section.format("END")
+    menu.write_text(menu.read_text().replace('set default="0"', 'set default="mine"') + own)
+    report = json.loads(run("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run", "--json").stdout)
+    assert "default-entry-not-ours" in [finding["rule"] for finding in report["findings"]]
+    menu.write_text(menu.read_text().replace('set default="mine"', 'set default="0"'))
+    report = json.loads(run("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run", "--json").stdout)
+    assert "default-entry-not-ours" not in [finding["rule"] for finding in report["findings"]]
+
+
 def test_a_menu_that_does_not_exist_yet_stops_nothing(sample_host: Path) -> None:
     (sample_host / "boot/grub/grub.cfg").unlink()
     assert code_of("apply", "passthrough-perf", "--root", str(sample_host), *NEVER) == 0

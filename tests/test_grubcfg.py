@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError
-from iommuctl.grubcfg import GrubCfg, LinuxLine, MenuEntry, kernel_release, normal_entries, parse, xen_entries
+from iommuctl.grubcfg import (
+    GrubCfg,
+    LinuxLine,
+    MenuEntry,
+    default_entry,
+    kernel_release,
+    normal_entries,
+    parse,
+    xen_entries,
+)
 
 PATH = PurePosixPath("/boot/grub/grub.cfg")
 
@@ -395,3 +404,30 @@ def test_single_quoted_words_come_through_whole(values: list[str]) -> None:
 )
 def test_reads_the_release_out_of_a_kernel_name(path: str, release: str | None) -> None:
     assert kernel_release(path) == release
+
+
+@pytest.mark.parametrize(
+    ("default", "title"),
+    [
+        ("0", "A"),
+        ("1", None),
+        ("2", "D"),
+        ("9", None),
+        ("id-c", "C"),
+        ("submenu-id>id-c", "C"),
+        ("D", "D"),
+        ("${saved_entry}", None),
+        ("nothing", None),
+    ],
+)
+def test_the_default_is_counted_in_the_top_menu_or_named(default: str, title: str | None) -> None:
+    text = f"""set default='{default}'
+menuentry A --id id-a {{\n linux /a\n}}
+submenu B --id submenu-id {{
+menuentry C --id id-c {{\n linux /c\n}}
+menuentry E --id id-e {{\n linux /e\n}}
+}}
+menuentry D --id id-d {{\n linux /d\n}}
+"""
+    found = default_entry(parse(PATH, text))
+    assert (found.title if found else None) == title

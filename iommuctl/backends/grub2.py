@@ -159,21 +159,37 @@ def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple
     if content is None:
         return None, ()
     menu = grubcfg.parse(family.menu, grubdefault.decode(family.menu, content))
+    findings = _default_not_ours(menu, family.menu)
     if not grubcfg.xen_entries(menu):
-        return menu, ()
+        return menu, findings
     xen = Finding(
         "xen-entries",
         Severity.INFO,
         f"{family.menu} has entries that start Xen; Xen, not Linux, owns the IOMMU there, and they are not read back",
         hint="the hypervisor's own iommu= goes into GRUB_CMDLINE_XEN",
     )
-    return menu, (xen,)
+    return menu, (*findings, xen)
+
+
+def _default_not_ours(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Finding, ...]:
+    """Tell where the entry that boots by default gets nothing of a profile."""
+    default = grubcfg.default_entry(menu)
+    if default is None or default in grubcfg.normal_entries(menu):
+        return ()
+    finding = Finding(
+        "default-entry-not-ours",
+        Severity.WARNING,
+        f"{path} boots {default.title!r} by default, an entry that no profile changes",
+        hint=f"choose another one with GRUB_DEFAULT in {grubdefault.MAIN}, or edit that entry where it is written",
+    )
+    return (finding,)
 
 
 def _entries(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Entry, ...]:
     normal = frozenset(entry.line for entry in grubcfg.normal_entries(menu))
     entries: list[Entry] = []
-    for number, entry in enumerate(menu.entries):
+    default = grubcfg.default_entry(menu)
+    for entry in menu.entries:
         for line in entry.linux:
             ours = entry.line in normal
             reason = (
@@ -191,7 +207,7 @@ def _entries(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Entry, ...]:
                     path=path,
                     cmdline=line.cmdline,
                     rescue=entry.recovery,
-                    default=menu.default in (str(number), entry.id, entry.title),
+                    default=entry is default,
                     ours=ours,
                     reason=reason,
                 )
