@@ -316,6 +316,8 @@ def test_a_redo_brings_our_parameters_back_to_what_was_edited_and_what_came(fedo
 
 
 def test_an_entry_gets_its_mode_owner_and_attributes_back(fedora: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
     path = fedora / NEWER
     path.chmod(0o640)
     os.chown(path, 1001, 1002)
