@@ -110,7 +110,8 @@ def processes_in(tree: Path) -> list[int]:
     found: list[int] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "root").readlink() == tree:
+            # By identity: the text of the link depends on how the process came to its root.
+            if (process / "root").samefile(tree):
                 found.append(int(process.name))
         except OSError:  # it has ended meanwhile
             continue
