@@ -27,15 +27,20 @@ PROGRAM = (sys.executable, "-m", "iommuctl")
 ESCAPE = "\x1b"
 # Everything is loaded before the rights are given up.
 AS_NOBODY = """
-import contextlib, importlib, os, pkgutil
+import contextlib, importlib, os, pathlib, pkgutil, shutil, tempfile
 import augeas, iommuctl, typer
-from iommuctl import shipped
+from iommuctl import lens, shipped
 for package in (iommuctl, typer):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             with contextlib.suppress(AssertionError):  # what is for another system says so
                 importlib.import_module(module.name)
 shipped.shipped_profiles(), shipped.shipped_catalogue()
+lenses = tempfile.TemporaryDirectory()
+shutil.copytree(lens._LENSES, lenses.name, dirs_exist_ok=True)
+os.chmod(lenses.name, 0o755)
+lens._LENSES = pathlib.Path(lenses.name)
+os.chown(lenses.name, 65534, 65534)
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
