@@ -27,7 +27,7 @@ PROGRAM = (sys.executable, "-m", "iommuctl")
 ESCAPE = "\x1b"
 # Everything is loaded before the rights are given up.
 AS_NOBODY = """
-import contextlib, importlib, os, pathlib, pkgutil, shutil, tempfile
+import contextlib, importlib, os, pathlib, pkgutil
 import augeas, iommuctl, typer
 from iommuctl import lens, shipped
 for package in (iommuctl, typer):
@@ -36,11 +36,7 @@ for package in (iommuctl, typer):
             with contextlib.suppress(AssertionError):  # what is for another system says so
                 importlib.import_module(module.name)
 shipped.shipped_profiles(), shipped.shipped_catalogue()
-lenses = tempfile.TemporaryDirectory()
-shutil.copytree(lens._LENSES, lenses.name, dirs_exist_ok=True)
-os.chmod(lenses.name, 0o755)
-lens._LENSES = pathlib.Path(lenses.name)
-os.chown(lenses.name, 65534, 65534)
+lens._LENSES = pathlib.Path(os.environ["READABLE_LENSES"])
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
@@ -100,7 +96,9 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 
 def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run iommuctl as who owns nothing, also where nobody else may read this project and its Python."""
-    return _run((sys.executable, "-c", AS_NOBODY, *arguments), {})
+    readable = Path(arguments[arguments.index("--root") + 1]).with_name("lenses")
+    shutil.copytree(PROJECT / "iommuctl/lenses", readable, dirs_exist_ok=True)
+    return _run((sys.executable, "-c", AS_NOBODY, *arguments), {"READABLE_LENSES": str(readable)})
 
 
 def _run(command: tuple[str, ...], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
