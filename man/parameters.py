@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write iommuctl-parameters.7.rst: what `iommuctl explain` says of every parameter, from the same catalogue.
+
+Usage: PYTHONPATH=. python man/parameters.py > man/iommuctl-parameters.7.rst
+"""
+
+import sys
+from collections.abc import Iterator
+from textwrap import indent
+
+from iommuctl.explain import describe, explain
+from iommuctl.shipped import shipped_catalogue
+
+_TITLE = "iommuctl-parameters"
+_SUBTITLE = "kernel parameters that iommuctl knows"
+_INTRODUCTION = """\
+``iommuctl explain`` prints the same for the parameters it is given, and tells of a value what it does. The facts were
+read in kernel sources; each entry names the place."""
+
+
+def page() -> str:
+    """Give the whole page, in reStructuredText."""
+    return "".join(f"{line}\n" for line in _lines())
+
+
+def _lines() -> Iterator[str]:
+    rule = "=" * len(_TITLE)
+    yield from (rule, _TITLE, rule, "", "-" * len(_SUBTITLE), _SUBTITLE, "-" * len(_SUBTITLE), "")
+    yield from (
+        ":Manual section: 7",
+        ":Manual group: iommuctl",
+        "",
+        "DESCRIPTION",
+        "===========",
+        "",
+        _INTRODUCTION,
+        "",
+    )
+    yield from ("PARAMETERS", "==========", "")
+    catalogue = shipped_catalogue()
+    for definition in sorted(catalogue.definitions, key=lambda one: one.name):
+        yield from (definition.name, "-" * len(definition.name), "", "::", "")
+        yield from (indent(describe(explain(definition.name, catalogue)).rstrip("\n"), "    "), "")
+    yield from ("SEE ALSO", "========", "", "iommuctl(8), https://docs.kernel.org/admin-guide/kernel-parameters.html")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
