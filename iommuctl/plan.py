@@ -107,12 +107,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What a backend makes of the desired arguments: never written by the backend itself."""
+    """What a backend makes of the desired arguments: never written by the backend itself.
+
+    `rebuilt` are the files that something else writes of the sources, so what they hold now does not count.
+    """
 
     changes: tuple[Change, ...] = ()
     edits: tuple[FileEdit, ...] = ()
     commands: tuple[Command, ...] = ()
     findings: tuple[Finding, ...] = ()
+    rebuilt: tuple[PurePosixPath, ...] = ()
 
 
 def digest(content: bytes | None) -> str | None:

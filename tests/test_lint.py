@@ -3,6 +3,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from iommuctl.rules import RULES
 from iommuctl.shipped import shipped_catalogue
 from iommuctl.surroundings import parse_bootconfig, read_surroundings
 
+GOLDEN = Path(__file__).resolve().parent / "golden"
 SCHEMA = Path(__file__).resolve().parent.parent / "iommuctl" / "schemas" / "lint.json"
 CATALOGUE = shipped_catalogue()
 ALL_RULES = (*RULES, *HOST_RULES)
@@ -614,3 +616,16 @@ def test_apply_does_not_judge_a_menu_that_is_generated_anew(sample_host: Path) -
     menu.write_text(menu.read_text().replace(" ro ", " ro iommu.pasthrough=1 "))
     assert "iommu.pasthrough=1" in menu.read_text()
     assert apply_findings(sample_host, "strict-isolation") == []
+
+
+@pytest.mark.parametrize("name", ["opensuse-sdbootutil", "pop-os"])
+def test_apply_does_not_judge_an_entry_that_is_still_to_be_written(name: str, tmp_path: Path) -> None:
+    """What stops an apply would otherwise be the very parameter that it takes away."""
+    before = GOLDEN / "systemd-boot" / name / "before"
+    host = Path(shutil.copytree(before, tmp_path / "host"))
+    for path in host.rglob("*"):
+        if path.is_file() and b"iommu=soft" in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"iommu=soft", b"intremap=off"))
+    code, text = run("apply", "strict-isolation", "--root", str(host), "--platform", "intel", "--dry-run")
+    assert code == 0, text
+    assert "unsafe" not in text

@@ -80,9 +80,9 @@ def _require_normal_entry(config: BootConfig) -> None:
 def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: DesiredArguments) -> tuple[Finding, ...]:
     """Lint every line that the host would boot with: what the next kernel gets, and each normal entry.
 
-    Entries of a menu that is still to be generated follow from the former.
+    Entries that are still to be made, of a menu or by a distribution's own tool, follow from the former.
     """
-    stale = {command.output.target for command in rendering.commands if command.output}
+    stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
     versions = {version for release in found.facts.kernels if (version := KernelVersion.parse(release))}
     findings: dict[Finding, None] = {}

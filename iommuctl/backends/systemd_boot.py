@@ -100,7 +100,8 @@ class SystemdBoot:
             *sources.findings,
             *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
         )
-        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings)
+        rebuilt = () if layout.wrapper is None else tuple(each.entry.path for each in layout.ours)
+        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Give the Type #1 entries; none where a wrapper writes them."""
