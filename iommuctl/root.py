@@ -82,6 +82,19 @@ class Root:
             with open_regular(place) as descriptor:
                 return read_all(descriptor, path)
 
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
+
+        The file may be of any size, the part of at most READ_LIMIT bytes. Raises as `read` does.
+        """
+        if size > READ_LIMIT:
+            raise BootConfigError(path, None, f"a part of it is larger than {READ_LIMIT} bytes")
+        with self.locate(path) as place:
+            if place.status is None:
+                return None
+            with open_regular(place) as descriptor:
+                return _read_at(descriptor, start, size)
+
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Give the names in a directory, sorted by code point; empty where there is no such directory."""
         with self.locate(directory) as place:
@@ -193,6 +206,7 @@ class RecordingTree:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._reads: dict[PurePosixPath, bytes | None] = {}
+        self._parts: dict[tuple[PurePosixPath, int, int], bytes | None] = {}
         self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
 
     def read(self, path: PurePosixPath) -> bytes | None:
@@ -200,6 +214,13 @@ class RecordingTree:
         if path not in self._reads:
             self._reads[path] = self._tree.read(path)
         return self._reads[path]
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
+        part = (path, start, size)
+        if part not in self._parts:
+            self._parts[part] = self._tree.read_part(*part)
+        return self._parts[part]
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Give the names in a directory as first seen, sorted. Raises what the tree raises."""
@@ -211,12 +232,16 @@ class RecordingTree:
     def fingerprint(self) -> str:
         """The SHA-256, in hexadecimal, of every path seen with what was there."""
         lines = [f"file\0{path}\0{digest(content)}" for path, content in self._reads.items()]
+        lines += [
+            f"part\0{path}\0{start}\0{size}\0{digest(content)}" for (path, start, size), content in self._parts.items()
+        ]
         lines += [f"names\0{path}\0{'/'.join(names)}" for path, names in self._listings.items()]
         return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def recheck(self, tree: Tree) -> tuple[PurePosixPath, ...]:
         """Read everything again from `tree` and give the paths that differ now, sorted."""
         changed = {path for path, content in self._reads.items() if tree.read(path) != content}
+        changed |= {part[0] for part, content in self._parts.items() if tree.read_part(*part) != content}
         changed |= {path for path, names in self._listings.items() if tree.names(path) != names}
         return tuple(sorted(changed))
 
@@ -260,6 +285,16 @@ def read_all(descriptor: int, path: PurePosixPath) -> bytes:
         total += len(part)
         if total > READ_LIMIT:
             raise BootConfigError(path, None, f"larger than {READ_LIMIT} bytes")
+    return b"".join(parts)
+
+
+def _read_at(descriptor: int, start: int, size: int) -> bytes:
+    """Read a part of an open file; fewer bytes only where it ends."""
+    parts: list[bytes] = []
+    while size and (part := os.pread(descriptor, size, start)):
+        parts.append(part)
+        start += len(part)
+        size -= len(part)
     return b"".join(parts)
 
 

@@ -35,6 +35,9 @@ class Files:
         assert path.parent == PurePosixPath("/etc/iommuctl/profiles.d")
         return self.files.get(path.name)
 
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        raise AssertionError(f"a profile is read whole: {path}")
+
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         assert directory == PurePosixPath("/etc/iommuctl/profiles.d")
         return tuple(sorted(self.files))

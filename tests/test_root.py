@@ -114,6 +114,33 @@ def test_a_file_beyond_the_limit_is_refused(tree: Path) -> None:
         Root(tree).read(PurePosixPath("/large"))
 
 
+@pytest.mark.parametrize(
+    ("start", "size", "part"),
+    [
+        (0, 2, b"ab"),
+        (READ_LIMIT, 9, b"yz"),
+        (READ_LIMIT + 1, 1, b"z"),
+        (READ_LIMIT + 2, 1, b""),
+        (2**40, 9, b""),
+        (5, 0, b""),
+    ],
+)
+def test_a_part_of_a_large_file_is_read_and_ends_where_it_does(tree: Path, start: int, size: int, part: bytes) -> None:
+    with (tree / "large").open("wb") as file:
+        file.write(b"ab")
+        file.seek(READ_LIMIT)
+        file.write(b"yz")
+    assert Root(tree).read_part(PurePosixPath("/large"), start, size) == part
+
+
+def test_a_part_is_limited_as_a_whole_file_is(tree: Path) -> None:
+    assert Root(tree).read_part(PurePosixPath("/etc/none"), 0, 1) is None
+    with pytest.raises(BootConfigError, match="larger than"):
+        Root(tree).read_part(GRUB, 0, READ_LIMIT + 1)
+    with pytest.raises(BootConfigError, match="not a regular file"):
+        Root(tree).read_part(PurePosixPath("/etc"), 0, 1)
+
+
 def test_a_nul_byte_in_a_path_is_refused(tree: Path) -> None:
     with pytest.raises(BootConfigError, match="NUL"):
         Root(tree).read(PurePosixPath("/etc/\0"))
@@ -233,6 +260,25 @@ def test_a_recording_gives_one_view_and_tells_what_changed(tree: Path) -> None:
     assert recording.read(GRUB) == b"inside\n"
     assert recording.fingerprint == fingerprint
     assert recording.recheck(root) == (folder, GRUB, PurePosixPath("/etc/none"))
+
+
+def test_a_recording_compares_parts_alone(tree: Path) -> None:
+    root = Root(tree)
+    recording = RecordingTree(root)
+    assert recording.read_part(GRUB, 0, 2) == b"in"
+    fingerprint = recording.fingerprint
+
+    (tree / "etc/default/grub").write_bytes(b"inward\n")
+    assert recording.recheck(root) == ()
+    other = RecordingTree(root)
+    other.read_part(GRUB, 0, 2)
+    assert other.fingerprint == fingerprint
+    other.read_part(GRUB, 0, 6)
+    assert other.fingerprint != fingerprint
+
+    (tree / "etc/default/grub").write_bytes(b"out\n")
+    assert recording.read_part(GRUB, 0, 2) == b"in"
+    assert recording.recheck(root) == (GRUB,)
 
 
 def test_a_fingerprint_depends_on_content_not_on_order(tree: Path) -> None:

@@ -33,6 +33,10 @@ class MemoryTree:
             raise NotPermittedError(path, "read")
         return self.files.get(str(path))
 
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        content = self.read(path)
+        return None if content is None else content[start : start + size]
+
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         start = "/" if str(directory) == "/" else f"{directory}/"
         inside = (path.removeprefix(start) for path in (*self.files, *self.locked) if path.startswith(start))

@@ -22,6 +22,13 @@ class Tree(Protocol):
         """
         ...
 
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
+
+        For files too large to be read whole. Raises what `read` raises.
+        """
+        ...
+
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Give the names in a directory, sorted by code point; empty where there is no such directory."""
         ...
@@ -37,6 +44,13 @@ class Overlay:
     def read(self, path: PurePosixPath) -> bytes | None:
         """Give the new content of a file that has one, else what the tree has."""
         return self.after[path] if path in self.after else self.tree.read(path)
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give a part of the new content of a file that has one, else of what the tree has."""
+        if path not in self.after:
+            return self.tree.read_part(path, start, size)
+        content = self.after[path]
+        return None if content is None else content[start : start + size]
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Give the names in a directory as they will be, sorted."""

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PE images of a few hundred bytes, shaped as ukify shapes them: enough for whoever reads sections."""
+
+import struct
+from collections.abc import Iterable
+
+ALIGNMENT = 512  # of sections in the file
+OPTIONAL_HEADER = 112 + 16 * 8  # PE32+ with sixteen data directories
+Sections = Iterable[tuple[str, bytes]]
+
+
+def pe_image(sections: Sections) -> bytes:
+    """An image with these sections, filled up in the file and not in memory."""
+    listed = list(sections)
+    start = 0x80
+    table = start + 24 + OPTIONAL_HEADER
+    offset = -(-(table + 40 * len(listed)) // ALIGNMENT) * ALIGNMENT
+    headers, contents = b"", b""
+    for name, content in listed:
+        size = -(-len(content) // ALIGNMENT) * ALIGNMENT
+        place = offset + len(contents)
+        headers += struct.pack("<8sIIIIIIHHI", name.encode(), len(content), place, size, place, 0, 0, 0, 0, 0x40000040)
+        contents += content.ljust(size, b"\0")
+    dos = struct.pack("<2s58xI", b"MZ", start).ljust(start, b"\0")
+    coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, len(listed), 0, 0, 0, OPTIONAL_HEADER, 0x22E)
+    head = dos + coff + bytes(OPTIONAL_HEADER) + headers
+    return head.ljust(offset, b"\0") + contents
+
+
+def unified_image(cmdline: str | None, *, more: Sections = (), release: str = "6.12.9-arch1-1") -> bytes:
+    """A unified kernel image; without a command line inside where that is None."""
+    own = () if cmdline is None else ((".cmdline", cmdline.encode()),)
+    head = ((".osrel", b"ID=arch\n"), *own, (".uname", release.encode()))
+    return pe_image((*head, *more, (".linux", b"no real kernel"), (".initrd", b"no real initrd")))
+
+
+def addon(cmdline: str) -> bytes:
+    """An addon that lends a command line."""
+    return pe_image(((".cmdline", cmdline.encode()), (".uname", b"")))
