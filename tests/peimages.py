@@ -34,6 +34,6 @@ def unified_image(cmdline: str | None, *, more: Sections = (), release: str = "6
     return pe_image((*head, *more, (".linux", b"no real kernel"), (".initrd", b"no real initrd")))
 
 
-def addon(cmdline: str) -> bytes:
-    """An addon that lends a command line."""
-    return pe_image(((".cmdline", cmdline.encode()), (".uname", b"")))
+def addon(cmdline: str, *, release: str = "") -> bytes:
+    """An addon that lends a command line to every image, or to those of one kernel."""
+    return pe_image(((".cmdline", cmdline.encode()), (".uname", release.encode())))

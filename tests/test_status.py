@@ -62,7 +62,11 @@ def status(tree: Path) -> Status:
             ],
         ),
         ("systemd-boot/proxmox-8-zfs", "etc/default/grub", [("/etc/default/grub", *SOFT)]),
-        ("systemd-boot/arch-uki", None, []),
+        (
+            "systemd-boot/arch-uki",
+            None,
+            [("/efi/EFI/Linux/arch-linux.efi", "iommu=pt, intel_iommu=on", "iommu=soft")],
+        ),
     ],
 )
 def test_each_source_that_differs_is_named_once(
@@ -86,12 +90,16 @@ def test_what_is_left_over_is_what_should_not_be_there(tmp_path: Path) -> None:
     assert (found.where, "iommu.passthrough=0" in found.found) == ("/etc/kernel/cmdline (the next kernel)", True)
 
 
-def test_an_image_is_shown_with_what_it_is_built_of(tmp_path: Path) -> None:
+def test_an_image_is_shown_with_the_command_line_inside(tmp_path: Path) -> None:
     tree = applied(tmp_path, "systemd-boot/arch-uki")
     (image,) = status(tree).config.entries
-    assert (image.path, image.is_sealed, image.ours) == (PurePosixPath("/efi/EFI/Linux/arch-linux.efi"), True, True)
-    shown = "  arch-linux  [a unified kernel image: its command line is inside, built of /etc/kernel/cmdline]\n"
-    assert shown in status_text(status(tree), colour=False)
+    assert (image.path, image.ours) == (PurePosixPath("/efi/EFI/Linux/arch-linux.efi"), True)
+    assert (image.kernel_release, image.reason) == (
+        "6.15.2-arch1-1",
+        "a unified kernel image, built of /etc/kernel/cmdline",
+    )
+    inside = "root=PARTUUID=925a7a67-1dc2-49cd-b92d-db03da598ca4 rw  quiet iommu=soft mitigations=auto"
+    assert f"  arch-linux.efi\n    {inside}\n" in status_text(status(tree), colour=False)
 
 
 def test_another_root_is_compared_for_the_platform_that_it_was_brought_to(tmp_path: Path) -> None:

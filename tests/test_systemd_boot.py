@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from entryhosts import CATALOGUE, ENTRIES, MACHINE, OPTIONS, RELEASE, arch, desired, entry, facts
+from peimages import addon, unified_image
 from trees import MemoryTree
 
 from iommuctl.backends.systemd_boot import SystemdBoot
@@ -132,17 +133,98 @@ def test_an_image_is_built_anew_of_its_source(
     files: dict[str, str], kernels: tuple[str, ...], argv: list[tuple[str, ...]]
 ) -> None:
     host = facts(kernels=kernels)
-    tree = arch({**NO_ENTRY, **files, IMAGE: "MZ", CMDLINE: f"{OPTIONS}\n"})
+    tree = arch({**NO_ENTRY, **files, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n"})
     assert [command.argv for command in rendered(tree, host).commands] == argv
     after = applied(tree, host)
-    assert (after.files[CMDLINE].decode(), after.files[IMAGE]) == (f"{OPTIONS} {ADDED}\n", b"MZ")
-    assert rendered(after, host).commands == ()
-    assert [command.argv for command in BACKEND.regenerate(after, host)] == argv
+    assert (after.files[CMDLINE].decode(), after.files[IMAGE]) == (f"{OPTIONS} {ADDED}\n", tree.files[IMAGE])
+    assert [command.argv for command in rendered(after, host).commands] == argv
+    built = MemoryTree({**after.files, IMAGE: unified_image(f"{OPTIONS} {ADDED}")})
+    assert rendered(built, host).commands == ()
+    assert [command.argv for command in BACKEND.regenerate(built, host)] == argv
+
+
+def test_what_is_inside_an_image_is_read_back() -> None:
+    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n"}))
+    assert BACKEND.read_back(after, facts(), desired(), generated=True) == (
+        f"{IMAGE} (inside arch.efi): 'intel_iommu=on' is missing",
+        f"{IMAGE} (inside arch.efi): 'iommu=pt' is missing",
+    )
+    assert BACKEND.read_back(after, facts(), None, generated=True) == (f"{IMAGE}: arch.efi does not follow {CMDLINE}",)
+    for line in (f"{OPTIONS} {ADDED}", f"{OPTIONS} {ADDED} systemd.machine_id={MACHINE}"):
+        built = MemoryTree({**after.files, IMAGE: unified_image(line)})
+        assert BACKEND.read_back(built, facts(), desired(), generated=True) == ()
+        assert BACKEND.read_back(built, facts(), None, generated=True) == ()
+
+
+def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
+    more = ((".profile", b"ID=main"), (".profile", b"ID=debug"), (".cmdline", f"{OPTIONS} debug".encode()))
+    image = unified_image(f"{OPTIONS} {ADDED}", more=more)
+    tree = arch({**NO_ENTRY, **PRESET, IMAGE: image, CMDLINE: f"{OPTIONS} {ADDED}\n"})
+    assert [(each.id, str(each.cmdline)) for each in BACKEND.read(tree, facts()).entries] == [
+        ("arch.efi", f"{OPTIONS} {ADDED}"),
+        ("arch.efi@1", f"{OPTIONS} debug"),
+    ]
+    assert {line.split(":")[0] for line in BACKEND.read_back(tree, facts(), desired(), generated=True)} == {
+        f"{IMAGE} (inside arch.efi@1)"
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (unified_image("root=/dev/sdb7 ro"), "another system: root=/dev/sdb7, where this one has root=/dev/sda2"),
+        (unified_image(None), "another system: no root=, where this one has root=/dev/sda2"),
+        (b"MZ", "is cut short: it is no whole PE image"),
+        (addon("x"), "it holds no kernel"),
+    ],
+)
+def test_an_image_of_another_system_is_left_alone_with_the_reason(image: bytes, reason: str) -> None:
+    other = "/efi/EFI/Linux/other.efi"
+    tree = arch({other: image})
+    (entry, shown) = BACKEND.read(tree, facts()).entries
+    assert (entry.ours, shown.ours, shown.reason) == (True, False, reason)
+    plan = rendered(tree)
+    assert [str(edit.path) for edit in plan.edits] == [ENTRY]
+    assert plan.commands == ()
+    assert [(one.rule, one.message) for one in plan.findings] == [
+        ("entry-left-alone", f"{other} is left alone: {reason}")
+    ]
+
+
+def test_addons_are_part_of_what_an_image_boots_with() -> None:
+    counted = "/efi/EFI/Linux/arch+3-1.efi"
+    tree = arch(
+        {
+            **NO_ENTRY,
+            **PRESET,
+            counted: unified_image(OPTIONS),
+            CMDLINE: f"{OPTIONS}\n",
+            "/efi/loader/addons/b.addon.efi": addon("second"),
+            "/efi/loader/addons/a.ADDON.EFI": addon("first"),
+            "/efi/loader/addons/readme.efi": addon("no"),
+            "/efi/loader/addons/z.addon.efi": b"damaged",
+            "/efi/EFI/Linux/arch.efi.extra.d/c.addon.efi": addon("own"),
+            "/efi/EFI/Linux/arch.efi.extra.d/d.addon.efi": addon("no", release="6.1"),
+            "/boot/loader/addons/e.addon.efi": addon("no"),
+        }
+    )
+    (entry,) = BACKEND.read(tree, facts()).entries
+    assert (entry.id, str(entry.cmdline)) == ("arch.efi", f"{OPTIONS} first second own")
+
+
+def test_an_addon_that_lends_what_must_go_is_refused() -> None:
+    path = "/efi/loader/addons/pt.addon.efi"
+    tree = arch({**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", path: addon("iommu=pt")})
+    assert rendered(tree).commands != ()
+    with pytest.raises(BootConfigError, match=re.escape(f"{path}: lends 'iommu=pt' to the images beside it")) as caught:
+        rendered(tree, profile="strict-isolation")
+    assert caught.value.code == 78
 
 
 def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
     drop_in = "/etc/cmdline.d/a.conf"
-    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: "MZ", CMDLINE: f"{OPTIONS}\n", drop_in: "iommu=nopt x\n"}))
+    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", drop_in: "iommu=nopt x\n"}
+    after = applied(arch(files))
     assert (after.files[CMDLINE].decode(), after.files[drop_in]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
 
 
@@ -164,21 +246,24 @@ def test_an_image_that_cannot_be_built_of_a_known_source_is_refused(
     files: dict[str, str | None], code: int, says: str
 ) -> None:
     with pytest.raises((UnavailableError, BootConfigError), match=re.escape(says)) as caught:
-        rendered(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: "MZ", **files}))
+        rendered(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: unified_image(OPTIONS), **files}))
     assert caught.value.code == code
 
 
 def test_an_image_that_is_refused_is_still_shown() -> None:
-    config = BACKEND.read(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: "MZ"}), facts())
-    assert [(each.id, each.reason) for each in config.entries] == [
-        ("arch.efi", "a unified kernel image: its command line is inside, built of /etc/kernel/cmdline")
+    config = BACKEND.read(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: unified_image(OPTIONS)}), facts())
+    assert [(each.id, str(each.cmdline), each.reason) for each in config.entries] == [
+        ("arch.efi", OPTIONS, "a unified kernel image, built of /etc/kernel/cmdline")
     ]
     assert [finding.rule for finding in config.findings] == ["unified-image-refused"]
 
 
-def test_a_running_image_tells_its_own_command_line_where_no_file_does() -> None:
-    host = facts(Runtime(OPTIONS, is_efi=True, stub_info="systemd-stub 257"))
-    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: "MZ", READER: ""}), host)
+@pytest.mark.parametrize("runtime", [None, Runtime(f"{OPTIONS} typed=1", is_efi=True, stub_info="systemd-stub 257")])
+def test_the_newest_image_tells_its_own_command_line_where_no_file_does(runtime: Runtime | None) -> None:
+    older = "/efi/EFI/Linux/arc.efi"
+    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), older: unified_image(f"{OPTIONS} old"), READER: ""}
+    files["/efi/loader/addons/a.addon.efi"] = addon("lent")
+    after = applied(arch(files), facts(runtime))
     assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"
 
 

@@ -120,7 +120,7 @@ def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tupl
     places = [(f"{config.future.source} (the next kernel)", config.future.cmdline)]
     places += [(str(source.source), source.cmdline) for source in config.beside]
     drift = [one for where, cmdline in places if (one := _differing(found, where, cmdline, desired))]
-    booted = [entry for entry in config.entries if entry.ours and not entry.rescue and not entry.is_sealed]
+    booted = [entry for entry in config.entries if entry.ours and not entry.rescue]
     alike = Counter(one for entry in booted if (one := _differing(found, str(entry.path), entry.cmdline, desired)))
     drift += [
         one if count == 1 else replace(one, where=f"{one.where} ({count} entries)") for one, count in alike.items()

@@ -61,7 +61,7 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One boot entry as the bootloader sees it. What a sealed one boots with is inside an image, and is not read."""
+    """One boot entry as the bootloader sees it."""
 
     id: str
     title: str
@@ -72,7 +72,6 @@ class Entry:
     default: bool
     ours: bool
     reason: str
-    is_sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

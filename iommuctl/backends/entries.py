@@ -163,6 +163,15 @@ def _sort_key(entry: BlsEntry) -> tuple[bool, bool, str, str]:
     return tries is not None and tries[0] == 0, key is None, key or "", entry.value("machine-id") or ""
 
 
+def another_system(cmdline: Cmdline, booted: Cmdline | None) -> str | None:
+    """Tell how a command line's root= or rootflags= differ from those that this system boots with; None if not."""
+    for name in _ROOT_PARAMETERS:
+        here, there = _last(cmdline, name), None if booted is None else _last(booted, name)
+        if booted is not None and here != there:
+            return f"another system: {_spelled(name, here)}, where this one has {_spelled(name, there)}"
+    return None
+
+
 def _machine(tree: Tree) -> frozenset[str]:
     """The machine-ids by which this system's entries may be named; empty for an image that has none yet."""
     texts = ((tree.read(path) or b"").decode("utf-8", "replace").strip() for path in (_MACHINE_ID_FILE, _ENTRY_TOKEN))
@@ -182,11 +191,7 @@ def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], boot
         return f"it belongs to the machine-id {other}"
     if entry.is_rescue:
         return RESCUE
-    for name in _ROOT_PARAMETERS:
-        here, there = _last(cmdline, name), None if booted is None else _last(booted, name)
-        if booted is not None and here != there:
-            return f"another system: {_spelled(name, here)}, where this one has {_spelled(name, there)}"
-    return None
+    return another_system(cmdline, booted)
 
 
 def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:

@@ -2,11 +2,11 @@
 """systemd-boot and what writes its entries: entries are edited in place, images and wrapped entries are built anew."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.arguments import DesiredArguments, observe, satisfied
+from iommuctl.arguments import DesiredArguments, observe, satisfied, shortfall
 from iommuctl.backends import cmdlinefile, entries, grubdefault, kernelstub, unified
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
@@ -14,7 +14,7 @@ from iommuctl.backends.cmdlinefile import CmdlineEdit
 from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.backends.entries import Found, Reading
 from iommuctl.backends.entryedit import EntryEditor
-from iommuctl.backends.unified import Builder
+from iommuctl.backends.unified import Builder, Image
 from iommuctl.backends.wrappers import Wrapper, wrapper_of
 from iommuctl.blsentry import BlsEntry
 from iommuctl.cmdline import Cmdline
@@ -35,7 +35,7 @@ class Layout:
     """What boots a host: its entries and images, and who writes them."""
 
     found: tuple[Found, ...]
-    images: tuple[PurePosixPath, ...]
+    images: tuple[Image, ...]
     wrapper: Wrapper | None
     builder: Builder | None
 
@@ -55,9 +55,15 @@ class Layout:
         return tuple(each for each in self.ours if self.wrapper and each.entry.id.endswith(self.wrapper.writes))
 
     @property
+    def built(self) -> tuple[Image, ...]:
+        """The images of this system."""
+        return tuple(each for each in self.images if each.left_alone is None)
+
+    @property
     def is_seen(self) -> bool:
         """Whether anything that boots can be seen."""
-        return bool(self.ours or self.images) or (self.wrapper is not None and self.wrapper.hides_entries)
+        hidden = self.wrapper is not None and self.wrapper.hides_entries
+        return bool(self.ours or self.built or self.builder) or hidden
 
 
 class SystemdBoot:
@@ -72,8 +78,8 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = _shown_layout(tree, facts)
         coming = _future(tree, layout)
-        shown = tuple(each.shown for each in layout.found) + tuple(_image(path, coming) for path in layout.images)
-        findings = (*entries.findings(layout.found), *_esp_findings(layout, facts), *refused)
+        shown = tuple(each.shown for each in layout.found) + tuple(_shown(each, coming) for each in layout.images)
+        findings = (*_left_alone(layout), *_esp_findings(layout, facts), *refused)
         family = _grub_beside(tree, facts, layout)
         beside = () if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),)
         return BootConfig(shown, coming, findings, beside)
@@ -91,16 +97,20 @@ class SystemdBoot:
                 edits += () if edit is None else (edit,)
         # After the entries: what is wrong with one is said of it, not of the file that is made of it.
         sources = self._sources(tree, facts, layout, desired)
-        stale = any(satisfied(each.cmdline, desired, self._catalogue) for each in layout.wrapped)
+        self._refuse_addons(layout, desired)
+        generated = [*(each.cmdline for each in layout.wrapped), *(each.cmdline for each in layout.built)]
+        stale = any(satisfied(each, desired, self._catalogue) for each in generated)
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
-            *entries.findings(layout.found),
+            *_left_alone(layout),
             *_esp_findings(layout, facts),
             *_unwritten(layout),
             *sources.findings,
             *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
+            *observe((each.cmdline for each in layout.built), desired, self._catalogue),
         )
         rebuilt = () if layout.wrapper is None else tuple(each.entry.path for each in layout.ours)
+        rebuilt += tuple(each.path for each in layout.built) if commands else ()
         return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
@@ -119,19 +129,41 @@ class SystemdBoot:
     def read_back(
         self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
     ) -> tuple[str, ...]:
-        """Tell, in words, how entries and sources fall short. What an image or a hidden ESP holds is not read."""
+        """Tell, in words, how entries, images and sources fall short. What a hidden ESP holds is not read."""
         layout = _layout(tree, facts)
+        coming = _future(tree, layout)
+        images = layout.built if layout.builder is not None and generated else ()
         if desired is None:
-            return ()
+            return tuple(
+                f"{each.path}: {each.id} does not follow {coming.source}" for each in images if self._lags(each, coming)
+            )
         read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
         lines = [(str(each.entry.path), each.cmdline) for each in read]
-        coming = _future(tree, layout)
+        lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
         lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
         return tuple(
             f"{where}: {problem}"
             for where, cmdline in lines
             for problem in satisfied(cmdline, desired, self._catalogue)
         )
+
+    def _refuse_addons(self, layout: Layout, desired: DesiredArguments) -> None:
+        """Raise BootConfigError for an addon that lends an image what the profile must not have: none is ours."""
+        for addon in dict.fromkeys(addon for image in layout.built for addon in image.addons):
+            for change in shortfall(addon.cmdline, desired, self._catalogue):
+                if change.before is not None:
+                    message = f"lends {change.before!r} to the images beside it, which the profile must not have"
+                    raise BootConfigError(
+                        addon.path, None, message, hint=f"remove {addon.path}, or build it anew without that parameter"
+                    )
+
+    def _lags(self, image: Image, coming: Future) -> bool:
+        """Whether an image has other parameters of the IOMMU inside than what it is built of."""
+        inside, source = (
+            [token.text for token in (line.parameters if line else ()) if self._catalogue.known(token.name)]
+            for line in (image.inside, coming.cmdline)
+        )
+        return inside != source
 
     def _sources(self, tree: Tree, facts: Facts, layout: Layout, desired: DesiredArguments) -> CmdlineEdit:
         """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
@@ -143,7 +175,7 @@ class SystemdBoot:
             tree,
             desired,
             self._catalogue,
-            default=_basis(layout, facts),
+            default=_basis(layout),
             beside=_drop_ins(tree, layout),
             first_line_only=first_line_only,
         )
@@ -182,13 +214,12 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     Raises UnavailableError where nothing that boots can be seen, and what `unified.builder_of` raises.
     """
     wrapper = wrapper_of(tree)
-    images = unified.images(tree)
-    layout = Layout(
-        found=entries.survey(tree, facts, tuple(point / _ENTRIES for point in MOUNT_POINTS), _reading(tree)),
-        images=images,
-        wrapper=wrapper,
-        builder=unified.builder_of(tree, facts, images) if builds and images and wrapper is None else None,
-    )
+    found = entries.survey(tree, facts, tuple(point / _ENTRIES for point in MOUNT_POINTS), _reading(tree))
+    layout = Layout(found, (), wrapper, None)
+    layout = replace(layout, images=unified.images(tree, _booted(tree, facts, layout)))
+    if builds and layout.images and wrapper is None:
+        present = tuple(each.path for each in layout.built)
+        layout = replace(layout, builder=unified.builder_of(tree, facts, present))
     if layout.is_seen:
         return layout
     missing = unmounted(tree, facts.runtime)
@@ -202,6 +233,16 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
         details=tuple(f"{each.entry.path}: {each.reason}" for each in layout.found),
         hint="mount the ESP (bootctl --print-esp-path tells where), then run the same command again",
     )
+
+
+def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:
+    """What tells whose an image is: what runs; in another root the default entry, else what images are built of."""
+    if facts.runtime is not None:
+        return Cmdline.parse(facts.runtime.cmdline)
+    if layout.default is not None:
+        return layout.default.cmdline
+    files = (cmdlinefile.read_file(tree, path) for path in (PATH, cmdlinefile.VENDOR))
+    return next((file.cmdline for file in files if file is not None and file.cmdline.named("root")), None)
 
 
 def _reading(tree: Tree) -> Reading:
@@ -225,14 +266,14 @@ def _default_pattern(tree: Tree, path: PurePosixPath) -> str | None:
     return None
 
 
-def _basis(layout: Layout, facts: Facts) -> Cmdline | None:
-    """What a new /etc/kernel/cmdline is made of: the default entry; of a running image its own command line."""
+def _basis(layout: Layout) -> Cmdline | None:
+    """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image."""
     if layout.wrapper is not None and layout.wrapper.hides_entries:
         return None
     if layout.default is not None:
         return layout.default.cmdline
-    runtime = facts.runtime
-    return Cmdline.parse(runtime.cmdline) if runtime is not None and runtime.stub_info is not None else None
+    newest = max(layout.built, key=lambda image: entries.version_key(image.id), default=None)
+    return None if newest is None else newest.inside
 
 
 def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
@@ -259,18 +300,28 @@ def _future(tree: Tree, layout: Layout) -> Future:
     return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
 
 
-def _image(path: PurePosixPath, coming: Future) -> Entry:
+def _shown(image: Image, coming: Future) -> Entry:
     return Entry(
-        id=path.name,
-        title=path.stem,
-        kernel_release=None,
-        path=path,
-        cmdline=Cmdline.parse(""),
+        id=image.id,
+        title=image.id,
+        kernel_release=image.release or None,
+        path=image.path,
+        cmdline=image.cmdline,
         rescue=False,
         default=False,
-        ours=True,
-        reason=f"a unified kernel image: its command line is inside, built of {coming.source}",
-        is_sealed=True,
+        ours=image.left_alone is None,
+        reason=image.left_alone or f"a unified kernel image, built of {coming.source}",
+    )
+
+
+def _left_alone(layout: Layout) -> tuple[Finding, ...]:
+    return (
+        *entries.findings(layout.found),
+        *(
+            Finding("entry-left-alone", Severity.INFO, f"{each.path} is left alone: {each.left_alone}")
+            for each in layout.images
+            if each.left_alone is not None
+        ),
     )
 
 

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unified kernel images: who builds them, of what. An image itself is never changed; a foreign one is refused."""
+"""Unified kernel images: what they boot with, who builds them, of what. An image itself is never changed."""
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS
+from iommuctl.backends.entries import another_system
+from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts
+from iommuctl.peimage import PeImage, parse_image
 from iommuctl.plan import Command
 
 _IMAGES = PurePosixPath("EFI/Linux")
+_SUFFIX = ".efi"
+# systemd-stub(7): addons for every image, and those beside one, whose name is then taken without its boot counter.
+_ADDONS = PurePosixPath("loader/addons")
+_ADDON_SUFFIX = ".addon.efi"
+_COUNTER = re.compile(r"\+\d+(?:-\d+)?(?=\.efi\Z)", re.IGNORECASE)
 _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
 _NOT_ATOMIC = "not atomic, for it writes where the firmware reads"
 _PRESETS = PurePosixPath("/etc/mkinitcpio.d")
@@ -30,6 +40,30 @@ _DRACUT_CMDLINE = re.compile(rb"^[ \t]*kernel_cmdline\+?=", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
+class Addon:
+    """A command line that an addon lends to an image."""
+
+    path: PurePosixPath
+    cmdline: Cmdline
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One profile of a unified kernel image. `inside` is its own command line, None where it has none.
+
+    `cmdline` is what it boots with: its own, then those of its addons. `left_alone` says why it is not this system's.
+    """
+
+    id: str
+    path: PurePosixPath
+    release: str | None
+    inside: Cmdline | None
+    cmdline: Cmdline
+    addons: tuple[Addon, ...]
+    left_alone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Builder:
     """The program that builds the images of a host: its commands, and the drop-ins that it joins to its source."""
 
@@ -38,22 +72,63 @@ class Builder:
     drop_ins: tuple[PurePosixPath, ...] = ()
 
 
-def images(tree: Tree) -> tuple[PurePosixPath, ...]:
-    """Give the unified kernel images on the boot file systems."""
+def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
+    """Give the unified kernel images on the boot file systems, one for each profile of each.
+
+    Another system's is one whose root= or rootflags= differ from those of `booted`.
+    """
     return tuple(
-        point / _IMAGES / name
+        image
         for point in MOUNT_POINTS
         for name in tree.names(point / _IMAGES)
-        if name.lower().endswith(".efi")
+        if name.lower().endswith(_SUFFIX)
+        for image in _profiles(tree, point, point / _IMAGES / name, booted)
     )
 
 
-def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> Builder:
-    """Tell who builds the images.
+def _profiles(tree: Tree, point: PurePosixPath, path: PurePosixPath, booted: Cmdline | None) -> Iterator[Image]:
+    name = _COUNTER.sub("", path.name)
+    try:
+        content = _parsed(tree, path)
+    except BootConfigError as error:
+        yield Image(name, path, None, None, Cmdline.parse(""), (), error.message)
+        return
+    if not content.has_kernel:
+        yield Image(name, path, None, None, Cmdline.parse(""), (), "it holds no kernel")
+        return
+    addons = tuple(_addons(tree, (point / _ADDONS, path.with_name(f"{name}.extra.d")), content))
+    for number, inside in enumerate(content.cmdlines):
+        cmdline = Cmdline.parse(" ".join((inside or "", *(str(each.cmdline) for each in addons))))
+        own = None if inside is None else Cmdline.parse(inside)
+        # Only the default profile goes by the name of the file alone (systemd-boot, boot_entry_add_unified).
+        id_ = f"{name}@{number}" if number else name
+        yield Image(id_, path, content.release, own, cmdline, addons, another_system(cmdline, booted))
+
+
+def _addons(tree: Tree, folders: tuple[PurePosixPath, ...], image: PeImage) -> Iterator[Addon]:
+    """The addons of an image, in the order in which their command lines follow its own; no other kernel's."""
+    for folder in folders:
+        for name in tree.names(folder):
+            if not name.lower().endswith(_ADDON_SUFFIX):
+                continue
+            with suppress(BootConfigError):  # the stub passes over what it cannot read
+                addon = _parsed(tree, folder / name)
+                if addon.cmdlines[0] and (not addon.release or addon.release == image.release):
+                    yield Addon(folder / name, Cmdline.parse(addon.cmdlines[0]))
+
+
+def _parsed(tree: Tree, path: PurePosixPath) -> PeImage:
+    return parse_image(path, lambda start, size: tree.read_part(path, start, size) or b"")
+
+
+def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> Builder | None:
+    """Tell who builds the images of this system that are `present`; None where nobody does and there are none.
 
     Raises UnavailableError for images that nothing here builds, BootConfigError where their source is not editable.
     """
     builder = _mkinitcpio(tree) or _kernel_install(tree, facts)
+    if builder is None and not present:
+        return None
     if builder is None:
         _refuse_dracut(tree)
         raise UnavailableError(

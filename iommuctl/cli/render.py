@@ -113,9 +113,9 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
     yield ""
     for entry in status.config.entries:
         mark = "*" if entry.default else " "
-        note = "" if entry.ours and not entry.rescue and not entry.is_sealed else f"  [{entry.reason}]"
+        note = "" if entry.ours and not entry.rescue else f"  [{entry.reason}]"
         yield f"{mark} {visible(entry.title)}{note}"
-        if not entry.is_sealed:
+        if entry.cmdline.tokens:
             yield f"    {visible(str(entry.cmdline))}"
     for drift in status.drift:
         text = visible(f"drift: {drift.where}: expected {drift.expected}, found {drift.found}")
