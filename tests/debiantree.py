@@ -18,7 +18,16 @@ from pathlib import Path
 import pytest
 
 SUITE = "trixie"
-PACKAGES = ("dash", "grub-common", "grub2-common", "sed", "systemd", "systemd-boot", "systemd-boot-efi")
+PACKAGES = (
+    "dash",
+    "grub-common",
+    "grub2-common",
+    "sed",
+    "systemd",
+    "systemd-boot",
+    "systemd-boot-efi",
+    "systemd-ukify",
+)
 TIMEOUT_SECONDS = 600
 _OPTIONS = ("--mode=root", "--variant=essential", "--quiet", "--dpkgopt=path-exclude=/usr/share/doc/*")
 _NOT_COPIED = frozenset({"dev", "proc", "run", "sys", "tmp", "usr"})
