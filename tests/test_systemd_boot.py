@@ -233,7 +233,12 @@ def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
     [
         ({}, 69, "nothing on this host builds"),
         ({**PRESET, f"/lib/modules/{RELEASE}/vmlinuz-virt.efi": ""}, 69, "its package brings along, signed"),
-        ({"/etc/dracut.conf.d/u.conf": 'uefi="yes"\nkernel_cmdline="ro"\n'}, 78, "/etc/dracut.conf.d/u.conf:2: "),
+        (
+            {"/etc/dracut.conf": "uefi=yes\n", "/etc/dracut.conf.d/u.conf": 'x=1\nkernel_cmdline="ro"\n'},
+            78,
+            "/etc/dracut.conf.d/u.conf:2: sets what dracut puts into unified kernel images",
+        ),
+        ({"/etc/dracut.conf": "uefi=yes\n"}, 78, "/etc/dracut.conf:1: has dracut build unified kernel images, and no"),
         (
             {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline /x'\n"},
             78,

@@ -36,6 +36,10 @@ _DRACUT = (
     PurePosixPath("/usr/lib/dracut/dracut.conf.d"),
 )
 _DRACUT_IMAGE = re.compile(rb"""^[ \t]*uefi=["']?yes\b""", re.MULTILINE)
+_BY_HAND = (
+    "set kernel_cmdline= in {path} by hand, then run dracut --regenerate-all --force; or have kernel-install build the "
+    "images of /etc/kernel/cmdline (layout=uki in /etc/kernel/install.conf), then run the same command again"
+)
 _DRACUT_CMDLINE = re.compile(rb"^[ \t]*kernel_cmdline\+?=", re.MULTILINE)
 
 
@@ -133,7 +137,7 @@ def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> 
         _refuse_dracut(tree)
         raise UnavailableError(
             f"{present[0]} is a unified kernel image that nothing on this host builds",
-            details=("its command line is inside and signed with it, so it is never changed here",),
+            details=("its command line is inside, under its signature, so it is never changed here",),
             hint="build it anew where it comes from, or add a signed addon beside it (ukify build --cmdline=…)",
         )
     shipped = next((path for path in _shipped(tree, facts)), None)
@@ -182,13 +186,17 @@ def _refuse_dracut(tree: Tree) -> None:
     contents = [(path, tree.read(path) or b"") for path in files if path.suffix == ".conf"]
     if not any(_DRACUT_IMAGE.search(content) for _, content in contents):
         return
-    hint = (
-        "change kernel_cmdline= by hand, then dracut --regenerate-all --force; or let kernel-install build: layout=uki"
-    )
-    for path, content in contents:
-        if match := _DRACUT_CMDLINE.search(content) or _DRACUT_IMAGE.search(content):
-            line = content.count(b"\n", 0, match.start()) + 1
-            raise BootConfigError(path, line, "dracut builds unified kernel images of its own settings", hint=hint)
+    for pattern, message in (
+        (
+            _DRACUT_CMDLINE,
+            "sets what dracut puts into unified kernel images, and is a shell's language",
+        ),
+        (_DRACUT_IMAGE, "has dracut build unified kernel images, and no kernel_cmdline= says with which parameters"),
+    ):
+        for path, content in contents:
+            if match := pattern.search(content):
+                line = content.count(b"\n", 0, match.start()) + 1
+                raise BootConfigError(path, line, message, hint=_BY_HAND.format(path=path))
 
 
 def _shipped(tree: Tree, facts: Facts) -> tuple[PurePosixPath, ...]:
