@@ -102,7 +102,7 @@ def span(available: Availability) -> str:
 
 def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
     names = tuple(one.name for one in catalogue.definitions)
-    close = nearest(name, names)
+    close = nearest(name, names) or nearest(name.lower(), names)  # names are told apart by case, and one slip is that
     alike = [one for one in names if name and (name in one or _owner(one) == _owner(name))]
     found = list(dict.fromkeys((*((close,) if close else ()), *alike)))[:5]
     return NotFoundError(
@@ -121,13 +121,17 @@ def _meaning(definition: Definition, item: str | None) -> str:
     """Say what one item does."""
     tokens = definition.tokens_of(item)
     if tokens:
-        return "; ".join(_token_words(token) for token in tokens)
+        taken = definition.taken_for(item)
+        as_what = f"read as {taken}, for the kernel compares only the beginning: " if taken else ""
+        return as_what + "; ".join(_token_words(token) for token in tokens)
     for myth in definition.myths:
         if myth.value == item:
             return f"a myth: {myth.meaning}{f'; what is meant is {myth.mend}' if myth.mend else ''}"
     match definition.grammar:
         case Grammar.OPTION_LIST:
-            return "no token that an IOMMU acts on" if definition.tokens else definition.summary
+            close = nearest(item or "", tuple(token.name for token in definition.tokens))
+            near = f"; near it: {close}" if close else ""
+            return f"no token that an IOMMU acts on{near}" if definition.tokens else definition.summary
         case Grammar.BOOL:
             truth = definition.truth(item)
             weak = "; weakens isolation" if definition.unsafe and definition.matches(item, definition.unsafe) else ""

@@ -208,3 +208,14 @@ def is_weakening(item: Item) -> bool:
 def sets(subject: Subject, item: Item) -> frozenset[Assignment]:
     """Give the variables that an item sets, on whatever platform and kernel."""
     return subject.catalogue.assignments(item.definition.name, item.text)
+
+
+def assigned(subject: Subject, parameter: str) -> frozenset[Assignment]:
+    """Give the variables that a parameter, as `name=value`, would set."""
+    name, _, value = parameter.partition("=")
+    return subject.catalogue.assignments(name, value or None)
+
+
+def acts_on(subject: Subject, parameter: str) -> bool:
+    """Whether a driver that the line may meet acts on a parameter, as `name=value`."""
+    return subject.acts(subject.catalogue.define(parameter.partition("=")[0]))

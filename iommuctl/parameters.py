@@ -157,6 +157,15 @@ class Definition:
         """Give the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
         return () if item is None else tuple(token for token in self.tokens if token.reads(item))
 
+    def taken_for(self, item: str | None) -> str | None:
+        """Give the token that the kernel takes an item for which only begins like it; None where it is written so."""
+        tokens = self.tokens_of(item)
+        names = [token.name for token in tokens]
+        if item is None or not names or item in names:
+            return None
+        has_value = any(token.takes_value or token.inert_since is not None for token in tokens)
+        return None if has_value and item.partition("=")[0] in names else names[0]
+
     def ends_list(self, item: str | None) -> bool:
         """Whether the kernel reads nothing of the list behind this item."""
         return any(token.ends_list for token in self.tokens_of(item))

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
-from iommuctl.lint import Item, Remark, Rule, Subject, is_managed, is_weakening, sets
+from iommuctl.lint import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
+from iommuctl.mends import elsewhere, instead, older_spelling, written
 from iommuctl.parameters import Assignment, Grammar, Kind, Manages, bool_since
 from iommuctl.plan import Severity
 from iommuctl.spelling import nearest
@@ -22,14 +23,14 @@ def _myth(subject: Subject) -> Iterable[Remark]:
         myth = next((one for one in item.definition.myths if one.value == item.text), None)
         if myth is None or not subject.acts(item.definition):
             continue
-        mend = [one for one in (myth.mend or "").split() if _acts_on(subject, one)]
+        mend = [one for one in (myth.mend or "").split() if acts_on(subject, one)]
         lacking = [one for one in mend if not subject.has(one)]
-        believed = any(_assigned(subject, one) & _PROTECTION for one in lacking)
+        believed = any(assigned(subject, one) & _PROTECTION for one in lacking)
         settled = subject.desired is not None and not subject.wants(item)
         yield Remark(
             myth.meaning,
             item.parameter.text,
-            _instead(item, lacking),
+            instead(item, lacking),
             Severity.ERROR if believed and not settled else Severity.WARNING,
         )
 
@@ -53,14 +54,13 @@ def _unknown_token(subject: Subject) -> Iterable[Remark]:
 
 def _sloppy_token(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
-        names = [token.name for token in item.tokens]
-        if not names or item.text is None or item.text.partition("=")[0] in names or not subject.acts(item.definition):
-            continue
-        yield Remark(
-            f"the kernel compares only the beginning and reads {item.text!r} as {names[0]!r}",
-            item.parameter.text,
-            f"write {item.definition.name}={names[0]} instead",
-        )
+        name = item.definition.taken_for(item.text)
+        if name is not None and subject.acts(item.definition):
+            yield Remark(
+                f"the kernel compares only the beginning and reads {item.text!r} as {name!r}",
+                item.parameter.text,
+                f"write {item.definition.name}={name} instead",
+            )
 
 
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
@@ -118,7 +118,7 @@ def _wrong_platform(subject: Subject) -> Iterable[Remark]:
         yield Remark(
             f"no driver of {subject.platform} acts on {definition.name}",
             item.parameter.text,
-            f"remove {item.parameter.text}",
+            elsewhere(subject, item),
             Severity.INFO if same else Severity.WARNING,
         )
 
@@ -171,6 +171,7 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
             yield Remark(
                 f"kernel {names} does not know {item.single}",
                 item.parameter.text,
+                older_spelling(subject, item, acting, lacking),
                 severity=Severity.WARNING if every else Severity.INFO,
             )
 
@@ -197,10 +198,11 @@ def _conflict(subject: Subject) -> Iterable[Remark]:
         if not asked or not item.is_read or not subject.acts(definition):
             continue
         for other in (*definition.conflicts, *(text for token in item.tokens for text in token.conflicts)):
-            if _acts_on(subject, other) and subject.has(other):
+            if acts_on(subject, other) and subject.has(other):
                 about = item.tokens[0].meaning if item.tokens else definition.effect or definition.summary
-                message = f"makes no sense beside {other}: {about}"
-                yield Remark(message, item.parameter.text, f"remove {item.single} or {other}")
+                beside = written(subject, other)
+                message = f"makes no sense beside {beside}: {about}"
+                yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}")
 
 
 def _duplicate(subject: Subject) -> Iterable[Remark]:
@@ -260,7 +262,7 @@ def _behind_separator(subject: Subject) -> Iterable[Remark]:
             else "stands behind --, where the kernel reads nothing"
         )
         severity = Severity.WARNING if module else Severity.ERROR
-        yield Remark(message, parameter.text, f"write {parameter.text} before --", severity)
+        yield Remark(message, parameter.text, f"write {parameter.text} before --, or remove it", severity)
 
 
 def _too_long(subject: Subject) -> Iterable[Remark]:
@@ -274,15 +276,6 @@ def _open_quote(subject: Subject) -> Iterable[Remark]:
     for parameter in subject.cmdline.parameters:
         if not parameter.is_closed:
             yield Remark("the quote is never closed, so all that follows is part of this value", parameter.text)
-
-
-def _assigned(subject: Subject, parameter: str) -> frozenset[Assignment]:
-    name, _, value = parameter.partition("=")
-    return subject.catalogue.assignments(name, value or None)
-
-
-def _acts_on(subject: Subject, parameter: str) -> bool:
-    return subject.acts(subject.catalogue.define(parameter.partition("=")[0]))
 
 
 def _wins(subject: Subject, variable: str, value: str) -> bool:
@@ -319,10 +312,6 @@ def _all_read(subject: Subject, parameter: str) -> bool:
     definition = subject.catalogue.define(parameter.partition("=")[0])
     acting = [one for one in subject.platforms if one in definition.acting]
     return all(definition.understood(platform, kernel) for platform in acting for kernel in subject.readers)
-
-
-def _instead(item: Item, mend: list[str]) -> str:
-    return f"write {' '.join(mend)} instead of {item.single}" if mend else f"remove {item.single}"
 
 
 _HANDLERS = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"

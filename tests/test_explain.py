@@ -62,6 +62,10 @@ def test_other_values_of_it_do_not_raise_the_question() -> None:
         ("intel_iommu=1", ["a myth: no such token: VT-d is not enabled by it; what is meant is intel_iommu=on"]),
         ("amd-iommu=1", ["a myth: was never a value: AMD-Vi is on by itself"]),
         ("intel_iommu=what", ["no token that an IOMMU acts on"]),
+        ("amd_iommu=force-isolation", ["no token that an IOMMU acts on; near it: force_isolation"]),
+        ("sev=debug", ["print details"]),
+        ("iommu=nodacx", ["read as nodac, for the kernel compares only the beginning: ignored with a warning"]),
+        ("iommu=memaper=3", ["GART aperture option, memaper[=order]: no effect on VT-d and AMD-Vi"]),
         ("iommu.strict=0", ["read as 0"]),
         ("iommu.strict=maybe", ["no truth value: the kernel refuses it"]),
         ("iommufd.allow_unsafe_interrupts=1", ["read as 1; weakens isolation"]),
@@ -110,6 +114,7 @@ def test_what_explain_calls_a_conflict_lint_calls_an_error() -> None:
     [
         ("iommu.pasthrough", "run iommuctl explain iommu.passthrough"),
         ("intel_iomu=on", "run iommuctl explain intel_iommu"),
+        ("INTEL_IOMMU=on", "run iommuctl explain intel_iommu"),
         ("vfio-pci.nothing", "run iommuctl explain vfio-pci.ids"),
         ("quiet", "run iommuctl explain iommu"),
         ("", "run iommuctl explain iommu"),

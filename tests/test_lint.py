@@ -62,11 +62,14 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("unknown-token", "intel_iommu", "intel", "", W),
     ("unknown-token", "intel_iommu=", "intel", "", None),
     ("unknown-token", "amd_iommu=force-isolation", "intel", "", None),
+    ("unknown-token", "intel_iommu=on,eager", "intel", "", W),
     ("unknown-token", "iommu=1", "", "", None),
     ("unknown-token", "pci=nomsi", "", "", None),
     ("sloppy-token", "intel_iommu=once", "", "", W),
     ("sloppy-token", "iommu=ptx", "", "", W),
     ("sloppy-token", "iommu=forcesac,memaper=3", "", "", None),
+    ("sloppy-token", "intel_iommu=on=1", "", "", W),
+    ("sloppy-token", "pci=disable_acs_redir=pci:8086:0", "", "", None),
     ("sloppy-token", "intel_iommu=on,sm_on", "", "", None),
     ("unknown-parameter", "iommu.pasthrough=1", "", "", E),
     ("unknown-parameter", "iommu.anything", "", "", E),
@@ -112,6 +115,8 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("no-effect", "iommu.prq_timeout=1", "", "", W),
     ("no-effect", "dom0-iommu=passthrough", "", "", W),
     ("no-effect", "iommu=pt", "", "", None),
+    ("not-in-kernel", "intel_iommu=on,ecs_off", "intel", "6.1", W),
+    ("not-in-kernel", "intel_iommu=on,ecs_off", "intel", "4.19", None),
     ("not-in-kernel", "iommu.strict=1", "intel", "5.12", W),
     ("not-in-kernel", "iommu.strict=1", "intel", "5.14", None),
     ("not-in-kernel", "iommu.strict=1", "intel", "5.12 6.1", I),
@@ -312,6 +317,26 @@ def test_a_contradiction_names_what_takes_effect(line: str, winner: str) -> None
     assert [(one.parameter, f"{winner!r} takes effect" in one.message) for one in found] == [(winner, True)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "line", "platform", "kernel", "hint"),
+    [
+        ("not-in-kernel", "iommu.strict=1", "intel", "5.4", "write intel_iommu=strict beside it"),
+        ("not-in-kernel", "iommu.strict=y", "amd", "5.4", "write amd_iommu=fullflush beside it"),
+        ("not-in-kernel", "iommu.passthrough=1", "intel", "4.19", "write iommu=pt beside it"),
+        ("not-in-kernel", "iommu.strict=0", "intel", "5.4", None),
+        ("not-in-kernel", "amd_iommu=pgtbl_v2", "amd", "5.15", None),
+        ("wrong-platform", "iommu=pt", "arm64", "", "write iommu.passthrough=1 instead of iommu=pt"),
+        ("wrong-platform", "iommu=pt iommu.passthrough=1", "arm64", "", "remove iommu=pt"),
+        ("wrong-platform", "intel_iommu=on", "arm64", "", "remove intel_iommu=on"),
+        ("behind-separator", "-- iommu=pt", "", "", "write iommu=pt before --, or remove it"),
+        ("conflict", "iommu=pt amd_iommu=force_isolation", "amd", "", "remove amd_iommu=force_isolation or iommu=pt"),
+    ],
+)
+def test_a_hint_names_what_can_be_written(rule: str, line: str, platform: str, kernel: str, hint: str | None) -> None:
+    found = [one for one in lint(subject(line, platform, kernel), RULES) if one.rule == rule]
+    assert [one.hint for one in found] == [hint]
+
+
 def isolating(*watched: Watched) -> DesiredArguments:
     wanted = (Wanted("iommu.passthrough", "0", "r"), Wanted("iommu.strict", "1", "r"))
     return DesiredArguments("p", Platform.INTEL, wanted, (Unwanted("iommu", "pt", "r"),), (), watched)
@@ -487,7 +512,7 @@ def test_json_of_a_text() -> None:
                     "severity": "warning",
                     "parameter": "iommu=pt",
                     "message": "no driver of arm64 acts on iommu",
-                    "hint": "remove iommu=pt",
+                    "hint": "write iommu.passthrough=1 instead of iommu=pt",
                     "where": ["the text"],
                 }
             ],

@@ -16,8 +16,8 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 RINGS = {
     CORE: """
         __init__ errors words cmdline parameters cataloguefile facts arguments plan profile resolve predict shell
-        grammar hazards variables grubcfg blsentry grubenv kernelcmdline peimage spelling lint rules hostrules observed
-        pciids promise exemption verify explain report
+        grammar hazards variables grubcfg blsentry grubenv kernelcmdline peimage spelling lint mends rules hostrules
+        observed pciids promise exemption verify explain report
     """,
     BACKENDS: "lens backends.",
     EDGES: """
