@@ -4,15 +4,10 @@
 from collections.abc import Iterable
 
 from iommuctl.facts import Platform
+from iommuctl.firmware import tables_of
 from iommuctl.lint import Remark, Rule, Subject, is_managed, sets
 from iommuctl.parameters import Assignment, Kind, Manages
 from iommuctl.plan import Severity
-
-_TABLES = {
-    Platform.INTEL: frozenset({"DMAR"}),
-    Platform.AMD: frozenset({"IVRS"}),
-    Platform.ARM64: frozenset({"IORT", "VIOT"}),
-}
 
 
 def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
@@ -53,13 +48,12 @@ def _guest(subject: Subject) -> Iterable[Remark]:
 
 
 def _firmware_off(subject: Subject) -> Iterable[Remark]:
-    tables = subject.surroundings.tables
-    if tables is None or any(_TABLES[platform] & tables for platform in subject.platforms):
+    tables, expected = subject.surroundings.tables, tables_of(subject.platforms)
+    if tables is None or not tables.isdisjoint(expected):
         return
     asking = [one for one in subject.items if subject.acts(one.definition) and sets(subject, one)]
     if any(is_managed(one.definition, one.text) for one in asking):
-        names = ", ".join(sorted(name for platform in subject.platforms for name in _TABLES[platform]))
-        message = f"the firmware shows no IOMMU (no table {names}), so no parameter turns one on"
+        message = f"the firmware tells of no IOMMU (none of {' '.join(expected)}), so no parameter turns one on"
         yield Remark(message, hint="turn VT-d, AMD-Vi or the SMMU on in the firmware's setup")
 
 

@@ -142,8 +142,9 @@ def _bit(register: int | None, number: int) -> bool | None:
 class Observed:
     """What a running kernel shows. What may not or cannot be read is None, and never taken for absent.
 
-    `firmware_tables` are the names of ACPI tables. `interrupts_remapped`: an interrupt goes through an IOMMU. `modules`
-    are module parameters by name. `config` is the kernel's configuration, a symbol that is not set left out.
+    `firmware_tables` are the names of ACPI tables, as `firmware.present` counts them. `interrupts_remapped`: an
+    interrupt goes through an IOMMU. `modules` are module parameters by name. `config` is the kernel's configuration, a
+    symbol that is not set left out.
     """
 
     cmdline: str
@@ -229,6 +230,6 @@ def parse_capabilities(config: bytes) -> frozenset[int] | None:
 
 def parse_cpu(text: str) -> tuple[str, frozenset[str]]:
     """Give vendor and flags of the first processor in /proc/cpuinfo; empty where they are not told."""
-    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", text, re.MULTILINE)
+    vendor = re.search(r"^vendor_id[ \t]*:[ \t]*(\S+)", text, re.MULTILINE)
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     return (vendor[1] if vendor else "", frozenset(flags[1].split()) if flags else frozenset())

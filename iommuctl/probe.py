@@ -168,7 +168,7 @@ def _tree_platform(tree: Tree, kernels: tuple[str, ...]) -> Platform | None:
     """The platform of a tree by the ELF machine of its programs, else by the names of its kernels and boot files."""
     for path in _PROGRAMS:
         try:
-            head = (tree.read(path) or b"")[:_ELF_HEAD]
+            head = tree.read_part(path, 0, _ELF_HEAD) or b""
         except BootConfigError:
             continue
         if head[:4] == b"\x7fELF" and len(head) == _ELF_HEAD:

@@ -9,6 +9,7 @@ from iommuctl.backends.base import Tree
 from iommuctl.cmdline import Cmdline, join
 from iommuctl.errors import IommuctlError
 from iommuctl.facts import Facts
+from iommuctl.firmware import IORT, present
 from iommuctl.lint import Surroundings
 
 _ACPI_TABLES = PurePosixPath("/sys/firmware/acpi/tables")
@@ -29,7 +30,7 @@ def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
     configs = [config for release in facts.kernels if (config := _kernel_config(tree, release)) is not None]
     is_system = facts.runtime is not None
     return Surroundings(
-        tables=frozenset(tree.names(_ACPI_TABLES)) or None if is_system else None,
+        tables=present(tree.names(_ACPI_TABLES), _read(tree, _ACPI_TABLES / IORT)) or None if is_system else None,
         is_guest=bool(_GUEST_FLAG.search(_read(tree, _CPUINFO) or b"")) if is_system else None,
         is_xen_host=facts.runtime.is_xen_host if facts.runtime is not None else None,
         vtd_default_on=_vtd_default_on(configs),

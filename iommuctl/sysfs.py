@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.cmdline import canonical_name
 from iommuctl.errors import IommuctlError
+from iommuctl.firmware import IORT, present
 from iommuctl.observed import (
     Device,
     Group,
@@ -65,7 +66,7 @@ def read_observed(root: Root, catalogue: Catalogue) -> Observed:
         units=tuple(_unit(root, name) for name in _names(root, _UNITS)),
         groups=_groups(root, devices),
         devices=devices,
-        firmware_tables=frozenset(names) if (names := _names(root, _TABLES)) else None,
+        firmware_tables=present(names, _bytes(root, _TABLES / IORT)) if (names := _names(root, _TABLES)) else None,
         interrupts_remapped=None if not interrupts else parse_interrupts(interrupts.decode("utf-8", "replace")),
         modules=_modules(root, catalogue),
         config=config,

@@ -13,6 +13,7 @@ from iommuctl.arguments import DesiredArguments, satisfied
 from iommuctl.cmdline import Cmdline
 from iommuctl.exemption import Exemption, exempt
 from iommuctl.facts import Platform
+from iommuctl.firmware import tables_of
 from iommuctl.observed import SHOWS_LAZY, Group, Observed
 from iommuctl.parameters import Catalogue, Grammar, Kind
 from iommuctl.predict import DomainType, effective
@@ -25,9 +26,6 @@ DRIVERS = {
     Platform.AMD: ("CONFIG_AMD_IOMMU",),
     Platform.ARM64: ("CONFIG_ARM_SMMU_V3", "CONFIG_ARM_SMMU", "CONFIG_VIRTIO_IOMMU"),
 }
-# The tables by which firmware tells of an IOMMU (ACPI: DMAR of Intel, IVRS of AMD, IORT of Arm, VIOT of guests).
-TABLES = {Platform.INTEL: "DMAR", Platform.AMD: "IVRS", Platform.ARM64: "IORT"}
-GUEST_TABLE = "VIOT"
 # arch/x86/Kconfig, arch/arm64/Kconfig: the built-in line replaces that of the bootloader.
 OVERRIDES = ("CONFIG_CMDLINE_OVERRIDE", "CONFIG_CMDLINE_FORCE")
 _FIRMWARE_NAMES = {Platform.INTEL: "VT-d", Platform.AMD: "AMD-Vi (IOMMU)", Platform.ARM64: "the SMMU"}
@@ -165,7 +163,7 @@ class _Comparison:
 
     def _firmware(self) -> Check:
         name, tables = "firmware-tables", self.observed.firmware_tables
-        expected = (*(TABLES[vendor] for vendor in self.vendors), GUEST_TABLE)
+        expected = tables_of(self.vendors)
         found = sorted(set(expected) & (tables or set()))
         if found:
             return Check(name, Result.PASS, f"the firmware tells of an IOMMU: {' '.join(found)}")

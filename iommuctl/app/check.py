@@ -9,19 +9,26 @@ from pathlib import PurePosixPath
 from iommuctl.app.host import Host, facts_of, survey
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
+from iommuctl.backends.bootmounts import MOUNT_POINTS
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
+from iommuctl.firmware import tables_of
 from iommuctl.observed import Observed
 from iommuctl.parameters import Catalogue
 from iommuctl.preflight import GENERATED_RESERVE, STATE_RESERVE
+from iommuctl.probe import read_runtime
 from iommuctl.promise import vendors
 from iommuctl.shipped import shipped_catalogue
 from iommuctl.sysfs import Security, read_security
-from iommuctl.verify import DRIVERS, GUEST_TABLE, OVERRIDES, TABLES
+from iommuctl.verify import DRIVERS, OVERRIDES
 from iommuctl.volume import Volume, read_volume
 
 # Where a change writes: the sources, the menus and entries, the snapshots.
-_WRITTEN = tuple(PurePosixPath(path) for path in ("/etc", "/boot", "/var/lib/iommuctl"))
+_WRITTEN = {
+    "room-etc": PurePosixPath("/etc"),
+    "room-boot": PurePosixPath("/boot"),
+    "room-var": PurePosixPath("/var/lib/iommuctl"),
+}
 # Beside the old contents a change needs room for its records and for a generated file that grew.
 SPACE = STATE_RESERVE + GENERATED_RESERVE
 
@@ -67,7 +74,7 @@ def check_host(host: Host, *, platform: Platform | None, backend: str | None) ->
         (
             *machine_items(observed, of_host, catalogue),
             *_boot_items(host, of_host, platform, backend),
-            *(_room(host, folder) for folder in _WRITTEN),
+            *(_room(host, name, folder) for name, folder in (*_WRITTEN.items(), *_boot_mounts(host))),
             *security_items(read_security(host.root)),
         )
     )
@@ -103,13 +110,16 @@ def security_items(security: Security) -> Iterator[Item]:
 
 
 def _tables(observed: Observed, meant: tuple[Platform, ...]) -> Item:
-    expected = (*(TABLES[vendor] for vendor in meant), GUEST_TABLE)
+    expected = tables_of(meant)
     if observed.firmware_tables is None:
         return Item("firmware-tables", Outcome.UNKNOWN, "no ACPI tables to look at")
     found = [name for name in expected if name in observed.firmware_tables]
     if found:
         return Item("firmware-tables", Outcome.PASS, " ".join(found))
-    return Item("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: the IOMMU is off in the firmware")
+    why = "the IOMMU is off in the firmware, or there is none"
+    if observed.hypervisor is not None:
+        why = "the host gives this guest none"
+    return Item("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: {why}")
 
 
 def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: Catalogue) -> Iterator[Item]:
@@ -123,13 +133,16 @@ def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: C
         if definition.acting & set(meant)
         for symbol in definition.kconfig
     }
-    told = [f"{symbol}={observed.config.get(symbol, 'n')}" for symbol in (*drivers, *sorted(defaults))]
+    symbols = dict.fromkeys((*drivers, *sorted(defaults)))
+    told = [f"{symbol}={observed.config.get(symbol, 'n')}" for symbol in symbols]
     built = observed.is_configured(*drivers)
     evidence = f"{observed.config_source}: {' '.join(told)}"
     yield Item("kernel-config", Outcome.PASS if built else Outcome.FAIL, evidence)
     overrides = [symbol for symbol in OVERRIDES if observed.is_configured(symbol)]
-    told_override = f"{overrides[0]}=y: what the bootloader says is not read" if overrides else "the bootloader's"
-    yield Item("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, told_override)
+    reads = "that of the bootloader, which no built-in one replaces"
+    if overrides:
+        reads = f"{overrides[0]}=y: the built-in one, and nothing of what the bootloader says"
+    yield Item("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, reads)
 
 
 def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backend: str | None) -> Iterator[Item]:
@@ -165,8 +178,15 @@ def _refused(name: str, error: IommuctlError) -> Item:
     return Item(name, outcome, "; ".join((error.brief, *error.details)))
 
 
-def _room(host: Host, folder: PurePosixPath) -> Item:
-    name = f"room-{folder.parts[1]}"
+def _boot_mounts(host: Host) -> Iterator[tuple[str, PurePosixPath]]:
+    """The other boot file systems that are mounted, which hold entries and images."""
+    mounted = read_runtime(host.root).mounts
+    for point in MOUNT_POINTS:
+        if str(point) in mounted and point not in _WRITTEN.values():
+            yield f"room-{'-'.join(point.parts[1:])}", point
+
+
+def _room(host: Host, name: str, folder: PurePosixPath) -> Item:
     try:
         return room_item(name, read_volume(host.root, folder))
     except IommuctlError as error:
