@@ -77,6 +77,7 @@ def test_literal_options_stand_beside_kernelopts() -> None:
     [
         {"/boot/grub2/grubenv": grubenv(tuned_params="iommu.strict=0 skew_tick=1")},
         {"/boot/grub2/grub.cfg": 'set tuned_params="iommu.strict=0"\nblscfg\n'},
+        {"/boot/grub2/grub.cfg": None, "/etc/grub2-efi.cfg": 'set tuned_params="iommu.strict=0"\nblscfg\n'},
     ],
 )
 def test_a_variable_that_contradicts_is_refused_naming_who_sets_it(files: dict[str, str | bytes]) -> None:

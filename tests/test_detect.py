@@ -56,6 +56,8 @@ def found(
         ({path: text for path, text in BLS_MENU.items() if "grub.cfg" not in path}, FEDORA, "bls"),
         ({"/etc/default/grub": "", "/boot/loader/entries/x.conf": "linux /x\n"}, ALMA, "bls"),
         ({"/etc/default/grub": "GRUB_ENABLE_BLSCFG=false\n"}, FEDORA, "grub2"),
+        ({"/etc/grub2-efi.cfg": "blscfg\n", "/etc/default/grub": ""}, ALMA, "bls"),
+        ({"/etc/grub2-efi.cfg": "blscfg\n"} | GRUB_MENU, ALMA, "grub2"),
         (ENTRIES, DEBIAN, "systemd-boot"),
         ({"/boot/loader/entries/arch.conf": "linux /x\n"}, Distribution("arch"), "systemd-boot"),
         (ENTRIES | PROGRAM | {"/etc/default/grub": ""}, DEBIAN, "systemd-boot"),

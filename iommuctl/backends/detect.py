@@ -4,10 +4,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
+from iommuctl.backends.grubvariables import LINKED_MENUS, MENUS
 from iommuctl.backends.owners import refuse_owned
 from iommuctl.blsentry import is_entry_name
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
@@ -22,7 +24,6 @@ _UNKNOWN = "unknown"
 _UNSUPPORTED = "a bootloader that no backend knows"
 _NOTHING = "nothing by itself"
 
-_MENUS = (PurePosixPath("/boot/grub/grub.cfg"), PurePosixPath("/boot/grub2/grub.cfg"))
 _GRUB_DEFAULTS = PurePosixPath("/etc/default/grub")
 _BLSCFG = re.compile(rb"^[ \t]*blscfg\b", re.MULTILINE)
 _MENU_ENTRY = re.compile(rb"^[ \t]*menuentry\s", re.MULTILINE)
@@ -211,11 +212,18 @@ def _running(runtime: Runtime | None) -> Iterator[Evidence]:
 
 def _grub(tree: Tree, facts: Facts) -> Iterator[Evidence]:
     """GRUB's files. What its settings say alone is weaker than its menu, and nothing beside another bootloader."""
-    menus = [evidence for menu in _MENUS if (evidence := _menu(tree, menu)) is not None]
+    menus = _menus(tree)
     yield from menus
     others = any(item.says == SYSTEMD_BOOT for item in _systemd_boot(tree, facts))
     if tree.read(_GRUB_DEFAULTS) is not None and (menus or not others):
         yield Evidence(str(_GRUB_DEFAULTS), "exists", _GRUB)
+
+
+def _menus(tree: Tree) -> tuple[Evidence, ...]:
+    """The menus of GRUB, of the links to one only the first: they may lead to the same."""
+    found = tuple(evidence for menu in sorted(MENUS) if (evidence := _menu(tree, menu)) is not None)
+    linked = (evidence for menu in LINKED_MENUS if (evidence := _menu(tree, menu)) is not None)
+    return found or tuple(islice(linked, 1))
 
 
 def _menu(tree: Tree, menu: PurePosixPath) -> Evidence | None:
@@ -234,8 +242,7 @@ def _menu(tree: Tree, menu: PurePosixPath) -> Evidence | None:
 
 def _systemd_boot(tree: Tree, facts: Facts) -> Iterator[Evidence]:
     """What lies on the boot file systems. Entries say nothing where a GRUB may read them, as Fedora's and RHEL's do."""
-    has_grub = any(menu.name in tree.names(menu.parent) for menu in _MENUS)
-    has_grub = has_grub or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
+    has_grub = bool(_menus(tree)) or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
     entries = _NOTHING if has_grub else SYSTEMD_BOOT
     for point in MOUNT_POINTS:
         programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]

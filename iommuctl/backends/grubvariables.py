@@ -17,6 +17,8 @@ from iommuctl.plan import Change, FileClass, FileEdit
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))
 MENUS = (PurePosixPath("/boot/grub2/grub.cfg"), PurePosixPath("/boot/grub/grub.cfg"))
+# Where neither is there, as on RHEL 8 with UEFI, whose menu is on the ESP, these links of its packages lead to it.
+LINKED_MENUS = (PurePosixPath("/etc/grub2-efi.cfg"), PurePosixPath("/etc/grub2.cfg"))
 # `set NAME="…"`: at the start of a line it overrides the block that was loaded before (tuned's 00_tuned); indented, it
 # stands in `if [ -z "${NAME}" ]`, for a block that has none (RHEL 8, 10_linux).
 _SET = re.compile(
@@ -97,7 +99,7 @@ def conform_kernelopts(
 
 
 def _menu(tree: Tree) -> str:
-    for path in MENUS:
+    for path in (*MENUS, *LINKED_MENUS):
         try:
             content = tree.read(path)
         except NotPermittedError:
