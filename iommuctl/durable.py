@@ -64,12 +64,12 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
     ExecutionError, NotPermittedError. What was done until then stays, temporary files included: undo knows their names.
     """
     replacements = tuple(replacements)
+    volumes = _Volumes()
     for replacement in replacements:
         if replacement.content is not None:
             with root.locate(replacement.path, "write") as place:
                 _check_final(place, replacement.path)
-                _write_temporary(place, replacement, replacement.content)
-    loses_files: dict[int, bool] = {}
+                _write_temporary(place, replacement, replacement.content, fragile=volumes.is_fragile(place))
     for replacement in replacements:
         with root.locate(replacement.path, "replace") as place:
             _check_final(place, replacement.path)
@@ -77,12 +77,7 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
             if replacement.content is None:
                 os.unlink(place.name, dir_fd=place.directory)
             else:
-                os.rename(replacement.temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
-                device = os.fstat(place.directory).st_dev
-                if device not in loses_files:
-                    loses_files[device] = _loses_renamed_files(device)
-                if loses_files[device]:
-                    _sync_again(place)
+                _put_in_place(place, replacement.temporary, fragile=volumes.is_fragile(place))
     for folder in sorted({replacement.path.parent for replacement in replacements}):
         with root.open_directory(folder, "write") as descriptor:
             os.fsync(descriptor)
@@ -93,15 +88,14 @@ def write_file(root: Root, path: PurePosixPath, content: bytes) -> None:
     temporary = temporary_name()
     with root.locate(path, "write") as place:
         _check_final(place, path)
+        fragile = _Volumes().is_fragile(place)
         try:
-            _create(place.directory, temporary, content, None, STATE_FILE_MODE)
-            os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+            _create(place.directory, temporary, content, None, STATE_FILE_MODE, fragile=fragile)
+            _put_in_place(place, temporary, fragile=fragile)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=place.directory)
             raise
-        if _loses_renamed_files(os.fstat(place.directory).st_dev):
-            _sync_again(place)
         _sync_folder(place.directory)
 
 
@@ -179,18 +173,43 @@ def filesystem_type(device: int) -> str | None:
     return None
 
 
-def _loses_renamed_files(device: int) -> bool:
-    # Measured on vfat: after fsync of the file, rename and fsync of the folder, a power cut still finds the file empty.
-    # A second fsync of the file, after the rename, cures it.
-    return filesystem_type(device) in ("vfat", "msdos", None)
+class _Volumes:
+    """Which file systems are fragile: without a journal, a name, its content and the space of both go to disk apart."""
+
+    def __init__(self) -> None:
+        self._fragile: dict[int, bool] = {}
+
+    def is_fragile(self, place: Place) -> bool:
+        """Whether a place is on vfat, or on what cannot be told."""
+        device = os.fstat(place.directory).st_dev
+        if device not in self._fragile:
+            self._fragile[device] = filesystem_type(device) in ("vfat", "msdos", None)
+        return self._fragile[device]
 
 
-def _sync_again(place: Place) -> None:
-    descriptor = os.open(place.name, _REOPEN, dir_fd=place.directory)
+def _put_in_place(place: Place, temporary: str, *, fragile: bool) -> None:
+    """Rename a temporary file to a place's name. The folder is to be synced after it.
+
+    On vfat a folder's fsync writes the names that went, a file's fsync where its name leads, and no order of these two
+    alone is safe (measured, every write replayed): the file last, and the name leads to space that is free already;
+    the folder last, and two names share one content, so that removing the temporary one destroys the file. Hence the
+    old content is held open, which keeps its space taken until the name leads to the new one.
+    """
+    if not fragile:
+        os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+        return
+    old = None if place.status is None else os.open(place.name, _REOPEN, dir_fd=place.directory)
     try:
-        os.fsync(descriptor)
+        os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+        _sync_folder(place.directory)
+        new = os.open(place.name, _REOPEN, dir_fd=place.directory)
+        try:
+            os.fsync(new)
+        finally:
+            os.close(new)
     finally:
-        os.close(descriptor)
+        if old is not None:
+            os.close(old)
 
 
 def _check_final(place: Place, path: PurePosixPath) -> None:
@@ -198,16 +217,31 @@ def _check_final(place: Place, path: PurePosixPath) -> None:
         raise BusyError(f"{str(path)!r} leads to {str(place.path)!r} now", hint="run the same command again")
 
 
-def _write_temporary(place: Place, replacement: Replacement, content: bytes) -> None:
+def _write_temporary(place: Place, replacement: Replacement, content: bytes, *, fragile: bool) -> None:
     mode = replacement.metadata.mode if replacement.metadata else NEW_FILE_MODE
     metadata = replacement.metadata
     if place.missing:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    _create(place.directory, replacement.temporary, content, metadata, mode, keep_time=replacement.keep_time)
+    _create(
+        place.directory,
+        replacement.temporary,
+        content,
+        metadata,
+        mode,
+        fragile=fragile,
+        keep_time=replacement.keep_time,
+    )
 
 
 def _create(
-    directory: int, name: str, content: bytes, metadata: Metadata | None, mode: int, *, keep_time: bool = False
+    directory: int,
+    name: str,
+    content: bytes,
+    metadata: Metadata | None,
+    mode: int,
+    *,
+    fragile: bool,
+    keep_time: bool = False,
 ) -> None:
     descriptor = os.open(name, _CREATE, STATE_FILE_MODE, dir_fd=directory)
     try:
@@ -222,6 +256,10 @@ def _create(
             os.fchmod(descriptor, mode)
         if metadata is not None and keep_time:
             os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        if fragile:
+            # vfat writes where a name leads before it writes that this space is taken; removing a name that leads to
+            # free space turns the file system read-only. The folder's fsync writes what is taken, and an empty file.
+            _sync_folder(directory)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -182,15 +182,25 @@ def test_our_own_files_are_private(tree: Path) -> None:
     assert ((tree / "etc/ours").read_bytes(), (tree / "etc/ours").stat().st_mode & 0o7777) == (b"state", 0o600)
 
 
-@pytest.mark.parametrize(("kind", "again"), [("ext4", []), ("vfat", ["grub"]), (None, ["grub"])])
-def test_vfat_and_the_unknown_get_the_file_synced_again_after_the_rename(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None, again: list[str]
+ORDINARY = ("sync temporary", "rename", "sync folder")
+FRAGILE = (
+    *("sync folder", "sync temporary", "rename"),
+    *("sync folder while the old is held", "sync file while the old is held", "sync folder"),
+)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("ext4", ORDINARY), ("vfat", FRAGILE), (None, FRAGILE)])
+def test_on_vfat_and_the_unknown_no_name_leads_to_free_space_or_to_anothers_content(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None, expected: tuple[str, ...]
 ) -> None:
     calls: list[str] = []
     sync, rename = os.fsync, os.rename
+    names = {TEMPORARY: "temporary", "grub": "file", "etc": "folder"}
 
     def note_sync(descriptor: int) -> None:
-        calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        open_files = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        held = " while the old is held" if f"{tree}/etc/grub (deleted)" in open_files else ""
+        calls.append(f"sync {names[Path(f'/proc/self/fd/{descriptor}').readlink().name]}{held}")
         sync(descriptor)
 
     def note_rename(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
@@ -201,7 +211,15 @@ def test_vfat_and_the_unknown_get_the_file_synced_again_after_the_rename(
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(os, "rename", note_rename)
     put(tree, b"new")
-    assert calls == [TEMPORARY, "rename", *again, "etc"]
+    assert tuple(calls) == expected
+
+
+def test_our_own_file_is_replaced_on_vfat_too(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "filesystem_type", lambda _device: "vfat")
+    for content in (b"first", b"second"):
+        write_file(Root(tree), PurePosixPath("/etc/ours"), content)
+        assert (tree / "etc/ours").read_bytes() == content
+    assert sorted(one.name for one in (tree / "etc").iterdir()) == ["grub", "ours"]
 
 
 def test_the_type_of_a_mounted_file_system_is_known() -> None:
