@@ -95,7 +95,7 @@ def undo(
         before = saved[file.path]
         if now == file.before_sha256 and not _is_rewritten(root, file, before):
             continue
-        if now not in (file.before_sha256, file.after_sha256):
+        if now not in (file.before_sha256, file.after_sha256) and not _is_half_made(file, now):
             if not restore:
                 third.append(file.path)
                 continue
@@ -118,6 +118,11 @@ def undo(
         store.sweep()
     restored = tuple(replacement.path for replacement in replacements)
     return Recovered(manifest, completed=False, restored=restored, kept=tuple(third), displaced=tuple(displaced))
+
+
+def _is_half_made(file: JournalFile, now: str | None) -> bool:
+    """Whether a file that is made or removed is there, but empty: vfat writes a new name before its content."""
+    return now == digest(b"") and None in (file.before_sha256, file.after_sha256)
 
 
 def _is_rewritten(root: Root, file: JournalFile, before: SavedFile) -> bool:

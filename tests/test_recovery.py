@@ -74,6 +74,21 @@ def test_a_third_content_can_be_accepted(bench: Bench) -> None:
     assert bench.state() == ["lock", "snapshots"]
 
 
+@pytest.mark.parametrize("name", ["etc/default/new/deep/iommu.cfg", "etc/gone"])
+def test_a_name_that_vfat_wrote_before_its_content_is_ours(bench: Bench, name: str) -> None:
+    cut(bench)
+    (bench.tree / name).write_bytes(b"")
+    recover(bench.root, bench.store)
+    assert (bench.files(), bench.state()) == (OLD, ["lock", "snapshots"])
+
+
+def test_an_empty_file_in_the_place_of_one_that_was_there_and_stays_is_somebody_elses(bench: Bench) -> None:
+    cut(bench)
+    (bench.tree / "etc/default/grub").write_bytes(b"")
+    with pytest.raises(ConflictError):
+        recover(bench.root, bench.store)
+
+
 @pytest.mark.parametrize("content", [b"somebody else's", None])
 def test_a_third_content_can_be_overwritten_and_is_kept_aside(bench: Bench, content: bytes | None) -> None:
     cut(bench)
