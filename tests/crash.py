@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from lacking import lacks
 
 WRITE_CALLS = (
     *("open", "openat", "creat", "write", "writev", "pwrite64", "pwritev", "ftruncate", "truncate", "fallocate"),
@@ -65,9 +65,9 @@ class Outcome:
 def require_strace() -> None:
     """Skip with the reason where strace is missing or may not trace."""
     if not shutil.which("strace"):
-        pytest.skip("strace is not installed")
+        lacks("strace is not installed")
     if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("strace may not trace here (no ptrace)")
+        lacks("strace may not trace here (no ptrace)")
 
 
 def python_environment() -> dict[str, str]:

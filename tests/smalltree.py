@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from grubtree import libraries
+from lacking import lacks
 
 from iommuctl.commands import SystemRunner
 
@@ -100,9 +101,7 @@ def require_root() -> None:
     if sys.platform == "linux" and os.geteuid() == 0:
         return
     reason = "programs of another root run in a chroot, for which one must be root"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    lacks(reason)
 
 
 def processes_in(tree: Path) -> list[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
+from lacking import program
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -106,9 +107,7 @@ def contents(top: Path) -> dict[str, bytes]:
 
 def source(top: Path) -> Sourced | None:
     """Have dash source a host's files with nothing around it; None where it cannot."""
-    dash = shutil.which("dash")
-    if dash is None:
-        pytest.skip("no dash here")
+    dash = program("dash")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         empty, work = Path(folder) / "empty", Path(folder) / "work"

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
+from lacking import lacks
 
 from iommuctl import durable
 from iommuctl.durable import Metadata, Replacement, read_metadata, remove_tree, replace_files, write_file
@@ -70,14 +71,14 @@ def acl(path: Path) -> str:
     try:
         return subprocess.run(["getfacl", "-cpn", str(path)], capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
-        pytest.skip("getfacl is not installed")
+        lacks("getfacl is not installed")
 
 
 def set_acl(path: Path, *options: str) -> None:
     try:
         subprocess.run(["setfacl", *options, str(path)], capture_output=True, check=True)
     except FileNotFoundError:
-        pytest.skip("setfacl is not installed")
+        lacks("setfacl is not installed")
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no ACLs here: {error.stderr.decode().strip()}")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
+from lacking import lacks
 
 from iommuctl import freeze
 from iommuctl.app.apply import Choices, plan_apply
@@ -46,8 +47,10 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def boot(tree: Path) -> Iterator[Path]:
     """A root whose /boot is an XFS of its own."""
-    if os.geteuid() != 0 or not shutil.which("mkfs.xfs"):
-        pytest.skip("needs root and mkfs.xfs")
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    if not shutil.which("mkfs.xfs"):
+        lacks("no mkfs.xfs here")
     image = tree.parent / "xfs.img"
     with image.open("wb") as file:
         file.truncate(XFS_SIZE)

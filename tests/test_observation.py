@@ -2,7 +2,6 @@
 """The commands that look at the running kernel, on trees that stand for one."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from jsonschema import Draft202012Validator
 from kernelhosts import AMD_PASID, ARM64, FIRMWARE_OFF, GPU, INTEL, INTEL_CONFIG, RMRR, KernelHost, Pci, link, write
+from lacking import program
 from typer.testing import CliRunner
 
 import iommuctl
@@ -286,9 +286,7 @@ graph iommu_groups {
 @pytest.mark.programs
 @pytest.mark.usefixtures("running")
 def test_graphviz_reads_the_graph(tmp_path: Path) -> None:
-    dot = shutil.which("dot")
-    if dot is None:
-        pytest.skip("no dot here")
+    dot = program("dot")
     write(tmp_path / "usr/share/misc/pci.ids", f"1002  AMD\n\t744c  {HOSTILE_NAME}\n")
     _, text = invoke(AMD_PASID.write(tmp_path), "groups", "--format", "dot")
     drawn = subprocess.run([dot, "-Tplain"], input=text, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from entryhosts import CATALOGUE, desired, facts
+from lacking import lacks
 from trees import MemoryTree
 
 from iommuctl.backends.systemd_boot import SystemdBoot
@@ -17,10 +18,7 @@ PLUGIN = Path("/usr/lib/kernel/install.d/90-loaderentry.install")
 BEFORE = Path(__file__).resolve().parent / "golden" / "systemd-boot" / "debian-13" / "before"
 RELEASE = "6.12.57+deb13-amd64"
 
-pytestmark = [
-    pytest.mark.programs,
-    pytest.mark.skipif(not PLUGIN.is_file(), reason="no kernel-install here"),
-]
+pytestmark = pytest.mark.programs
 
 
 @pytest.fixture
@@ -37,6 +35,8 @@ def write(tree: MemoryTree, root: Path) -> None:
 
 def install_kernel(root: Path) -> None:
     """Run the plugin for a new kernel, as `kernel-install add` runs it, with every path inside the root."""
+    if not PLUGIN.is_file():
+        lacks("no kernel-install here")
     machine = (root / "etc/machine-id").read_text().strip()
     boot, image, staging = root / "boot/efi", root / "vmlinuz", root / "staging"
     folder = boot / machine / RELEASE

@@ -7,7 +7,6 @@ import io
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +15,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from lacking import program
 from typer.main import get_command
 
 import iommuctl
@@ -62,9 +62,7 @@ def test_script_has_shell_syntax(name: str) -> None:
 @pytest.mark.programs
 @pytest.mark.parametrize("name", SHELL_TEXTS)
 def test_shellcheck_has_no_complaint(name: str) -> None:
-    shellcheck = shutil.which("shellcheck")
-    if shellcheck is None:
-        pytest.skip("no shellcheck here")
+    shellcheck = program("shellcheck")
     result = subprocess.run(
         [shellcheck, "--external-sources", name], cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -257,8 +255,6 @@ def test_sample_host_has_a_block_that_grub_can_write_to() -> None:
 
 @pytest.mark.programs
 def test_grub_accepts_the_menu_of_the_sample_host() -> None:
-    checker = shutil.which("grub-script-check") or shutil.which("grub2-script-check")
-    if checker is None:
-        pytest.skip("no grub-script-check here")
+    checker = program("grub-script-check", "grub2-script-check")
     result = subprocess.run([checker, str(SAMPLE / "boot/grub/grub.cfg")], check=False, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import crash
 import pytest
+from lacking import program
 from program import PROFILE, Seen, debris, live
 from test_crash_matrix_cli import _HISTORIES as HISTORIES
 from test_crash_matrix_cli import Lab
-from test_grubenv import EDITENV
-from test_real_kernel_install import PLUGIN, install_kernel
+from test_real_kernel_install import install_kernel
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -171,7 +171,6 @@ def test_two_files_of_one_entry_that_were_there_before_go_back_each_to_its_own(d
 
 
 @pytest.mark.programs
-@pytest.mark.skipif(not PLUGIN.is_file(), reason="no kernel-install here")
 def test_after_kernel_install_added_an_entry_and_another_one_went(debian: Path) -> None:
     before = live(debian, times=False)
     apply(debian)
@@ -335,9 +334,8 @@ def test_an_entry_gets_its_mode_owner_and_attributes_back(fedora: Path) -> None:
 
 
 def editenv(root: Path, *arguments: str) -> None:
-    if not EDITENV:
-        pytest.skip("no grub-editenv here")
-    subprocess.run([EDITENV, str(root / BLOCK), *arguments], check=True, capture_output=True)
+    editenv = program("grub-editenv", "grub2-editenv")
+    subprocess.run([editenv, str(root / BLOCK), *arguments], check=True, capture_output=True)
 
 
 def variables(root: Path) -> dict[str, str]:

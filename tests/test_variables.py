@@ -3,8 +3,6 @@
 
 import csv
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -12,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from lacking import program
 
 from iommuctl.errors import BootConfigError
 from iommuctl.shell import ShellFile, parse
@@ -29,11 +28,7 @@ def read(*texts: str) -> list[ShellFile]:
 
 def source(shell: str, folder: Path, names: Sequence[str], texts: Sequence[str]) -> list[str] | None:
     """Source files in a real shell with nothing on its PATH; give the variables' values, None where it fails."""
-    program = shutil.which(SHELLS[shell][0])
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no {shell}")
-        pytest.skip(f"no {shell} to compare with")
+    interpreter = program(SHELLS[shell][0])
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
     for index, text in enumerate(texts):
@@ -42,7 +37,7 @@ def source(shell: str, folder: Path, names: Sequence[str], texts: Sequence[str])
     script += "".join(f"printf '%s\\0' \"${name}\"; " for name in names)
     # The environment has PATH alone, so that nothing but the files gives a variable its value.
     done = subprocess.run(
-        [program, *SHELLS[shell][1:], "-c", script],
+        [interpreter, *SHELLS[shell][1:], "-c", script],
         cwd=folder,
         env={"PATH": str(empty)},
         capture_output=True,

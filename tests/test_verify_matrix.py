@@ -2,11 +2,11 @@
 """What verify says of every row of the measured matrix: three kernels, emulated units, 40 command lines each."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from lacking import lacks
 
 from iommuctl.app.running import desired_now
 from iommuctl.arguments import DesiredArguments, Wanted
@@ -54,9 +54,7 @@ def measured(release: str) -> list[dict[str, str]]:
     path = REFERENCE / f"iommu-matrix-{release}.tsv"
     if not path.is_file():
         reason = f"no measurements at {path}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacks(reason)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     assert len(rows) == 40
