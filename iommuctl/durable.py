@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
 
 from iommuctl.errors import BusyError
 from iommuctl.plan import digest
@@ -25,15 +28,24 @@ _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+# chown(2) takes the highest number for "leave it".
+OwnerId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
+AttributeName = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=255)]  # include/uapi/linux/limits.h
+Hexadecimal = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a file is beside its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal."""
+    """What a file is beside its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal.
 
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    xattrs: dict[str, str] = field(default_factory=dict)
+    The bounds hold where it is read from a state file.
+    """
+
+    mode: Annotated[int, Field(ge=0, le=0o7777)]
+    uid: OwnerId
+    gid: OwnerId
+    mtime_ns: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    xattrs: dict[AttributeName, Hexadecimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ _XEN_SECTION = re.compile(r"\d+_linux_xen")
 _LAST_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
 _RECOVERY = re.compile(r"\brecovery\b", re.IGNORECASE)
 _RELEASE = re.compile(r"-(\d+\.\d+.*)")
+_NUMBER = re.compile(r"[0-9]{1,9}")  # no menu has more entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def default_entry(cfg: GrubCfg) -> MenuEntry | None:
     """
     if cfg.default is None:
         return None
-    if cfg.default.isdigit():
+    if _NUMBER.fullmatch(cfg.default):
         top: list[MenuEntry | str] = []
         for entry in cfg.entries:
             if not entry.submenus:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from iommuctl.durable import remove_file, write_file
 from iommuctl.root import Root
-from iommuctl.snapshot import Sha256, SnapshotId, State, StateModel, Store, decode, encode
+from iommuctl.snapshot import InnerPath, Sha256, SnapshotId, State, StateModel, Store, decode, encode
 
 
 class JournalFile(StateModel):
@@ -17,7 +17,7 @@ class JournalFile(StateModel):
     `after_sha256` of a file that a generator makes is that of before until the content to publish is known.
     """
 
-    path: PurePosixPath
+    path: InnerPath
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None
     temporary: Annotated[str, Field(pattern=r"^\.iommuctl-[0-9a-f]{16}\.tmp$")]
@@ -26,8 +26,8 @@ class JournalFile(StateModel):
 class JournalDirectory(StateModel):
     """A folder that the transaction removes if it is empty, and what it was."""
 
-    path: PurePosixPath
-    mode: int
+    path: InnerPath
+    mode: Annotated[int, Field(ge=0, le=0o7777)]
 
 
 class Journal(StateModel):
@@ -39,7 +39,7 @@ class Journal(StateModel):
     schema_version: Literal[1] = 1
     snapshot: SnapshotId
     files: tuple[JournalFile, ...]
-    made_directories: tuple[PurePosixPath, ...]
+    made_directories: tuple[InnerPath, ...]
     removed_directories: tuple[JournalDirectory, ...]
     marks: dict[SnapshotId, State]
 

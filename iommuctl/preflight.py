@@ -83,7 +83,7 @@ def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
     free: dict[int, tuple[int, int]] = {}
     for folder, sizes in needs.items():
         with root.open_directory(folder, "write") as descriptor:
-            _check_flags(descriptor, folder)
+            _check_flags(root, descriptor, folder)
             device = os.fstat(descriptor).st_dev
             facts = os.fstatvfs(descriptor)
         if facts.f_flag & os.ST_RDONLY:
@@ -96,31 +96,43 @@ def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
             raise ExecutionError(
                 f"no space to write in {str(folder)!r}",
                 details=(f"{-space} bytes more are needed",),
-                hint=f"df {folder}",
+                hint=f"df {root.outside(folder)}",
             )
         if facts.f_files and names < 0:  # some file systems, vfat and btrfs, do not count files
-            raise ExecutionError(f"no inode left to write in {str(folder)!r}", hint=f"df -i {folder}")
+            raise ExecutionError(f"no inode left to write in {str(folder)!r}", hint=f"df -i {root.outside(folder)}")
 
 
 def _examine(root: Root, path: PurePosixPath, file_class: FileClass) -> Target:
     with root.locate(path) as place:
+        # Neither a snapshot nor the journal could name it.
+        if not _is_utf8(place.path):
+            raise BootConfigError(path, None, "leads to a name that is not UTF-8", hint="rename what it leads to")
         missing = tuple(place.path.parents[index] for index in reversed(range(len(place.missing))))
         if place.status is None:
             return Target(path, place.path, file_class, None, None, None, missing)
         with open_regular(place) as descriptor:
             if (links := os.fstat(descriptor).st_nlink) > 1:
+                old, new = root.outside(place.path), root.outside(place.path.with_name(f"{place.path.name}.new"))
                 raise BootConfigError(
                     path,
                     None,
                     f"it has {links} names (hard links), which a replacement would part",
-                    hint=f"give it a content of its own: cp -a {path} {path}.new && mv {path}.new {path}",
+                    hint=f"give it a content of its own: cp -a {old} {new} && mv {new} {old}",
                 )
-            _check_flags(descriptor, path)
+            _check_flags(root, descriptor, place.path)
             content = read_all(descriptor, path)
             return Target(path, place.path, file_class, content, content, read_metadata(descriptor), ())
 
 
-def _check_flags(descriptor: int, path: PurePosixPath) -> None:
+def _is_utf8(path: PurePosixPath) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_flags(root: Root, descriptor: int, path: PurePosixPath) -> None:
     try:
         answer = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l")))
     except OSError:  # a file system without such flags
@@ -129,5 +141,5 @@ def _check_flags(descriptor: int, path: PurePosixPath) -> None:
     for flag, letter in _FIXED_FLAGS.items():
         if flags & flag:
             raise ExecutionError(
-                f"{str(path)!r} may not be replaced: attribute +{letter}", hint=f"chattr -{letter} {path}"
+                f"{str(path)!r} may not be replaced: attribute +{letter}", hint=f"chattr -{letter} {root.outside(path)}"
             )

@@ -273,7 +273,7 @@ def load_profile(name: str, texts: Mapping[str, ProfileText]) -> Profile:
     Raises ProfileError for an invalid one or a circle, NotFoundError where there is none of that name.
     """
     if name not in texts:
-        raise NotFoundError(f"no profile {name!r}", details=_listing(texts), hint="run iommuctl profile list")
+        raise NotFoundError(f"no profile {name!r}", details=_listing(texts))
     profile = _parse_named(name, texts)
     return merge_parents(profile, texts[name].source, texts)
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -53,10 +52,11 @@ def recover_locked(root: Root, store: Store, *, accept_current: bool, restore: b
         manifest = store.load(journal.snapshot) if journal else None
     except IommuctlError as error:
         if not accept_current:
+            again = root.command("recover", "--accept-current")
             raise ConflictError(
                 "an interrupted transaction cannot be read",
                 details=(error.brief, *error.details),
-                hint=f"look at the boot configuration, then: {recover_command(root)} --accept-current",
+                hint=f"look at the boot configuration, then: {again}",
             ) from error
         remove_file(root, journal_path(store))
         return None
@@ -111,7 +111,7 @@ def undo(
         raise ConflictError(
             "an interrupted transaction is not undone: somebody else changed a file since",
             details=[str(path) for path in third],
-            hint=f"{recover_command(root)} --restore (or --accept-current)",
+            hint=f"{root.command('recover', '--restore')} (or --accept-current)",
         )
     remove_journal(root, store)
     with suppress(IommuctlError):  # the next run sweeps again
@@ -131,8 +131,3 @@ def _is_rewritten(root: Root, file: JournalFile, before: SavedFile) -> bool:
         return False
     status = root.stat(file.path)
     return status is not None and status.st_mtime_ns != before.before.mtime_ns
-
-
-def recover_command(root: Root) -> str:
-    """Give the command that recovers this root."""
-    return "iommuctl recover" if root.is_running_system else f"iommuctl recover --root {shlex.quote(str(root.path))}"

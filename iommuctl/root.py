@@ -4,6 +4,7 @@
 import errno
 import hashlib
 import os
+import shlex
 import stat
 import weakref
 from collections.abc import Iterator
@@ -69,6 +70,15 @@ class Root:
     def is_running_system(self) -> bool:
         """Whether this is the root that this process itself runs in."""
         return os.path.samestat(os.fstat(self._descriptor), Path("/").stat())
+
+    def command(self, *words: str) -> str:
+        """Give the command line of ours, for a hint, that means this root."""
+        root = () if self.is_running_system else ("--root", str(self.path))
+        return shlex.join(("iommuctl", *words, *root))
+
+    def outside(self, path: PurePosixPath) -> str:
+        """Give a path inside as other commands take it, quoted for a shell."""
+        return shlex.quote(str(path if self.is_running_system else self.path / path.relative_to("/")))
 
     def read(self, path: PurePosixPath) -> bytes | None:
         """Give a regular file's content; None where there is none.

@@ -11,17 +11,19 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from iommuctl.durable import Metadata, remove_file, remove_tree, write_file
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.plan import Change, FileClass, Finding, Severity, digest
+from iommuctl.profile import ProfileName
 from iommuctl.root import Root
 
 STATE = PurePosixPath("/var/lib/iommuctl")
 STATE_MODE = 0o700
 KEPT_SNAPSHOTS = 50
+DAMAGED = "snapshot-damaged"
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _PARTIAL = ".partial"
@@ -30,9 +32,20 @@ _SHOWN_FACTS = 5
 Clock = Callable[[], datetime]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SnapshotId = Annotated[str, Field(pattern=rf"^{_ID.pattern}$")]
+# A clock that is wrong by millennia would leave no time for the next snapshot to be later.
+CreationTime = Annotated[AwareDatetime, Field(lt=datetime(9000, 1, 1, tzinfo=UTC))]
 
 
 Model = TypeVar("Model", bound="StateModel")
+
+
+def _check_path(path: PurePosixPath) -> PurePosixPath:
+    if not path.is_absolute() or "\0" in str(path):
+        raise ValueError("must be a path from the root, without a NUL byte")
+    return path
+
+
+InnerPath = Annotated[PurePosixPath, AfterValidator(_check_path)]
 
 
 class Action(StrEnum):
@@ -69,8 +82,8 @@ class SavedFile(StateModel):
     A hash is None where there was no file; then `before` and `blob` are None too.
     """
 
-    path: PurePosixPath
-    target: PurePosixPath
+    path: InnerPath
+    target: InnerPath
     file_class: FileClass = Field(serialization_alias="class", validation_alias=AliasChoices("class", "file_class"))
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None
@@ -89,10 +102,10 @@ class Manifest(StateModel):
 
     schema_version: Literal[1] = 1
     id: SnapshotId
-    created: AwareDatetime
+    created: CreationTime
     action: Action
     of: SnapshotId | None
-    profile: str
+    profile: ProfileName
     inputs: dict[str, str] = Field(default_factory=dict)
     platform: Platform
     backend: str
@@ -100,16 +113,17 @@ class Manifest(StateModel):
     fingerprint: str
     files: tuple[SavedFile, ...]
     changes: tuple[Change, ...]
-    made_directories: tuple[PurePosixPath, ...]
-    entries: tuple[PurePosixPath, ...] | None = None
+    made_directories: tuple[InnerPath, ...]
+    entries: tuple[InnerPath, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The snapshots, newest first, and a finding for each that cannot be read."""
+    """The snapshots, newest first; a finding, and in `damaged` the id, for each that cannot be read."""
 
     snapshots: tuple[Manifest, ...]
     findings: tuple[Finding, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 class Store:
@@ -131,10 +145,11 @@ class Store:
             return False
         loose = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()) or loose:
+            folder = self._root.outside(self.directory)
             raise ConflictError(
                 f"state folder {str(self.directory)!r} is not to be trusted: others may have written it",
                 details=(f"mode {stat.filemode(status.st_mode)}, owner {status.st_uid}",),
-                hint=f"look at what is in it, then chown root: {self.directory} && chmod 0700 {self.directory}",
+                hint=f"look at what is in it, then chown root: {folder} && chmod 0700 {folder}",
             )
         return True
 
@@ -151,21 +166,24 @@ class Store:
             return Listing(())
         snapshots: list[Manifest] = []
         findings: list[Finding] = []
+        damaged: list[str] = []
         for name in self._root.names(self.snapshots):
             if not _ID.fullmatch(name):
                 continue
             try:
                 snapshots.append(self._manifest(name))
             except ConflictError as error:
-                findings.append(Finding("snapshot-damaged", Severity.WARNING, error.brief, hint=error.hint))
-        return Listing(tuple(sorted(snapshots, key=lambda one: (one.created, one.id), reverse=True)), tuple(findings))
+                findings.append(Finding(DAMAGED, Severity.WARNING, error.brief, hint=error.hint))
+                damaged.append(name)
+        snapshots.sort(key=lambda one: (one.created, one.id), reverse=True)
+        return Listing(tuple(snapshots), tuple(findings), tuple(damaged))
 
     def load(self, name: str) -> Manifest:
         """Give the snapshot with this id, or with the only id that begins so. Raises NotFoundError, ConflictError."""
         names = [one for one in self._root.names(self.snapshots) if _ID.fullmatch(one)] if self.exists else []
         found = [one for one in names if name and one.startswith(name)]
         if not found:
-            raise NotFoundError(f"no such snapshot: {name!r}", hint="iommuctl history")
+            raise NotFoundError(f"no such snapshot: {name!r}", hint=self._root.command("history"))
         if len(found) > 1:
             raise NotFoundError(f"more than one snapshot begins with {name!r}", details=found, hint="name one in full")
         return self._manifest(found[0])
@@ -179,7 +197,7 @@ class Store:
             self._contents, self._read = self._root.read(path) or b"", manifest.id
         content = self._contents[file.blob.offset : file.blob.offset + file.blob.size]
         if digest(content) != file.before_sha256:
-            raise _damaged(path, f"the content of {str(file.path)!r} is not what was saved")
+            raise _damaged(self._root, path, f"the content of {str(file.path)!r} is not what was saved")
         return content
 
     def add(self, manifest: Manifest, contents: bytes) -> None:
@@ -242,7 +260,7 @@ class Store:
         path = self.snapshots / name / "manifest.json"
         manifest = decode(self._root, path, Manifest)
         if manifest.id != name:
-            raise _damaged(path, f"it calls itself {manifest.id!r}")
+            raise _damaged(self._root, path, f"it calls itself {manifest.id!r}")
         return manifest
 
 
@@ -255,12 +273,12 @@ def decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
     """Read one of our state files. Raises ConflictError, naming the file, where it is missing or damaged."""
     content = root.read(path)
     if content is None:
-        raise _damaged(path, "it is missing")
+        raise _damaged(root, path, "it is missing")
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
         facts = [f"{'.'.join(map(str, fact['loc'])) or 'file'}: {fact['msg'].lower()}" for fact in error.errors()]
-        raise _damaged(path, *facts[:_SHOWN_FACTS]) from error
+        raise _damaged(root, path, *facts[:_SHOWN_FACTS]) from error
 
 
 def encode(model: StateModel) -> bytes:
@@ -268,5 +286,6 @@ def encode(model: StateModel) -> bytes:
     return model.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
 
 
-def _damaged(path: PurePosixPath, *facts: str) -> ConflictError:
-    return ConflictError(f"state file {str(path)!r} is damaged", details=facts, hint=f"look at {path}, or move it away")
+def _damaged(root: Root, path: PurePosixPath, *facts: str) -> ConflictError:
+    hint = f"look at {root.outside(path)}, or move it away"
+    return ConflictError(f"state file {str(path)!r} is damaged", details=facts, hint=hint)

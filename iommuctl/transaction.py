@@ -18,7 +18,7 @@ from iommuctl.journal import Journal, JournalDirectory, JournalFile, write_journ
 from iommuctl.locks import package_manager_at_work, state_lock
 from iommuctl.plan import Change, FileEdit, digest
 from iommuctl.preflight import Target, check_space, examine
-from iommuctl.recovery import finish, recover_command, recover_locked, undo
+from iommuctl.recovery import finish, recover_locked, undo
 from iommuctl.root import Root
 from iommuctl.snapshot import (
     STATE_MODE,
@@ -262,7 +262,7 @@ class Transaction:
             raise ExecutionError(
                 f"everything is written, but the transaction could not be closed: {error.brief}",
                 details=error.details,
-                hint=recover_command(self._root),
+                hint=self._root.command("recover"),
             ) from error
 
     def _undo(self, error: BaseException) -> None:
@@ -282,7 +282,7 @@ class Transaction:
             raise ExecutionError(
                 f"{brief}; and the undo failed: {failed.brief}",
                 details=failed.details,
-                hint=failed.hint if isinstance(failed, ConflictError) else recover_command(self._root),
+                hint=failed.hint if isinstance(failed, ConflictError) else self._root.command("recover"),
             ) from error
         add_fact(error, UNDONE)
 

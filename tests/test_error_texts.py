@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors: what is wrong, the facts, and the next command, which names the root that is meant."""
 
+import os
 from pathlib import Path
 
+import pytest
 from console import run
 
 
@@ -13,7 +15,7 @@ def test_an_error_names_what_facts_and_the_next_command(sample_host: Path) -> No
         "iommuctl: error: no profile 'nonsense'\n"
         "    profiles: hardened, iommu-off, kernel-default, passthrough-perf, strict-isolation, translated-lazy, "
         "vfio-bind\n"
-        "hint: run iommuctl profile list\n"
+        f"hint: iommuctl profile list --root {sample_host}\n"
     )
 
 
@@ -31,11 +33,59 @@ def test_a_damaged_snapshot_is_told_of_in_the_history(sample_host: Path) -> None
     path = f"/{manifest.relative_to(sample_host)}"
     assert run("history", "--root", str(sample_host)).stdout == (
         f"no snapshots\n\nwarning[snapshot-damaged] state file {path!r} is damaged\n"
-        f"    hint: look at {path}, or move it away\n"
+        f"    hint: look at {manifest}, or move it away\n"
     )
 
 
 def test_debug_shows_where_an_error_came_from(sample_host: Path) -> None:
     done = run("apply", "nonsense", "--root", str(sample_host), "--dry-run", "--debug")
     assert done.stderr.startswith("Traceback (most recent call last):\n")
-    assert done.stderr.endswith("hint: run iommuctl profile list\n")
+    assert done.stderr.endswith(f"hint: iommuctl profile list --root {sample_host}\n")
+
+
+def test_a_hint_for_a_file_of_another_root_names_that_file(sample_host: Path) -> None:
+    grub = sample_host / "etc/default/grub"
+    os.link(grub, sample_host / "etc/other")
+    done = run("apply", "passthrough-perf", "--root", str(sample_host), "--regenerate", "never")
+    assert done.stderr.splitlines()[-1] == (
+        f"hint: give it a content of its own: cp -a {grub} {grub}.new && mv {grub}.new {grub}"
+    )
+
+
+def test_a_hint_for_a_history_names_the_root(sample_host: Path) -> None:
+    hint = f"hint: iommuctl history --root {sample_host}"
+    assert run("rollback", "--root", str(sample_host)).stderr.splitlines()[-1] == hint
+    assert run("history", "show", "x", "--root", str(sample_host)).stderr.splitlines()[-1] == hint
+
+
+def test_the_way_to_go_back_over_a_change_is_a_whole_command(sample_host: Path) -> None:
+    run("apply", "passthrough-perf", "--root", str(sample_host), "--regenerate", "never")
+    identity = next((sample_host / "var/lib/iommuctl/snapshots").iterdir()).name
+    with (sample_host / "etc/default/grub").open("a") as grub:
+        grub.write("# mine\n")
+    hint = run("rollback", "--root", str(sample_host)).stderr.splitlines()[-1]
+    assert hint.endswith(f" iommuctl rollback {identity} --root {sample_host} --force changed-since-snapshot")
+
+
+@pytest.mark.parametrize("words", [("rollback",), ("rollback", "{older}")], ids=["newest", "named"])
+def test_a_damaged_snapshot_in_between_stops_a_rollback_unless_forced(
+    words: tuple[str, ...], sample_host: Path
+) -> None:
+    root = ("--root", str(sample_host), "--regenerate", "never")
+    run("apply", "passthrough-perf", *root)
+    (older,) = (sample_host / "var/lib/iommuctl/snapshots").iterdir()
+    run("apply", "kernel-default", *root)
+    (newest,) = set((sample_host / "var/lib/iommuctl/snapshots").iterdir()) - {older}
+    (newest / "manifest.json").write_text("no JSON")
+    command = [word.format(older=older.name) for word in words]
+    done = run(*command, *root)
+    assert done.returncode == 78
+    assert done.stderr == (
+        f"iommuctl: error: snapshot {newest.name} is damaged, so what it changed is not known\n"
+        f"    cannot be read: {newest}/manifest.json\n"
+        "hint: mend it from a backup, or go on without it: "
+        f"iommuctl {' '.join(command)} --force snapshot-damaged --root {sample_host}\n"
+    )
+    done = run(*command, "--force", "snapshot-damaged", *root)
+    assert "iommu" not in (sample_host / "etc/default/grub").read_text()
+    assert (done.returncode, "warning[snapshot-damaged]" in done.stdout) == (0, True)

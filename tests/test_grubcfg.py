@@ -418,6 +418,8 @@ def test_reads_the_release_out_of_a_kernel_name(path: str, release: str | None) 
         ("D", "D"),
         ("${saved_entry}", None),
         ("nothing", None),
+        ("\u00b2", None),
+        ("9" * 5000, None),
     ],
 )
 def test_the_default_is_counted_in_the_top_menu_or_named(default: str, title: str | None) -> None:

@@ -59,7 +59,7 @@ def test_a_file_that_changed_since_the_plan(bench: Bench, content: bytes | None)
 def test_a_file_with_a_second_name(bench: Bench) -> None:
     os.link(bench.tree / "etc/default/grub", bench.tree / "etc/other")
     error = refused(bench, BootConfigError, "2 names")
-    path = "/etc/default/grub"
+    path = bench.tree / "etc/default/grub"
     assert error.hint == f"give it a content of its own: cp -a {path} {path}.new && mv {path}.new {path}"
 
 
@@ -74,7 +74,8 @@ def test_an_immutable_file_or_folder(bench: Bench, path: str) -> None:
     if subprocess.run(["chattr", "+i", str(bench.tree / path)], capture_output=True, check=False).returncode:
         pytest.skip("no immutable files here")
     try:
-        refused(bench, ExecutionError, "may not be replaced: attribute \\+i")
+        error = refused(bench, ExecutionError, "may not be replaced: attribute \\+i")
+        assert error.hint == f"chattr -i {bench.tree / path}"
     finally:
         subprocess.run(["chattr", "-i", str(bench.tree / path)], check=True)
 

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from iommuctl.app.host import Host
-from iommuctl.errors import IommuctlError
+from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.plan import FileEdit
 from iommuctl.snapshot import Action, Listing, Manifest, State
 
@@ -18,6 +18,27 @@ def newest_applied(listing: Listing) -> Manifest | None:
     """Give the apply that is in force; None where there is none."""
     applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
     return next(applies, None)
+
+
+def require_whole(host: Host, listing: Listing, known: Manifest | None, again: str) -> None:
+    """Raise ConflictError where a damaged snapshot may be of a change after `known`; None: where there is any.
+
+    `again` is the command that goes on in spite of it.
+    """
+    since = "" if known is None else _time(known.id)
+    hidden = [name for name in sorted(listing.damaged, reverse=True) if _time(name) >= since]
+    if hidden:
+        folder = host.store.snapshots
+        raise ConflictError(
+            f"snapshot {hidden[0]} is damaged, so what it changed is not known",
+            details=[f"cannot be read: {host.root.outside(folder / name / 'manifest.json')}" for name in hidden],
+            hint=f"mend it from a backup, or go on without it: {again}",
+        )
+
+
+def _time(name: str) -> str:
+    """The second of a snapshot's id, which sorts."""
+    return name.partition("-")[0]
 
 
 def snapshot_ids() -> tuple[str, ...]:

@@ -26,9 +26,13 @@ def find_profile(host: Host, name: str) -> Profile:
     """
     texts = profiles(host.root, may_override=host.is_system)
     if "/" not in name and not name.endswith(".toml"):
-        return load_profile(name, texts)
+        try:
+            return load_profile(name, texts)
+        except NotFoundError as error:
+            error.hint = host.root.command("profile", "list")
+            raise
     path = Path(name)
-    found = decode_profile(_read(path), name)
+    found = decode_profile(_read(host, path), name)
     return merge_parents(parse_profile(found.text, found.source), found.source, texts)
 
 
@@ -73,12 +77,12 @@ def _row(entry: Setting | Absence) -> str:
     return f"  {parameter}  [{platforms}{condition}]  {entry.reason}"
 
 
-def _read(path: Path) -> bytes:
+def _read(host: Host, path: Path) -> bytes:
     """Read a profile that the administrator names by its path, outside of any root."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"no such profile: {str(path)!r}", hint="iommuctl profile list") from error
+        raise NotFoundError(f"no such profile: {str(path)!r}", hint=host.root.command("profile", "list")) from error
     except PermissionError as error:
         raise NotPermittedError(path, "read") from error
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import assert_never
 
 from iommuctl.app.apply import Choices, fingerprint, runs_commands, stop_on_errors
+from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, lagging, pending
 from iommuctl.app.trail import Way, find_entries, touched_files
@@ -15,16 +16,17 @@ from iommuctl.backends.inverse import differences
 from iommuctl.durable import Metadata
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
-from iommuctl.snapshot import Action, Manifest, State, Store
+from iommuctl.snapshot import DAMAGED, Action, Listing, Manifest, State
 
 CHANGED_SINCE = "changed-since-snapshot"
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What becomes of the files, in the making."""
+    """What becomes of the files, in the making. `again` is the command that plans the same."""
 
     found: Survey
+    again: str
     reason: str
     force: frozenset[str]
     edits: list[FileEdit] = field(default_factory=list)
@@ -68,10 +70,20 @@ class _Draft:
             return
         edit = FileEdit(way.path, way.file_class, now, back.content, self.reason)
         if not back.is_safe:
-            self.findings.append(_changed_since(edit, self.force))
+            self.findings.append(self._changed_since(edit))
         self.edits.append(edit)
         if back.metadata is not None:
             self.metadata[way.path] = back.metadata
+
+    def _changed_since(self, edit: FileEdit) -> Finding:
+        if CHANGED_SINCE not in self.force:
+            raise ConflictError(
+                f"{edit.path} was changed since: going back would lose that",
+                details=edit.diff.removesuffix("\n").split("\n"),
+                hint=f"keep what is there, or snapshot it and go back: {self.again} --force {CHANGED_SINCE}",
+            )
+        message = f"{edit.path} was changed since; the snapshot taken now keeps that"
+        return Finding(CHANGED_SINCE, Severity.WARNING, message)
 
 
 def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
@@ -80,11 +92,11 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     Raises NotFoundError where there is none, ConflictError for what was changed since and is not forced.
     """
     store = host.store
-    snapshots = store.list().snapshots
-    undone = _range(store, snapshots, name)
+    listing = store.list()
+    undone = _range(host, listing, name, choices.force)
     oldest = undone[-1]
     found = survey(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
-    draft = _Draft(found, f"as it was before {oldest.id}", choices.force)
+    draft = _Draft(found, host.root.command("rollback", oldest.id), f"as it was before {oldest.id}", choices.force)
     touched = touched_files(store, undone)
     entries = find_entries(found, undone, touched)
     files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
@@ -93,6 +105,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     commands = _commands(draft, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
     findings = (
+        *listing.findings,
         *draft.findings,
         *map(_vanished, entries.vanished),
         *(() if runs else pending(host, commands)),
@@ -115,21 +128,26 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         fingerprint=fingerprint(found, oldest.id, str(runs)),
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),
-        marks=_marks(snapshots, undone),
+        marks=_marks(listing.snapshots, undone),
         withdrawn=draft.withdrawn,
     )
 
 
-def _range(store: Store, snapshots: tuple[Manifest, ...], name: str | None) -> tuple[Manifest, ...]:
-    """The snapshots to go back over, newest first: the named one and everything after it that was not undone."""
-    if name is None:
-        wanted = next((one for one in snapshots if one.action is Action.APPLY and one.state is State.APPLIED), None)
-        if wanted is None:
-            raise NotFoundError("there is nothing to roll back: no apply is in force", hint="iommuctl history")
-    else:
-        wanted = store.load(name)
-        if wanted.state is State.UNDONE:
-            raise NotFoundError(f"snapshot {wanted.id} was undone when it was taken: nothing of it is in force")
+def _range(host: Host, listing: Listing, name: str | None, force: frozenset[str]) -> tuple[Manifest, ...]:
+    """The snapshots to go back over, newest first: the named one and everything after it that was not undone.
+
+    One that cannot be read may be among them: what is after the named one would then go back without it.
+    """
+    snapshots = listing.snapshots
+    wanted = newest_applied(listing) if name is None else host.store.load(name)
+    if DAMAGED not in force:
+        again = host.root.command("rollback", *(() if name is None else (name,)), "--force", DAMAGED)
+        require_whole(host, listing, wanted, again)
+    if wanted is None:
+        hint = host.root.command("history")
+        raise NotFoundError("there is nothing to roll back: no apply is in force", hint=hint)
+    if wanted.state is State.UNDONE:
+        raise NotFoundError(f"snapshot {wanted.id} was undone when it was taken: nothing of it is in force")
     ids = [one.id for one in snapshots]
     return tuple(one for one in snapshots[: ids.index(wanted.id) + 1] if one.state is not State.UNDONE)
 
@@ -167,16 +185,6 @@ def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
     commands = found.backend.regenerate(after, found.facts)
     # What is not published is not read either, so whether it follows is not known.
     return commands if stale or not any(command.output for command in commands) else ()
-
-
-def _changed_since(edit: FileEdit, force: frozenset[str]) -> Finding:
-    if CHANGED_SINCE not in force:
-        raise ConflictError(
-            f"{edit.path} was changed since: going back would lose that",
-            details=edit.diff.removesuffix("\n").split("\n"),
-            hint=f"keep what is there, or take a snapshot of it and go back: --force {CHANGED_SINCE}",
-        )
-    return Finding(CHANGED_SINCE, Severity.WARNING, f"{edit.path} was changed since; the snapshot taken now keeps that")
 
 
 def _vanished(path: PurePosixPath) -> Finding:

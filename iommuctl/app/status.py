@@ -45,7 +45,10 @@ class Effective:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One view of a host. `running_cmdline` and `effective` are None for a root that is not the running system."""
+    """One view of a host. `running_cmdline` and `effective` are None for a root that is not the running system.
+
+    `way_in_step` is the command that shows what would end the drift.
+    """
 
     root: str
     platform: Platform
@@ -58,6 +61,7 @@ class Status:
     effective: Effective | None
     findings: tuple[Finding, ...]
     reboot_required: bool
+    way_in_step: str
 
 
 def read_status(host: Host, *, platform: Platform | None, backend: str | None) -> Status:
@@ -83,6 +87,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         effective=_effective(host, found, desired),
         findings=(*config.findings, *listing.findings, *findings),
         reboot_required=reboot,
+        way_in_step=host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run"),
     )
 
 

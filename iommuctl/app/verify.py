@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from iommuctl.app.history import newest_applied, snapshots
+from iommuctl.app.history import newest_applied, require_whole, snapshots
 from iommuctl.app.host import Host, facts_of
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import desired_now, observe_host
@@ -32,7 +32,9 @@ def verify_host(
 
 
 def _applied(host: Host) -> Manifest:
-    newest = newest_applied(snapshots(host))
+    listing = snapshots(host)
+    newest = newest_applied(listing)
+    require_whole(host, listing, newest, host.root.command("verify", "PROFILE"))
     if newest is None:
         raise NotFoundError("no profile is applied", hint="name one: iommuctl verify PROFILE")
     return newest

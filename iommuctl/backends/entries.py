@@ -22,6 +22,7 @@ _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 # What tells one installation from another beside its machine-id (design, section 5).
 _ROOT_PARAMETERS = ("root", "rootflags")
 _VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
+_DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
 # rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
 _TILDE, _END, _LETTERS, _NUMBER = range(4)
 
@@ -151,7 +152,7 @@ def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Give a key that sorts versions as rpmvercmp does, oldest first."""
     parts = _VERSION_PART.findall(text)
     ranked = [
-        (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if part.isdigit() else (_LETTERS, 0, part)
+        (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if _DIGITS.fullmatch(part) else (_LETTERS, 0, part)
         for part in parts
     ]
     return (*ranked, (_END, 0, ""))

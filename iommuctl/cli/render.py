@@ -121,7 +121,7 @@ def _status_lines(status: "Status", *, colour: bool) -> Iterator[str]:
         text = visible(f"drift: {drift.where}: expected {drift.expected}, found {drift.found}")
         yield styled(text, Style.YELLOW, colour)
     if status.drift:
-        yield f"hint: iommuctl apply {status.profile} --dry-run shows what would bring them in step"
+        yield f"hint: {visible(status.way_in_step)} shows what would bring them in step"
     yield from finding_lines(status.findings, colour=colour)
     if status.reboot_required:
         yield styled("a reboot is required for the applied profile to take effect", Style.YELLOW, colour)
@@ -147,7 +147,7 @@ def recover_text(recovered: "Recovered | None") -> str:
     lines += [f"  {path}: put back" for path in recovered.restored]
     lines += [f"  {path}: kept as it is" for path in recovered.kept]
     lines += [f"  {path}: what stood there before" for path in recovered.displaced]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def diff_lines(edit: FileEdit, *, colour: bool) -> Iterator[str]:

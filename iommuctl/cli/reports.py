@@ -9,7 +9,7 @@ from iommuctl.app.profiles import Listed
 from iommuctl.app.status import Effective, Status
 from iommuctl.backends.detect import Evidence
 from iommuctl.cli.render import diff_lines, finding_lines, table
-from iommuctl.cli.text import legible
+from iommuctl.cli.text import legible, visible
 from iommuctl.plan import FileEdit, Finding, digest
 from iommuctl.recovery import Recovered
 from iommuctl.report import (
@@ -152,7 +152,8 @@ def history_text(listing: Listing) -> str:
 def snapshot_text(manifest: Manifest, edits: Iterable[FileEdit], *, colour: bool) -> str:
     """One snapshot: its row, the parameters it changed, and how each file differs now from what it was before."""
     lines = [history_text(Listing((manifest,))), "changed:\n"]
-    lines += [f"  {one.target}: {one.op} {one.after or one.before}: {one.reason}\n" for one in manifest.changes]
+    texts = (f"  {one.target}: {one.op} {one.after or one.before}: {one.reason}" for one in manifest.changes)
+    lines += [f"{visible(text)}\n" for text in texts]
     lines += [f"{line}\n" for edit in edits for line in ("", *diff_lines(edit, colour=colour))]
     return "".join(lines)
 

@@ -3,7 +3,6 @@
 
 # ruff: noqa: PLC0415 - a dry-run pays for nothing that only a change needs
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,14 +76,14 @@ def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | 
 
 def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
     colour = wants_colour(sys.stdout)
-    if executed.snapshot is None:
+    if not plan.is_changed:  # then it was not shown before
         typer.echo("".join(f"{line}\n" for line in finding_lines(plan.findings, colour=colour)), nl=False)
+    if executed.snapshot is None:
         typer.echo(f"unchanged: {plan.profile} is in place already" if plan.of is None else "unchanged")
         return
     done = "applied" if plan.of is None else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
-    root = "" if host.is_system else f" --root {shlex.quote(str(host.path))}"
-    typer.echo(f"snapshot {executed.snapshot}; to go back: iommuctl rollback {executed.snapshot}{root}")
+    typer.echo(f"snapshot {executed.snapshot}; to go back: {host.root.command('rollback', executed.snapshot)}")
     if plan.needs_reboot:
         typer.echo("a reboot is required for it to take effect")
 
