@@ -333,8 +333,6 @@ def test_a_signal_while_the_question_stands_changes_nothing(small_host: SmallTre
     before = live(small_host.path)
     terminal = Terminal(*arguments(small_host))
     terminal.read_until("write this?")
-    # One that comes between the question and the read behind it waits for the read to end: Python looks for it then.
-    time.sleep(1)
     terminal.process.send_signal(signal.SIGINT)
     code, said = terminal.end()
     assert (code, "interrupted by SIGINT\n    nothing was being changed" in said) == (130, True), said

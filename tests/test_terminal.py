@@ -26,8 +26,15 @@ def test_a_terminal_gets_colours_unless_it_wants_none(env: dict[str, str], colou
 
 @pytest.mark.parametrize(
     ("answer", "code", "written"),
-    [("n\n", 1, False), ("\n", 1, False), ("\x04", 1, False), ("y\n", 0, True)],
-    ids=["no", "nothing", "end of input", "yes"],
+    [
+        ("n\n", 1, False),
+        ("\n", 1, False),
+        ("\x04", 1, False),
+        ("y\n", 0, True),
+        ("Yes\n", 0, True),
+        ("x\nn\n", 1, False),
+    ],
+    ids=["no", "nothing", "end of input", "yes", "yes in full", "neither"],
 )
 def test_apply_asks_on_a_terminal(answer: str, code: int, written: bool, sample_host: Path) -> None:
     before = tree(sample_host)

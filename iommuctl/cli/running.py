@@ -13,6 +13,7 @@ import typer
 
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
+from iommuctl.cli.question import confirmed
 from iommuctl.cli.render import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.plan import Command
@@ -43,7 +44,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
     as_text = not session(context).json
     if as_text and plan.is_changed:
         typer.echo(plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose), nl=False)
-        if is_interactive() and not yes and not _confirmed():
+        if is_interactive() and not yes and not confirmed("write this?"):
             typer.echo("nothing was written", err=True)
             raise typer.Exit(_DIFFERENCE)
     from iommuctl.app.execute import carry_out
@@ -53,14 +54,6 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
         _say_done(host, plan, executed)
     else:
         _show(context, host, plan, executed=executed)
-
-
-def _confirmed() -> bool:
-    try:
-        return typer.confirm("\nwrite this?", default=False)
-    except typer.Abort:  # the end of the input
-        typer.echo()
-        return False
 
 
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
