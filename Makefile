@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
-.PHONY: help try test lint format clean
+.DELETE_ON_ERROR:
+.PHONY: help try test lint format man clean
+
+# Docutils of enterprise releases names its program with a suffix.
+RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
+man_pages := $(patsubst man/%.rst,build/man/%,$(wildcard man/*.rst))
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +23,12 @@ lint: ## run ruff and mypy only, in the environment that `make test` made
 
 format: ## lay out the code
 	.venv/bin/ruff format .
+
+man: $(man_pages) ## make build/man/ from man/*.rst; needs rst2man (python3-docutils)
+
+build/man/%: man/%.rst
+	@mkdir -p $(@D)
+	$(RST2MAN) --halt=warning $< $@
 
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
