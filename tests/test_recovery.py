@@ -58,7 +58,7 @@ def test_recovery_leaves_a_third_content_and_names_it(bench: Bench) -> None:
     with pytest.raises(ConflictError) as caught:
         recover(bench.root, bench.store)
     assert caught.value.details == ("/etc/default/grub",)
-    assert caught.value.hint == f"iommuctl recover --root {bench.tree} --restore (or --accept-current)"
+    assert caught.value.hint == f"iommuctl recover --restore --root {bench.tree} (or --accept-current)"
     assert bench.files() == {**OLD, "/etc/default/grub": b"somebody else's"}
     with pytest.raises(ConflictError):
         bench.apply()
