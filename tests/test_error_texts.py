@@ -89,3 +89,23 @@ def test_a_damaged_snapshot_in_between_stops_a_rollback_unless_forced(
     done = run(*command, "--force", "snapshot-damaged", *root)
     assert "iommu" not in (sample_host / "etc/default/grub").read_text()
     assert (done.returncode, "warning[snapshot-damaged]" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "hint"),
+    [
+        (("apply", "passthrough-perf"), "unknown-paramter", "--force unknown-parameter"),
+        (("apply", "passthrough-perf"), "changed-since-snapshot", "iommuctl apply without it tells"),
+        (("rollback",), "changed-since-snapshto", "--force changed-since-snapshot"),
+        (("rollback",), "unknown-parameter", "iommuctl rollback without it tells"),
+    ],
+)
+def test_a_rule_to_force_that_stops_nothing_is_wrong(
+    words: tuple[str, ...], rule: str, hint: str, sample_host: Path
+) -> None:
+    done = run(*words, "--force", rule, "--dry-run", "--root", str(sample_host))
+    first, rules, last = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert first == f"iommuctl: error: no finding that stops {words[0]} has the rule {rule!r}"
+    assert rules.startswith("    rules: ")
+    assert last.startswith(f"hint: {hint}")

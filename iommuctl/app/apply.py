@@ -2,7 +2,7 @@
 """Apply: from a profile's name to a plan, and from a plan to a changed host."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from iommuctl.app.host import Host, Survey, survey
@@ -10,12 +10,14 @@ from iommuctl.app.plan import Plan, lagging, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import BootConfig, Overlay
-from iommuctl.errors import ProfileError, UnavailableError
+from iommuctl.errors import ProfileError, UnavailableError, UsageError
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.lint import Subject, lint
 from iommuctl.plan import Finding, Regenerate, Rendering, Severity
+from iommuctl.profile import Profile
 from iommuctl.resolve import resolve
 from iommuctl.rules import RULES
+from iommuctl.spelling import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
 
     Raises ProfileError where a finding is an error that is not forced, and what reading the host raises.
     """
-    found = survey(host, platform=choices.platform, backend=choices.backend)
     profile = find_profile(host, profile_name)
+    require_known("apply", choices.force, _rules(profile))
+    found = survey(host, platform=choices.platform, backend=choices.backend)
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
     rendering = found.backend.render(found.tree, found.facts, desired)
     runs = runs_commands(host, choices.regenerate)
@@ -95,6 +98,25 @@ def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: Desi
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:
     """Whether generated files are in scope (design, section 3, Regeneration)."""
     return host.runs_generators if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
+
+
+def require_known(command: str, forced: frozenset[str], known: Iterable[str]) -> None:
+    """Raise UsageError for a rule to force that stops nothing, which a misspelt one would do in silence."""
+    rules = tuple(sorted(set(known)))
+    for rule in sorted(forced - set(rules)):
+        meant = nearest(rule, rules)
+        raise UsageError(
+            f"no finding that stops {command} has the rule {rule!r}",
+            details=(f"rules: {', '.join(rules)}",),
+            hint=f"--force {meant}" if meant else f"iommuctl {command} without it tells the rule of what stops it",
+        )
+
+
+def _rules(profile: Profile) -> Iterator[str]:
+    """The rules of every finding that can stop an apply of this profile: lint's, and its own."""
+    yield from (rule.id for rule in RULES)
+    yield from (one.rule for one in profile.notices)
+    yield from (one.rule for one in profile.warns)
 
 
 def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import assert_never
 
-from iommuctl.app.apply import Choices, fingerprint, runs_commands, stop_on_errors
+from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, lagging, pending
@@ -91,6 +91,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
 
     Raises NotFoundError where there is none, ConflictError for what was changed since and is not forced.
     """
+    require_known("rollback", choices.force, (CHANGED_SINCE, DAMAGED))
     store = host.store
     listing = store.list()
     undone = _range(host, listing, name, choices.force)
