@@ -93,7 +93,7 @@ class SystemRunner:
         Raises UnavailableError where the program is missing, ExecutionError where it fails, prints more than
         OUTPUT_LIMIT or takes longer than `timeout` seconds, NotPermittedError.
         """
-        program = _find(self._root, command[0])
+        program = find_program(self._root, command[0])
         if self._root.is_running_system:
             return _run(command, (str(program), *command[1:]), timeout).check()
         completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
@@ -103,7 +103,7 @@ class SystemRunner:
 
     def _confinement(self) -> tuple[str, ...]:
         root = self._root.path.absolute()
-        unshare = _find(Root(Path("/")), "unshare")
+        unshare = find_program(Root(Path("/")), "unshare")
         proc = ("--mount-proc",) if _is_directory(root / "proc") else ()
         options = ("--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", f"--root={root}")
         return (str(unshare), *options, *proc, "--")
@@ -132,7 +132,8 @@ def is_live_mount(root: Path) -> bool:
     ).is_live
 
 
-def _find(root: Root, name: str) -> PurePosixPath:
+def find_program(root: Root, name: str) -> PurePosixPath:
+    """Give where a program is inside a root. Raises UnavailableError that names the package where it is missing."""
     places = (PurePosixPath(name),) if "/" in name else tuple(PurePosixPath(folder, name) for folder in SEARCH_PATH)
     for place in places:
         status = root.stat(place)

@@ -6,15 +6,19 @@ import os
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from iommuctl.durable import Metadata, read_metadata
-from iommuctl.errors import BootConfigError, BusyError, ExecutionError
+from iommuctl.errors import BootConfigError, BusyError, ExecutionError, IommuctlError, NotPermittedError
 from iommuctl.plan import FileClass, FileEdit
-from iommuctl.root import READ_LIMIT, Root, open_regular, read_all
-from iommuctl.snapshot import Store
+from iommuctl.root import READ_LIMIT, Place, Root, open_regular, read_all
+
+if TYPE_CHECKING:
+    from iommuctl.snapshot import Store
 
 # include/uapi/linux/fs.h: FS_IOC_GETFLAGS is _IOR('f', 1, long), FS_IMMUTABLE_FL, FS_APPEND_FL
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
@@ -67,7 +71,28 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
     return tuple(targets)
 
 
-def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
+def obstacles(root: Root, paths: Iterable[PurePosixPath]) -> Iterator[IommuctlError]:
+    """Give what `examine` and `check_space` would raise for these files, room aside; for a plan that is only shown.
+
+    Nothing for what may not be looked at: whoever may write it may.
+    """
+    folders: set[PurePosixPath] = set()
+    for path in paths:
+        try:
+            folders.add(_folder_of(root, path))
+        except NotPermittedError:
+            continue
+        except IommuctlError as error:
+            yield error
+    for folder in sorted(folders):
+        with suppress(NotPermittedError):
+            try:
+                _check_folder(root, folder)
+            except ExecutionError as error:
+                yield error
+
+
+def check_space(root: Root, store: "Store", targets: tuple[Target, ...]) -> None:
     """Raise ExecutionError where a folder is read-only or immutable, or lacks space for new contents beside the old."""
     needs: dict[PurePosixPath, list[int]] = {}
     saved = STATE_RESERVE
@@ -82,12 +107,7 @@ def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
 
     free: dict[int, tuple[int, int]] = {}
     for folder, sizes in needs.items():
-        with root.open_directory(folder, "write") as descriptor:
-            _check_flags(root, descriptor, folder)
-            device = os.fstat(descriptor).st_dev
-            facts = os.fstatvfs(descriptor)
-        if facts.f_flag & os.ST_RDONLY:
-            raise ExecutionError(f"{str(folder)!r} is on a read-only file system", hint="mount it read-write")
+        device, facts = _check_folder(root, folder)
         space, names = free.get(device, (facts.f_bavail * facts.f_frsize, facts.f_favail))
         space -= sum((-(-size // facts.f_frsize) + 1) * facts.f_frsize for size in sizes)
         names -= len(sizes)
@@ -102,26 +122,56 @@ def check_space(root: Root, store: Store, targets: tuple[Target, ...]) -> None:
             raise ExecutionError(f"no inode left to write in {str(folder)!r}", hint=f"df -i {root.outside(folder)}")
 
 
+def _check_folder(root: Root, folder: PurePosixPath) -> tuple[int, os.statvfs_result]:
+    """Raise ExecutionError where nothing can be written in a folder; else give its device and file system."""
+    with root.open_directory(folder, "write") as descriptor:
+        _check_flags(root, descriptor, folder)
+        device = os.fstat(descriptor).st_dev
+        facts = os.fstatvfs(descriptor)
+    if facts.f_flag & os.ST_RDONLY:
+        raise ExecutionError(f"{str(folder)!r} is on a read-only file system", hint="mount it read-write")
+    return device, facts
+
+
 def _examine(root: Root, path: PurePosixPath, file_class: FileClass) -> Target:
     with root.locate(path) as place:
-        # Neither a snapshot nor the journal could name it.
-        if not _is_utf8(place.path):
-            raise BootConfigError(path, None, "leads to a name that is not UTF-8", hint="rename what it leads to")
-        missing = tuple(place.path.parents[index] for index in reversed(range(len(place.missing))))
+        missing = _missing(place, path)
         if place.status is None:
             return Target(path, place.path, file_class, None, None, None, missing)
         with open_regular(place) as descriptor:
-            if (links := os.fstat(descriptor).st_nlink) > 1:
-                old, new = root.outside(place.path), root.outside(place.path.with_name(f"{place.path.name}.new"))
-                raise BootConfigError(
-                    path,
-                    None,
-                    f"it has {links} names (hard links), which a replacement would part",
-                    hint=f"give it a content of its own: cp -a {old} {new} && mv {new} {old}",
-                )
-            _check_flags(root, descriptor, place.path)
+            _require_replaceable(root, place, path, descriptor)
             content = read_all(descriptor, path)
             return Target(path, place.path, file_class, content, content, read_metadata(descriptor), ())
+
+
+def _folder_of(root: Root, path: PurePosixPath) -> PurePosixPath:
+    """Look at a file as `_examine` does, without reading it; give the nearest folder that is there."""
+    with root.locate(path) as place:
+        missing = _missing(place, path)
+        if place.status is not None:
+            with open_regular(place) as descriptor:
+                _require_replaceable(root, place, path, descriptor)
+        return missing[0].parent if missing else place.path.parent
+
+
+def _missing(place: Place, path: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """Give the folders on the way that are not there. Raises BootConfigError for a name that is not UTF-8."""
+    # Neither a snapshot nor the journal could name it.
+    if not _is_utf8(place.path):
+        raise BootConfigError(path, None, "leads to a name that is not UTF-8", hint="rename what it leads to")
+    return tuple(place.path.parents[index] for index in reversed(range(len(place.missing))))
+
+
+def _require_replaceable(root: Root, place: Place, path: PurePosixPath, descriptor: int) -> None:
+    if (links := os.fstat(descriptor).st_nlink) > 1:
+        old, new = root.outside(place.path), root.outside(place.path.with_name(f"{place.path.name}.new"))
+        raise BootConfigError(
+            path,
+            None,
+            f"it has {links} names (hard links), which a replacement would part",
+            hint=f"give it a content of its own: cp -a {old} {new} && mv {new} {old}",
+        )
+    _check_flags(root, descriptor, place.path)
 
 
 def _is_utf8(path: PurePosixPath) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from iommuctl.app.host import Host, Survey, survey
-from iommuctl.app.plan import Plan, lagging, pending
+from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import BootConfig, Overlay
@@ -53,6 +53,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         *_lint(found, config, rendering, desired),
         *(() if runs else pending(host, rendering.commands)),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
+        *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)
     return Plan(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from iommuctl.app.host import Host, Survey
 from iommuctl.arguments import DesiredArguments, satisfied
 from iommuctl.cmdline import Cmdline
+from iommuctl.errors import UnavailableError
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
@@ -80,6 +81,30 @@ def lagging(
         )
         for folder in unfreezable(host.root, STAGING.parent, read_by_grub)
     )
+
+
+def obstacles(
+    host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
+) -> tuple[Finding, ...]:
+    """Tell what an apply of this plan would fail of as things are: files that may not be replaced, missing programs."""
+    if not edits and not (runs and commands):
+        return ()
+    from iommuctl import preflight  # noqa: PLC0415 - an unchanged host needs none of it
+    from iommuctl.commands import find_program  # noqa: PLC0415
+
+    run = commands if runs else ()
+    paths = (*(edit.path for edit in edits), *(command.output.target for command in run if command.output))
+    found = [
+        Finding("target-not-writable", Severity.WARNING, f"it will fail as things are: {error.brief}", hint=error.hint)
+        for error in preflight.obstacles(host.root, paths)
+    ]
+    for name in dict.fromkeys(command.argv[0] for command in run):
+        try:
+            find_program(host.root, name)
+        except UnavailableError as error:
+            message = f"it will fail as things are: {error.brief}"
+            found.append(Finding("program-missing", Severity.WARNING, message, hint=error.hint))
+    return tuple(found)
 
 
 def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:

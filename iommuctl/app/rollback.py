@@ -8,7 +8,7 @@ from typing import assert_never
 from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey
-from iommuctl.app.plan import Plan, lagging, pending
+from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.trail import Way, find_entries, touched_files
 from iommuctl.app.wayback import Back, entry_back, shared_back, source_back, withdrawn
 from iommuctl.backends.base import Overlay
@@ -111,6 +111,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         *map(_vanished, entries.vanished),
         *(() if runs else pending(host, commands)),
         *lagging(host, tuple(draft.edits), commands, runs=runs),
+        *obstacles(host, tuple(draft.edits), commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)
     kept = {way.path for way in files}
