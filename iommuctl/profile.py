@@ -30,7 +30,7 @@ _PATTERN_ATOM = re.compile(
     r"(?:\[\^?[A-Za-z0-9_.:,=@/+-]+\]|\\[d.]|[A-Za-z0-9_:,=@/-])(?:\{(\d{1,4})(?:,(\d{1,4}))?\}|\?)?"
 )
 _PATTERN_WAYS = 100_000  # the most ways to match that a pattern may have: a bound on backtracking
-_MOST_BYTES = 64 * 1024  # of one profile
+MOST_BYTES = 64 * 1024  # of one profile
 
 
 class InputType(StrEnum):
@@ -252,8 +252,8 @@ def parse_profile(text: str, source: str) -> Profile:
 
     Raises ProfileError that names `source`, the line where it can be told, and the field.
     """
-    if len(text) > _MOST_BYTES:
-        raise ProfileError(f"{source}: larger than {_MOST_BYTES} bytes")
+    if len(text) > MOST_BYTES:
+        raise ProfileError(f"{source}: larger than {MOST_BYTES} bytes")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -54,7 +54,10 @@ def test_exit_codes_of_what_goes_well(sample_host: Path) -> None:
         pytest.param(("apply", "vfio-bind", "--set", "a=1", "--set", "a=2"), 2, id="set twice"),
         pytest.param(("apply", "passthrough-perf", "--backend", "lilo"), 2, id="no such backend"),
         pytest.param(("recover", "--accept-current", "--restore"), 2, id="contradiction"),
+        pytest.param(("apply", "passthrough-perf", "--root", ""), 2, id="empty root"),
+        pytest.param(("apply", "passthrough-perf", "--force", "nonsense"), 2, id="no such rule"),
         pytest.param(("apply", "vfio-bind"), 65, id="input missing"),
+        pytest.param(("profile", "check", "/dev/zero"), 65, id="profile without an end"),
         pytest.param(("apply", "passthrough-perf", "--set", "a=1"), 65, id="input not declared"),
         pytest.param(("apply", "iommu-off", "--platform", "arm64"), 65, id="impossible on the platform"),
         pytest.param(("apply", "nonsense"), 66, id="no such profile"),
@@ -67,13 +70,21 @@ def test_exit_codes_of_what_goes_well(sample_host: Path) -> None:
 )
 def test_exit_code_of_what_was_asked_wrongly(arguments: tuple[str, ...], code: int, sample_host: Path) -> None:
     before = tree(sample_host)
-    root = () if "--root" in arguments else ("--root", str(sample_host))
+    root = () if {"--root", "check"} & set(arguments) else ("--root", str(sample_host))
     assert code_of(*arguments, *root) == code
     after = tree(sample_host)
     # A command that may write prepares its own state folder first; nothing else changes.
     assert {path: after[path] for path in before if path not in ("var/lib", "var")} == {
         path: content for path, content in before.items() if path not in ("var/lib", "var")
     }
+
+
+def test_exit_code_2_for_a_relative_root_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    words = (*PROGRAM, "status", "--root", "x")
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(("sh", "-c", script, "sh", *words), cwd=tmp_path, env=env, capture_output=True, check=False)
+    assert done.returncode == 2, done.stderr
 
 
 def test_exit_code_69_where_no_bootloader_is_known(tmp_path: Path) -> None:

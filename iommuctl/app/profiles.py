@@ -6,7 +6,7 @@ from pathlib import Path
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
-from iommuctl.profile import Absence, Profile, Setting, load_profile, merge_parents, parse_profile
+from iommuctl.profile import MOST_BYTES, Absence, Profile, Setting, load_profile, merge_parents, parse_profile
 from iommuctl.shipped import decode_profile, profiles
 
 
@@ -80,7 +80,8 @@ def _row(entry: Setting | Absence) -> str:
 def _read(host: Host, path: Path) -> bytes:
     """Read a profile that the administrator names by its path, outside of any root."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)  # a device has no end
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(f"no such profile: {str(path)!r}", hint=host.root.command("profile", "list")) from error
     except PermissionError as error:

@@ -128,7 +128,7 @@ def status(
     from iommuctl.cli.render import status_text
     from iommuctl.cli.reports import status_report
 
-    found = read_status(Host.open(root.absolute()), platform=options.parse_platform(platform), backend=backend)
+    found = read_status(Host.open(root), platform=options.parse_platform(platform), backend=backend)
     print_result(context, lambda: status_report(found), lambda: status_text(found, colour=wants_colour(sys.stdout)))
 
 
@@ -152,7 +152,7 @@ def recover(
     from iommuctl.cli.render import recover_text
     from iommuctl.cli.reports import recover_report
 
-    found = recover_host(Host.open(root.absolute()), accept_current=accept_current, restore=restore)
+    found = recover_host(Host.open(root), accept_current=accept_current, restore=restore)
     print_result(context, lambda: recover_report(found), lambda: recover_text(found))
 
 
@@ -171,7 +171,7 @@ def history_list(
     from iommuctl.app.host import Host
     from iommuctl.cli.reports import history_report, history_text
 
-    found = snapshots(Host.open(root.absolute()))
+    found = snapshots(Host.open(root))
     print_result(context, lambda: history_report(found), lambda: history_text(found))
 
 
@@ -189,7 +189,7 @@ def history_show(
     from iommuctl.cli.reports import history_report, snapshot_text
     from iommuctl.snapshot import Listing
 
-    manifest, edits = snapshot_edits(Host.open(root.absolute()), snapshot)
+    manifest, edits = snapshot_edits(Host.open(root), snapshot)
     colour = wants_colour(sys.stdout)
     print_result(
         context, lambda: history_report(Listing((manifest,))), lambda: snapshot_text(manifest, edits, colour=colour)
@@ -205,7 +205,7 @@ def profile_list(
     from iommuctl.app.profiles import list_profiles
     from iommuctl.cli.reports import profiles_report, profiles_text
 
-    found = list_profiles(Host.open(root.absolute()))
+    found = list_profiles(Host.open(root))
     print_result(context, lambda: profiles_report(found), lambda: profiles_text(found))
 
 
@@ -215,7 +215,7 @@ def profile_show(profile: options.Profile, root: options.Root = _ROOT, debug: op
     from iommuctl.app.host import Host
     from iommuctl.app.profiles import describe_profile, find_profile
 
-    typer.echo(describe_profile(find_profile(Host.open(root.absolute()), profile)), nl=False)
+    typer.echo(describe_profile(find_profile(Host.open(root), profile)), nl=False)
 
 
 @profiles.command("check")

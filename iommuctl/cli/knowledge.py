@@ -72,10 +72,10 @@ def lint(
     if cmdline is not None:
         found = use_case.lint_text(cmdline, platform=chosen, kernels=kernels)
     elif profile is not None:
-        host, values = Host.open(root.absolute()), options.parse_inputs(inputs)
+        host, values = Host.open(root), options.parse_inputs(inputs)
         found = use_case.lint_profile(host, profile, inputs=values, platform=chosen, kernels=kernels)
     else:
-        host = Host.open(root.absolute())
+        host = Host.open(root)
         found = use_case.lint_host(host, platform=chosen, backend=backend, kernels=kernels)
     print_result(
         context,

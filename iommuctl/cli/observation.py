@@ -46,7 +46,7 @@ def verify(
     from iommuctl.app.verify import verify_host
     from iommuctl.cli.observed import verify_report, verify_text
 
-    host, values = Host.open(root.absolute()), options.parse_inputs(inputs)
+    host, values = Host.open(root), options.parse_inputs(inputs)
     found = verify_host(host, profile, platform=options.parse_platform(platform), inputs=values)
     print_result(context, lambda: verify_report(found), lambda: verify_text(found, colour=wants_colour(sys.stdout)))
     raise typer.Exit(0 if found.is_active else _FAILED)
@@ -64,7 +64,7 @@ def groups(
     from iommuctl.app.host import Host
     from iommuctl.cli.observed import groups_dot, groups_report, groups_text
 
-    found = read_groups(Host.open(root.absolute()))
+    found = read_groups(Host.open(root))
     as_text = groups_dot if form is GroupFormat.DOT else groups_text
     print_result(context, lambda: groups_report(found), lambda: as_text(found))
 
@@ -82,7 +82,7 @@ def check(
     from iommuctl.app.host import Host
     from iommuctl.cli.observed import check_report, check_text
 
-    found = check_host(Host.open(root.absolute()), platform=options.parse_platform(platform), backend=backend)
+    found = check_host(Host.open(root), platform=options.parse_platform(platform), backend=backend)
     print_result(context, lambda: check_report(found), lambda: check_text(found, colour=wants_colour(sys.stdout)))
     raise typer.Exit(0 if found.is_able else _FAILED)
 

@@ -44,9 +44,23 @@ Snapshot = Annotated[
         autocompletion=_complete_snapshot,
     ),
 ]
+
+
+def _parse_root(text: str) -> Path:
+    """Read the value of --root. Empty is what a script's variable holds that is not set, and never the folder here."""
+    if not text:
+        raise typer.BadParameter("it is empty; the running system is /", param_hint="'--root'")
+    try:
+        return Path(text).absolute()
+    except OSError as error:
+        raise typer.BadParameter("the folder here is gone, so name a whole path", param_hint="'--root'") from error
+
+
 Root = Annotated[
     Path,
-    typer.Option("--root", metavar="DIR", help="Work on the tree below DIR instead of the running system."),
+    typer.Option(
+        "--root", metavar="DIR", parser=_parse_root, help="Work on the tree below DIR instead of the running system."
+    ),
 ]
 Backend = Annotated[
     str | None,

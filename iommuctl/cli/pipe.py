@@ -1,41 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pipe: an output whose reader may go away. What is under way must not end for that."""
+"""Pipe: an output whose reader may go away. What is under way must not end for that.
+
+A full disk is no reader that went away: a result that cannot be written is an error.
+"""
 
 import os
 import sys
 from typing import Any, TextIO
 
+from iommuctl.errors import ExecutionError
+
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2  # stdout(3)
 
 
 class Pipe:
-    """A stream that writes to nothing from the moment that nobody reads it any more."""
+    """A stream that writes to nothing from the moment that nobody reads it any more, or that it fails.
 
-    def __init__(self, stream: TextIO) -> None:
+    Where it `is_result`, its failing raises ExecutionError; there is nowhere to tell that errors cannot be written.
+    """
+
+    def __init__(self, stream: TextIO, *, is_result: bool) -> None:
         self._stream = stream
+        self._is_result = is_result
 
     def write(self, text: str) -> int:
         """Write a text, or drop it."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         """Hand on what was written, or drop it."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
     def __getattr__(self, name: str) -> Any:  # a stand-in has whatever its stream has
         return getattr(self._stream, name)
 
-    def _drop(self) -> None:
+    def _drop(self, error: OSError) -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self._stream.fileno())
         os.close(nothing)
+        if self._is_result and not isinstance(error, BrokenPipeError):
+            reason = os.strerror(error.errno or 0).lower()
+            raise ExecutionError(f"the output cannot be written: {reason}", hint="write it to another place") from error
 
 
 def outlive_the_reader() -> None:
@@ -49,6 +61,6 @@ def outlive_the_reader() -> None:
             pass
         os.close(descriptor)
     sys.stdout, sys.stderr = (
-        Pipe(stream or os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        Pipe(stream or os.fdopen(number, "w", encoding="utf-8", closefd=False), is_result=number == _STANDARD_OUTPUT)
         for number, stream in ((_STANDARD_OUTPUT, sys.stdout), (_STANDARD_ERROR, sys.stderr))
     )

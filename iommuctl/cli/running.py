@@ -16,6 +16,7 @@ from iommuctl.app.plan import Plan
 from iommuctl.cli.question import confirmed
 from iommuctl.cli.render import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.session import is_interactive, session, wants_colour
+from iommuctl.errors import ExecutionError
 from iommuctl.plan import Command
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _DIFFERENCE = 1
 
 def opened(path: Path, *, dry_run: bool) -> Host:
     """Open a root; before a command that writes, end what an interrupted run left in it."""
-    host = Host.open(path.absolute())
+    host = Host.open(path)
     if dry_run:
         return host
     from iommuctl.app.recover import recover_host
@@ -50,10 +51,15 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
     from iommuctl.app.execute import carry_out
 
     executed = carry_out(host, plan, progress=_progress)
-    if as_text:
-        _say_done(host, plan, executed)
-    else:
-        _show(context, host, plan, executed=executed)
+    try:
+        if as_text:
+            _say_done(host, plan, executed)
+        else:
+            _show(context, host, plan, executed=executed)
+    except ExecutionError as error:
+        if executed.snapshot is not None:
+            error.details = (*error.details, f"the change itself is made: snapshot {executed.snapshot}")
+        raise
 
 
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
