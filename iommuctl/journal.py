@@ -33,7 +33,8 @@ class JournalDirectory(StateModel):
 class Journal(StateModel):
     """One transaction under way. Its snapshot's manifest in state `applied` is what commits it.
 
-    `marks` are the states that other snapshots get once it is committed.
+    `marks` are the states that other snapshots get once it is committed. `started` are the commands that were begun and
+    write by themselves: what they wrote is undone only when they run again.
     """
 
     schema_version: Literal[1] = 1
@@ -42,6 +43,7 @@ class Journal(StateModel):
     made_directories: tuple[InnerPath, ...]
     removed_directories: tuple[JournalDirectory, ...]
     marks: dict[SnapshotId, State]
+    started: tuple[tuple[str, ...], ...] = ()
 
 
 def journal_path(store: Store) -> PurePosixPath:

@@ -22,7 +22,7 @@ class Recovered:
 
     `completed` is True where it had been committed and was only to be closed, False where it was undone. `restored`
     are the files that were put back, `kept` those whose third content was accepted, `displaced` where a third
-    content that was overwritten lies now.
+    content that was overwritten lies now. `started` are commands that must run again, since they wrote by themselves.
     """
 
     snapshot: Manifest
@@ -30,6 +30,7 @@ class Recovered:
     restored: tuple[PurePosixPath, ...] = ()
     kept: tuple[PurePosixPath, ...] = ()
     displaced: tuple[PurePosixPath, ...] = ()
+    started: tuple[tuple[str, ...], ...] = ()
 
 
 def recover(root: Root, store: Store, *, accept_current: bool = False, restore: bool = False) -> Recovered | None:
@@ -117,7 +118,14 @@ def undo(
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()
     restored = tuple(replacement.path for replacement in replacements)
-    return Recovered(manifest, completed=False, restored=restored, kept=tuple(third), displaced=tuple(displaced))
+    return Recovered(
+        manifest,
+        completed=False,
+        restored=restored,
+        kept=tuple(third),
+        displaced=tuple(displaced),
+        started=journal.started,
+    )
 
 
 def _is_half_made(file: JournalFile, now: str | None) -> bool:

@@ -189,6 +189,9 @@ class RecoverReport(_Report):
     recovered: str | None = Field(description="the snapshot of the interrupted run; null where there was none")
     completed: bool = Field(description="it had been committed, and was closed; false where it was undone")
     files: tuple[RootPath, ...]
+    run_again: tuple[tuple[str, ...], ...] = Field(
+        description="commands whose own writing is undone only when they run again, inside the root"
+    )
 
 
 class LineReport(_Model):

@@ -177,6 +177,11 @@ class Transaction:
         for directory in self._journal.removed_directories:
             remove_empty_directory(self._root, directory.path)
 
+    def note_start(self, command: tuple[str, ...]) -> None:
+        """Put on disk that a command is about to run that writes by itself, so that recovery names it."""
+        self._journal = self._journal.model_copy(update={"started": (*self._journal.started, command)})
+        write_journal(self._root, self._store, self._journal)
+
     @contextmanager
     def generating(self) -> Iterator[None]:
         """Run a generator in this block: a live generated file that it writes itself is put back by the undo.

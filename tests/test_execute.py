@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execute: a plan is carried out only on the host that it was made for."""
 
+import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,6 +14,8 @@ import pytest
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.app.recover import recover_host
+from iommuctl.cli.render import recover_text
 from iommuctl.commands import Completed
 from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.plan import Command, Regenerate
@@ -70,6 +73,32 @@ def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
     assert [argv for argv, _ in runner.runs] == [refresh, refresh]
     assert "iommu=pt" in runner.runs[0][1]
     assert runner.runs[1][1] == before
+
+
+class KilledRunner:
+    """Ends the run as SIGKILL does: nothing of ours gets to do anything more."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        assert timeout
+        os._exit(9)
+
+
+def test_a_program_that_writes_by_itself_is_named_after_a_kill(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
+    host = Host.open(tmp_path / "host")
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(Host, "runner", property(lambda _: KilledRunner()))
+        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    recovered = recover_host(host, accept_current=False, restore=False)
+    assert recovered is not None
+    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recover_text(host, recovered).splitlines()[-2:] == [
+        "what this one wrote is not undone before it runs again:",
+        f"hint: chroot {host.path} proxmox-boot-tool refresh",
+    ]
 
 
 def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         for command in commands:
             if command in in_place:
                 started.append(command)
+                transaction.note_start(command.argv)
             with progress(command), transaction.generating():
                 host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
             if command.output:

@@ -3,6 +3,7 @@
 
 # ruff: noqa: PLC0415 - a dry-run needs neither the store nor a runner, and pays for neither
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +48,10 @@ class Host:
     def is_system(self) -> bool:
         """Whether this is the running system, whose /proc and firmware may be asked."""
         return self.root.is_running_system
+
+    def typed(self, argv: tuple[str, ...]) -> str:
+        """Give a command of this root as an administrator of this machine types it."""
+        return shlex.join(argv if self.is_system else ("chroot", str(self.path), *argv))
 
     @property
     def runner(self) -> "Runner":

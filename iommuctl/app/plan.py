@@ -115,7 +115,6 @@ def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
 
 def pending(host: Host, commands: tuple[Command, ...]) -> tuple[Finding, ...]:
     """Tell that commands are left out, and which ones would have to run: inside the root that they are for."""
-    inside = () if host.is_system else ("chroot", str(host.path))
     findings: list[Finding] = []
     without_output: list[Command] = []
     for command in commands:
@@ -124,14 +123,14 @@ def pending(host: Host, commands: tuple[Command, ...]) -> tuple[Finding, ...]:
             generator = without_output[0] if without_output else command
             target = command.output.target
             message = f"{target} is left as it is; the change has no effect before it is generated"
-            findings.append(_pending(message, shlex.join((*inside, generator.argv[0], "-o", str(target)))))
+            findings.append(_pending(message, host.typed((generator.argv[0], "-o", str(target)))))
             without_output = []
         else:
             without_output.append(command)
     for command in without_output:
         line = shlex.join(command.argv)
-        hint = shlex.join((*inside, *command.argv))
-        findings.append(_pending(f"{line} is left out; the change has no effect before it runs", hint))
+        message = f"{line} is left out; the change has no effect before it runs"
+        findings.append(_pending(message, host.typed(command.argv)))
     return tuple(findings)
 
 

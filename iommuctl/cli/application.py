@@ -152,8 +152,9 @@ def recover(
     from iommuctl.cli.render import recover_text
     from iommuctl.cli.reports import recover_report
 
-    found = recover_host(Host.open(root), accept_current=accept_current, restore=restore)
-    print_result(context, lambda: recover_report(found), lambda: recover_text(found))
+    host = Host.open(root)
+    found = recover_host(host, accept_current=accept_current, restore=restore)
+    print_result(context, lambda: recover_report(found), lambda: recover_text(host, found))
 
 
 @history.callback(invoke_without_command=True)

@@ -11,6 +11,7 @@ from iommuctl.cli.text import visible
 from iommuctl.plan import FileEdit, Finding, Severity
 
 if TYPE_CHECKING:
+    from iommuctl.app.host import Host
     from iommuctl.app.status import Effective, Status
     from iommuctl.recovery import Recovered
 
@@ -137,7 +138,7 @@ def _effective_lines(effective: "Effective", *, colour: bool) -> Iterator[str]:
         yield from (f"  {check.name}: {visible(check.detail)}" for check in found.failed)
 
 
-def recover_text(recovered: "Recovered | None") -> str:
+def recover_text(host: "Host", recovered: "Recovered | None") -> str:
     """What became of an interrupted run."""
     if recovered is None:
         return "nothing to recover: no run was interrupted\n"
@@ -147,6 +148,8 @@ def recover_text(recovered: "Recovered | None") -> str:
     lines += [f"  {path}: put back" for path in recovered.restored]
     lines += [f"  {path}: kept as it is" for path in recovered.kept]
     lines += [f"  {path}: what stood there before" for path in recovered.displaced]
+    for argv in recovered.started:
+        lines += ["what this one wrote is not undone before it runs again:", f"hint: {host.typed(argv)}"]
     return "".join(f"{visible(line)}\n" for line in lines)
 
 

@@ -161,11 +161,12 @@ def snapshot_text(manifest: Manifest, edits: Iterable[FileEdit], *, colour: bool
 def recover_report(recovered: Recovered | None) -> RecoverReport:
     """What became of an interrupted run, as JSON."""
     if recovered is None:
-        return RecoverReport(recovered=None, completed=False, files=())
+        return RecoverReport(recovered=None, completed=False, files=(), run_again=())
     return RecoverReport(
         recovered=recovered.snapshot.id,
         completed=recovered.completed,
         files=tuple(str(path) for path in recovered.restored),
+        run_again=recovered.started,
     )
 
 

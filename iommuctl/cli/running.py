@@ -33,7 +33,7 @@ def opened(path: Path, *, dry_run: bool) -> Host:
     from iommuctl.app.recover import recover_host
 
     if (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
-        typer.echo(recover_text(recovered), err=True, nl=False)
+        typer.echo(recover_text(host, recovered), err=True, nl=False)
     return host
 
 
