@@ -7,7 +7,7 @@ import os
 import shlex
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -116,6 +116,11 @@ class Root:
                     return tuple(sorted(entry.name for entry in entries))
             finally:
                 os.close(descriptor)
+
+    def identity(self, directory: PurePosixPath) -> tuple[int, int] | None:
+        """Give device and inode of a directory, which links and mounts of it share; None where there is none."""
+        status = self.stat(directory)
+        return (status.st_dev, status.st_ino) if status is not None and stat.S_ISDIR(status.st_mode) else None
 
     def stat(self, path: PurePosixPath) -> os.stat_result | None:
         """Give the status of what a path ends at after every link; None where there is nothing."""
@@ -237,6 +242,10 @@ class RecordingTree:
         if directory not in self._listings:
             self._listings[directory] = self._tree.names(directory)
         return self._listings[directory]
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
+        return self._tree.identity(directory)
 
     @property
     def fingerprint(self) -> str:

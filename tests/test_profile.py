@@ -38,6 +38,9 @@ class Files:
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
         raise AssertionError(f"a profile is read whole: {path}")
 
+    def identity(self, directory: PurePosixPath) -> None:
+        raise AssertionError(f"a profile has one name: {directory}")
+
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         assert directory == PurePosixPath("/etc/iommuctl/profiles.d")
         return tuple(sorted(self.files))

@@ -169,6 +169,15 @@ def test_a_file_that_may_not_be_read_is_not_permitted(tree: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_a_directory_is_the_same_by_every_name(tree: Path) -> None:
+    (tree / "conf").symlink_to("/etc/default")
+    root = Root(tree)
+    own = root.identity(PurePosixPath("/etc/default"))
+    assert own is not None
+    assert root.identity(PurePosixPath("/conf")) == own != root.identity(PurePosixPath("/etc"))
+    assert root.identity(PurePosixPath("/none")) is root.identity(GRUB) is None
+
+
 def test_names_are_sorted_and_empty_for_what_is_no_directory(tree: Path) -> None:
     for name in ("b", "a", "Z"):
         (tree / "usr" / name).touch()

@@ -14,6 +14,7 @@ from iommuctl.backends.systemd_boot import SystemdBoot
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.plan import Rendering
+from iommuctl.root import Root
 
 BACKEND = SystemdBoot(CATALOGUE)
 ADDED = "intel_iommu=on iommu=pt"
@@ -376,3 +377,21 @@ def test_real_kernel_command_lines_are_edited_exactly(corpus: Path, profile: str
         own = (b"iommu", b"intel_iommu", b"amd_iommu")
         kept = [word for word in before.split() if not word.startswith(own)]
         assert [word for word in after.split() if not word.startswith(own)] == kept, source
+
+
+@pytest.mark.parametrize("folders", [("efi", "boot/efi"), ("boot", "boot/efi")])
+def test_a_boot_file_system_with_two_names_is_edited_by_one(folders: tuple[str, str], tmp_path: Path) -> None:
+    real, other = (tmp_path / folder for folder in folders)
+    (real / "loader/entries").mkdir(parents=True)
+    (real / "EFI/Linux").mkdir(parents=True)
+    (real / "loader/entries/arch.conf").write_text(entry())
+    (real / "EFI/Linux/b.efi").write_bytes(unified_image("root=/dev/sdb7"))
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.mkdir()
+    for name in ("loader", "EFI"):
+        (other / name).symlink_to(f"/{folders[0]}/{name}")
+    root = Root(tmp_path)
+    assert [str(each.path) for each in BACKEND.read(root, facts()).entries] == [
+        f"/{folders[0]}/loader/entries/arch.conf",
+        f"/{folders[0]}/EFI/Linux/b.efi",
+    ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trees that are only values: what a backend reads, written down as paths and contents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +41,9 @@ class MemoryTree:
         start = "/" if str(directory) == "/" else f"{directory}/"
         inside = (path.removeprefix(start) for path in (*self.files, *self.locked) if path.startswith(start))
         return tuple(sorted({path.split("/", 1)[0] for path in inside}))
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        return directory if self.names(directory) else None
 
     def after(self, rendering: Rendering) -> "MemoryTree":
         """The tree with the edits of a rendering made."""

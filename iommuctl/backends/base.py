@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend takes and gives: a Tree of files in, boot entries and renderings out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Protocol
@@ -33,6 +33,10 @@ class Tree(Protocol):
         """Give the names in a directory, sorted by code point; empty where there is no such directory."""
         ...
 
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what all names of one directory share, and no other has; None where there is no such directory."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
@@ -57,6 +61,10 @@ class Overlay:
         here = {path.name: content is not None for path, content in self.after.items() if path.parent == directory}
         kept = {name for name in self.tree.names(directory) if here.get(name, True)}
         return tuple(sorted(kept | {name for name, exists in here.items() if exists}))
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what the tree gives: no directory changes its name."""
+        return self.tree.identity(directory)
 
 
 @dataclass(frozen=True, slots=True)

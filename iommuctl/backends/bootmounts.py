@@ -12,6 +12,12 @@ _FSTAB = PurePosixPath("/etc/fstab")
 _MOUNT_POINT_FIELD = 1  # fstab(5)
 
 
+def distinct(tree: Tree, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """Give that folder on each boot file system, each once: one may be a link to another, or mounted twice."""
+    seen = {tree.identity(point / folder): point / folder for point in reversed(MOUNT_POINTS)}
+    return tuple(path for path in (point / folder for point in MOUNT_POINTS) if path in seen.values())
+
+
 def unmounted(tree: Tree, runtime: Runtime | None) -> tuple[PurePosixPath, ...]:
     """Give the boot file systems of fstab(5) that are not there: what they hold is unknown, not absent.
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from iommuctl.arguments import DesiredArguments, observe, satisfied, shortfall
 from iommuctl.backends import cmdlinefile, entries, grubdefault, kernelstub, unified
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
-from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
+from iommuctl.backends.bootmounts import MOUNT_POINTS, distinct, unmounted
 from iommuctl.backends.cmdlinefile import CmdlineEdit
 from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.backends.entries import Found, Reading
@@ -214,7 +214,7 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     Raises UnavailableError where nothing that boots can be seen, and what `unified.builder_of` raises.
     """
     wrapper = wrapper_of(tree)
-    found = entries.survey(tree, facts, tuple(point / _ENTRIES for point in MOUNT_POINTS), _reading(tree))
+    found = entries.survey(tree, facts, distinct(tree, _ENTRIES), _reading(tree))
     layout = Layout(found, (), wrapper, None)
     layout = replace(layout, images=unified.images(tree, _booted(tree, facts, layout)))
     if builds and layout.images and wrapper is None:

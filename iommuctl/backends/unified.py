@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
-from iommuctl.backends.bootmounts import MOUNT_POINTS
+from iommuctl.backends.bootmounts import distinct
 from iommuctl.backends.entries import another_system
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, UnavailableError
@@ -83,14 +83,14 @@ def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
     """
     return tuple(
         image
-        for point in MOUNT_POINTS
-        for name in tree.names(point / _IMAGES)
+        for folder in distinct(tree, _IMAGES)
+        for name in tree.names(folder)
         if name.lower().endswith(_SUFFIX)
-        for image in _profiles(tree, point, point / _IMAGES / name, booted)
+        for image in _profiles(tree, folder / name, booted)
     )
 
 
-def _profiles(tree: Tree, point: PurePosixPath, path: PurePosixPath, booted: Cmdline | None) -> Iterator[Image]:
+def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterator[Image]:
     name = _COUNTER.sub("", path.name)
     try:
         content = _parsed(tree, path)
@@ -100,7 +100,7 @@ def _profiles(tree: Tree, point: PurePosixPath, path: PurePosixPath, booted: Cmd
     if not content.has_kernel:
         yield Image(name, path, None, None, Cmdline.parse(""), (), "it holds no kernel")
         return
-    addons = tuple(_addons(tree, (point / _ADDONS, path.with_name(f"{name}.extra.d")), content))
+    addons = tuple(_addons(tree, (path.parents[2] / _ADDONS, path.with_name(f"{name}.extra.d")), content))
     for number, inside in enumerate(content.cmdlines):
         cmdline = Cmdline.parse(" ".join((inside or "", *(str(each.cmdline) for each in addons))))
         own = None if inside is None else Cmdline.parse(inside)
