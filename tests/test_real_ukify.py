@@ -26,13 +26,13 @@ def images(debian_host: DebianTree) -> DebianTree:
     debian_host.write("etc/kernel/install.conf", INSTALL_CONF)
     debian_host.write("boot/efi/loader/loader.conf", "timeout 3\n")
     for release in RELEASES:
-        debian_host.write(f"usr/lib/modules/{release}/vmlinuz", "MZ no real kernel\n")
+        debian_host.write(f"boot/vmlinuz-{release}", "MZ no real kernel\n")
         install_kernel(debian_host, release)
     return debian_host
 
 
 def install_kernel(host: DebianTree, release: str) -> None:
-    host.run("kernel-install", "add", release, f"/usr/lib/modules/{release}/vmlinuz")
+    host.run("kernel-install", "add", release, f"/boot/vmlinuz-{release}")
 
 
 def listed(host: DebianTree) -> dict[str, str]:
@@ -67,7 +67,7 @@ def test_an_apply_builds_every_image_anew_and_a_rollback_builds_them_back(images
 
 def test_an_image_that_is_not_built_anew_undoes_the_apply(images: DebianTree) -> None:
     """Its kernel has gone, so nothing builds it; a generator that reports success is not believed."""
-    (images.path / f"usr/lib/modules/{RELEASES[0]}/vmlinuz").unlink()
+    (images.path / f"boot/vmlinuz-{RELEASES[0]}").unlink()
     before = live(images.path, times=False)
     run = iommuctl("apply", PROFILE, "--root", str(images.path), "--regenerate", "always")
     assert run.code == 74

@@ -128,6 +128,15 @@ def test_a_new_file_never_comes_from_what_is_running() -> None:
             ("6.1", RELEASE),
             [("kernel-install", "add", release, f"/usr/lib/modules/{release}/vmlinuz") for release in ("6.1", RELEASE)],
         ),
+        (
+            {
+                "/usr/lib/kernel/install.conf": "layout=bls\n",
+                "/etc/kernel/install.conf.d/10-uki.conf": "layout = uki\n",
+                "/boot/vmlinuz-6.12.48+deb13-amd64": "",
+            },
+            ("6.12.48+deb13-amd64",),
+            [("kernel-install", "add", "6.12.48+deb13-amd64", "/boot/vmlinuz-6.12.48+deb13-amd64")],
+        ),
     ],
 )
 def test_an_image_is_built_anew_of_its_source(
@@ -234,6 +243,15 @@ def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
     [
         ({}, 69, "nothing on this host builds"),
         ({**PRESET, f"/lib/modules/{RELEASE}/vmlinuz-virt.efi": ""}, 69, "its package brings along, signed"),
+        (
+            {
+                "/etc/kernel/install.conf": "layout=uki\n",
+                "/etc/kernel/install.conf.d/99-off.conf": "layout=bls\n",
+                f"/lib/modules/{RELEASE}/vmlinuz": "",
+            },
+            69,
+            "nothing on this host builds",
+        ),
         (
             {"/etc/dracut.conf": "uefi=yes\n", "/etc/dracut.conf.d/u.conf": 'x=1\nkernel_cmdline="ro"\n'},
             78,

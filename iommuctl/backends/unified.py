@@ -28,8 +28,11 @@ _PRESETS = PurePosixPath("/etc/mkinitcpio.d")
 _PRESET_IMAGE = re.compile(rb"^[ \t]*\w+_uki=", re.MULTILINE)
 _PRESET_CMDLINE = re.compile(rb"^[^#\n]*--cmdline\b", re.MULTILINE)
 _MKINITCPIO_DROP_INS = PurePosixPath("/etc/cmdline.d")
-_INSTALL_CONF = (PurePosixPath("/etc/kernel/install.conf"), PurePosixPath("/usr/lib/kernel/install.conf"))
-_LAYOUT_UKI = re.compile(rb"^[ \t]*layout[ \t]*=[ \t]*uki[ \t]*$", re.MULTILINE)
+# kernel-install(8): the first of the main files, then the drop-ins of all folders by their names.
+_INSTALL_CONF = PurePosixPath("kernel/install.conf")
+_CONFIGURATION = tuple(PurePosixPath(path) for path in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
+_LAYOUT = re.compile(rb"^[ \t]*layout[ \t]*=[ \t]*(\w+)[ \t]*$", re.MULTILINE)
+_BOOT = PurePosixPath("/boot")
 _DRACUT = (
     PurePosixPath("/etc/dracut.conf"),
     PurePosixPath("/etc/dracut.conf.d"),
@@ -166,18 +169,37 @@ def _mkinitcpio(tree: Tree) -> Builder | None:
 
 
 def _kernel_install(tree: Tree, facts: Facts) -> Builder | None:
-    conf = next((content for path in _INSTALL_CONF if (content := tree.read(path)) is not None), b"")
-    if not _LAYOUT_UKI.search(conf):
+    layouts = [layout for content in _install_configuration(tree) for layout in _LAYOUT.findall(content)]
+    if layouts[-1:] != [b"uki"]:
         return None
     commands = tuple(
         Command(
-            ("kernel-install", "add", release, str(modules / release / "vmlinuz")),
+            ("kernel-install", "add", release, str(kernel)),
             f"the image of {release} holds the command line; {_NOT_ATOMIC}",
         )
         for release in facts.kernels
-        if (modules := next((each for each in _MODULES if "vmlinuz" in tree.names(each / release)), None)) is not None
+        if (kernel := _kernel(tree, release)) is not None
     )
     return Builder("kernel-install", commands) if commands else None
+
+
+def _install_configuration(tree: Tree) -> Iterator[bytes]:
+    """What kernel-install reads of its settings, in order; of two drop-ins with one name the first counts."""
+    mains = (tree.read(folder / _INSTALL_CONF) for folder in _CONFIGURATION)
+    yield next((content for content in mains if content is not None), b"")
+    drop_ins: dict[str, PurePosixPath] = {}
+    for folder in (each / f"{_INSTALL_CONF}.d" for each in _CONFIGURATION):
+        for name in tree.names(folder):
+            if name.endswith(".conf"):
+                drop_ins.setdefault(name, folder / name)
+    yield from (tree.read(drop_ins[name]) or b"" for name in sorted(drop_ins))
+
+
+def _kernel(tree: Tree, release: str) -> PurePosixPath | None:
+    """The image that a package brings along: beside its modules, or in /boot as Debian's."""
+    beside = (each / release / "vmlinuz" for each in _MODULES if "vmlinuz" in tree.names(each / release))
+    name = f"vmlinuz-{release}"
+    return next(beside, _BOOT / name if name in tree.names(_BOOT) else None)
 
 
 def _refuse_dracut(tree: Tree) -> None:
