@@ -13,6 +13,17 @@ def instead(item: Item, mend: list[str]) -> str:
     return f"write {' '.join(mend)} instead of {item.single}" if mend else f"remove {item.single}"
 
 
+def successor(subject: Subject, item: Item, replacement: str | None) -> str | None:
+    """Say what to do about a deprecated item: to write its replacement, or to remove it where that stands too."""
+    if replacement is None:
+        return None
+    name = subject.catalogue.define(replacement.partition("=")[0]).name
+    asked = assigned(subject, replacement)
+    others = (one for one in subject.items if one.definition.name == name and one is not item)
+    is_there = any(asked and asked <= sets(subject, one) for one in others)
+    return f"remove {item.single}" if is_there else f"write {replacement} instead"
+
+
 def elsewhere(subject: Subject, item: Item) -> str:
     """Say what to do about a parameter of another platform: the one that means the same on this, if there is one."""
     same = next((token.same_as for token in item.tokens if token.same_as), item.definition.same_as)

@@ -77,7 +77,7 @@ def _text(path: PurePosixPath, read: Part, name: bytes, sections: Sequence[_Sect
     if section is None:
         return None
     if section.size > TEXT_LIMIT:
-        raise BootConfigError(path, None, f"its section {name.decode()} is larger than {TEXT_LIMIT} bytes")
+        raise BootConfigError(path, None, f"has a section {name.decode()} larger than {TEXT_LIMIT} bytes")
     text = _exactly(path, read, section.offset, section.size).partition(b"\0")[0].decode("utf-8", "surrogateescape")
     return text.translate(_BLANKS).strip()
 
@@ -85,5 +85,5 @@ def _text(path: PurePosixPath, read: Part, name: bytes, sections: Sequence[_Sect
 def _exactly(path: PurePosixPath, read: Part, offset: int, size: int) -> bytes:
     content = read(offset, size)
     if len(content) < size:
-        raise BootConfigError(path, None, "is cut short: it is no whole PE image")
+        raise BootConfigError(path, None, "is cut short, no whole PE image")
     return content

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.lint import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
-from iommuctl.mends import elsewhere, instead, older_spelling, written
+from iommuctl.mends import elsewhere, instead, older_spelling, successor, written
 from iommuctl.parameters import Assignment, Grammar, Kind, Manages, bool_since
 from iommuctl.plan import Severity
 from iommuctl.spelling import nearest
@@ -131,7 +131,7 @@ def _deprecated(subject: Subject) -> Iterable[Remark]:
             if replacement is None or _all_read(subject, replacement):
                 by = f" of {replacement}" if replacement else ""
                 message = f"{item.single} is a deprecated spelling{by} since {since}"
-                yield Remark(message, item.parameter.text, f"write {replacement} instead" if replacement else None)
+                yield Remark(message, item.parameter.text, successor(subject, item, replacement))
     for parameter in subject.cmdline.parameters:
         name, bracket, rest = parameter.name.partition("[")
         definition = subject.catalogue.known(name) if bracket else None
