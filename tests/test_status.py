@@ -99,7 +99,7 @@ def test_an_image_is_shown_with_the_command_line_inside(tmp_path: Path) -> None:
         "a unified kernel image, built of /etc/kernel/cmdline",
     )
     inside = "root=PARTUUID=925a7a67-1dc2-49cd-b92d-db03da598ca4 rw  quiet iommu=soft mitigations=auto"
-    assert f"  arch-linux.efi\n    {inside}\n" in status_text(status(tree), colour=False)
+    assert f"* arch-linux.efi\n    {inside}\n" in status_text(status(tree), colour=False)
 
 
 def test_another_root_is_compared_for_the_platform_that_it_was_brought_to(tmp_path: Path) -> None:

@@ -95,6 +95,25 @@ def test_the_default_entry_of_another_root_decides_whose_are_ours(settings: str,
 
 
 @pytest.mark.parametrize(
+    ("settings", "files", "default"),
+    [
+        ("", {}, "arch"),
+        ("default a*.efi\n", {}, "arch10.efi"),
+        ("default a*\n", {}, "arch"),
+        ("default z*\n", {}, "arch"),
+        ("", {ENTRY: None}, "arch10.efi"),
+        ("default ARCH.efi\n", {ENTRY: None}, "arch.efi"),
+        ("default a*.efi\n", {ENTRY: None, IMAGE: unified_image("root=/dev/sdb7")}, "arch10.efi"),
+    ],
+)
+def test_the_default_may_be_an_image(settings: str, files: dict[str, str | bytes | None], default: str) -> None:
+    images = {"/efi/EFI/Linux/arch10.efi": unified_image(OPTIONS), IMAGE: unified_image(OPTIONS)}
+    others = {"/boot/loader/loader.conf": settings, CMDLINE: f"{OPTIONS}\n"}
+    config = BACKEND.read(arch({**PRESET, **images, **others, **files}), facts())
+    assert [each.id for each in config.entries if each.default] == [default]
+
+
+@pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({}, None),

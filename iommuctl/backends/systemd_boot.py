@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """systemd-boot and what writes its entries: entries are edited in place, images and wrapped entries are built anew."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -78,7 +79,8 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = _shown_layout(tree, facts)
         coming = _future(tree, layout)
-        shown = tuple(each.shown for each in layout.found) + tuple(_shown(each, coming) for each in layout.images)
+        images = tuple(each.shown(coming.source) for each in layout.images)
+        shown = _with_default((*(each.shown for each in layout.found), *images), _default_image(tree, layout))
         findings = (*_left_alone(layout), *_esp_findings(layout, facts), *refused)
         family = _grub_beside(tree, facts, layout)
         beside = () if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),)
@@ -251,19 +253,37 @@ def _reading(tree: Tree) -> Reading:
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
         listed = entries.by_specification(candidates)
-        patterns = (_default_pattern(tree, point / _SETTINGS) for point in MOUNT_POINTS)
-        named = (entries.matching(listed, pattern) for pattern in patterns if pattern)
+        named = (entries.matching(listed, pattern) for pattern in _default_patterns(tree))
         return next((entry for entry in named if entry is not None), None) or next(iter(listed), None)
 
     return Reading(cmdline, default)
 
 
-def _default_pattern(tree: Tree, path: PurePosixPath) -> str | None:
-    for line in (tree.read(path) or b"").decode("utf-8", "replace").split("\n"):
-        key, *rest = line.split(None, 1) or [""]
-        if key == "default" and rest and not rest[0].startswith(_BY_PATTERN):
-            return rest[0].strip()
-    return None
+def _default_patterns(tree: Tree) -> Iterator[str]:
+    """What each loader.conf names as the default entry."""
+    for point in MOUNT_POINTS:
+        for line in (tree.read(point / _SETTINGS) or b"").decode("utf-8", "replace").split("\n"):
+            key, *rest = line.split(None, 1) or [""]
+            if key == "default" and rest and not rest[0].startswith(_BY_PATTERN):
+                yield rest[0].strip()
+                break
+
+
+def _default_image(tree: Tree, layout: Layout) -> Image | None:
+    """The image that boots by default: one that loader.conf names, else the newest where there is no entry."""
+    patterns = [pattern.lower() for pattern in _default_patterns(tree)]
+    newest = unified.newest_first(layout.built)
+    named = (each for each in newest if any(fnmatchcase(each.id.lower(), pattern) for pattern in patterns))
+    entry = layout.default
+    if entry is not None and any(entries.matching((entry.entry,), pattern) for pattern in patterns):
+        return None
+    return next(named, None) or (next(iter(newest), None) if entry is None else None)
+
+
+def _with_default(shown: tuple[Entry, ...], image: Image | None) -> tuple[Entry, ...]:
+    if image is None:
+        return shown
+    return tuple(replace(each, default=(each.id, each.path) == (image.id, image.path)) for each in shown)
 
 
 def _basis(layout: Layout) -> Cmdline | None:
@@ -272,8 +292,7 @@ def _basis(layout: Layout) -> Cmdline | None:
         return None
     if layout.default is not None:
         return layout.default.cmdline
-    newest = max(layout.built, key=lambda image: entries.version_key(image.id), default=None)
-    return None if newest is None else newest.inside
+    return next((image.inside for image in unified.newest_first(layout.built)), None)
 
 
 def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
@@ -298,20 +317,6 @@ def _future(tree: Tree, layout: Layout) -> Future:
     if default is None:
         return cmdlinefile.future(tree, Cmdline.parse(""), PATH, _drop_ins(tree, layout))
     return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
-
-
-def _shown(image: Image, coming: Future) -> Entry:
-    return Entry(
-        id=image.id,
-        title=image.id,
-        kernel_release=image.release or None,
-        path=image.path,
-        cmdline=image.cmdline,
-        rescue=False,
-        default=False,
-        ours=image.left_alone is None,
-        reason=image.left_alone or f"a unified kernel image, built of {coming.source}",
-    )
 
 
 def _left_alone(layout: Layout) -> tuple[Finding, ...]:

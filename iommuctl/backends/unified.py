@@ -2,14 +2,14 @@
 """Unified kernel images: what they boot with, who builds them, of what. An image itself is never changed."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
+from iommuctl.backends.base import Entry, Tree
 from iommuctl.backends.bootmounts import distinct
-from iommuctl.backends.entries import another_system
+from iommuctl.backends.entries import another_system, version_key
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts
@@ -69,6 +69,20 @@ class Image:
     addons: tuple[Addon, ...]
     left_alone: str | None
 
+    def shown(self, source: PurePosixPath) -> Entry:
+        """The image as status shows it; `source` is what it is built of."""
+        return Entry(
+            id=self.id,
+            title=self.id,
+            kernel_release=self.release or None,
+            path=self.path,
+            cmdline=self.cmdline,
+            rescue=False,
+            default=False,
+            ours=self.left_alone is None,
+            reason=self.left_alone or f"a unified kernel image, built of {source}",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Builder:
@@ -91,6 +105,11 @@ def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
         if name.lower().endswith(_SUFFIX)
         for image in _profiles(tree, folder / name, booted)
     )
+
+
+def newest_first(images: Iterable[Image]) -> tuple[Image, ...]:
+    """Give images by the version in their names, as the bootloader lists them."""
+    return tuple(sorted(images, key=lambda image: version_key(image.id), reverse=True))
 
 
 def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterator[Image]:
