@@ -15,6 +15,9 @@ Part = Callable[[int, int], bytes]
 _DOS_HEADER = struct.Struct("<2s58xI")  # magic; offset of the signature
 _FILE_HEADER = struct.Struct("<4s2xH12xH2x")  # signature; number of sections; size of the optional header
 _SECTION_HEADER = struct.Struct("<8sI4xII16x")  # name; size in memory; size and offset in the file
+# Where the directory of the certificates stands, the fifth of all, by the magic of the optional header: PE32, PE32+.
+_CERTIFICATES = {0x10B: 96 + 4 * 8, 0x20B: 112 + 4 * 8}
+_DIRECTORY = struct.Struct("<II")  # place and size
 _DOS_MAGIC, _PE_SIGNATURE = b"MZ", b"PE\0\0"
 # What systemd-stub(7) reads; each `.profile` begins a variant, which has the sections before the first one too.
 _KERNEL, _CMDLINE, _RELEASE, _PROFILE = b".linux", b".cmdline", b".uname", b".profile"
@@ -32,6 +35,7 @@ class PeImage:
     has_kernel: bool
     release: str | None
     cmdlines: tuple[str | None, ...]
+    is_signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class _Section:
 
 def parse_image(path: PurePosixPath, read: Part) -> PeImage:
     """Read an image; `path` only names it. Raises BootConfigError for what is no PE image, and for a damaged one."""
-    sections = _sections(path, read)
+    sections, is_signed = _headers(path, read)
     starts = [index for index, section in enumerate(sections) if section.name == _PROFILE]
     common = sections[: starts[0]] if starts else sections
     ends = [*starts[1:], len(sections)]
@@ -52,23 +56,36 @@ def parse_image(path: PurePosixPath, read: Part) -> PeImage:
         has_kernel=any(section.name == _KERNEL for section in sections),
         release=_text(path, read, _RELEASE, common),
         cmdlines=tuple(_text(path, read, _CMDLINE, (*each, *common)) for each in profiles),
+        is_signed=is_signed,
     )
 
 
-def _sections(path: PurePosixPath, read: Part) -> tuple[_Section, ...]:
+def _headers(path: PurePosixPath, read: Part) -> tuple[tuple[_Section, ...], bool]:
+    """Give the sections, and whether there is a signature."""
     magic, start = _DOS_HEADER.unpack(_exactly(path, read, 0, _DOS_HEADER.size))
     if magic != _DOS_MAGIC:
         raise BootConfigError(path, None, "is no PE image")
     signature, count, optional = _FILE_HEADER.unpack(_exactly(path, read, start, _FILE_HEADER.size))
     if signature != _PE_SIGNATURE:
         raise BootConfigError(path, None, "is no PE image")
-    table = start + _FILE_HEADER.size + optional
-    headers = _exactly(path, read, table, count * _SECTION_HEADER.size)
+    start += _FILE_HEADER.size
+    is_signed = _has_certificate(_exactly(path, read, start, optional))
+    headers = _exactly(path, read, start + optional, count * _SECTION_HEADER.size)
     # A linker fills a section up in the file; what is used of it is its size in memory.
-    return tuple(
+    sections = tuple(
         _Section(name.rstrip(b"\0"), offset, min(in_memory, in_file) if in_memory else in_file)
         for name, in_memory, in_file, offset in _SECTION_HEADER.iter_unpack(headers)
     )
+    return sections, is_signed
+
+
+def _has_certificate(optional_header: bytes) -> bool:
+    (magic,) = struct.unpack_from("<H", optional_header.ljust(2, b"\0"))
+    at = _CERTIFICATES.get(magic)
+    if at is None or len(optional_header) < at + _DIRECTORY.size:
+        return False
+    place, size = _DIRECTORY.unpack_from(optional_header, at)
+    return bool(place and size)
 
 
 def _text(path: PurePosixPath, read: Part, name: bytes, sections: Sequence[_Section]) -> str | None:

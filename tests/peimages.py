@@ -9,8 +9,8 @@ OPTIONAL_HEADER = 112 + 16 * 8  # PE32+ with sixteen data directories
 Sections = Iterable[tuple[str, bytes]]
 
 
-def pe_image(sections: Sections) -> bytes:
-    """An image with these sections, filled up in the file and not in memory."""
+def pe_image(sections: Sections, *, certificate: bytes = b"") -> bytes:
+    """An image with these sections, filled up in the file and not in memory; a certificate stands behind them."""
     listed = list(sections)
     start = 0x80
     table = start + 24 + OPTIONAL_HEADER
@@ -23,15 +23,22 @@ def pe_image(sections: Sections) -> bytes:
         contents += content.ljust(size, b"\0")
     dos = struct.pack("<2s58xI", b"MZ", start).ljust(start, b"\0")
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, len(listed), 0, 0, 0, OPTIONAL_HEADER, 0x22E)
-    head = dos + coff + bytes(OPTIONAL_HEADER) + headers
-    return head.ljust(offset, b"\0") + contents
+    optional = bytearray(OPTIONAL_HEADER)
+    struct.pack_into("<H", optional, 0, 0x20B)
+    if certificate:
+        struct.pack_into("<II", optional, 112 + 4 * 8, offset + len(contents), len(certificate))
+    head = dos + coff + optional + headers
+    return head.ljust(offset, b"\0") + contents + certificate
 
 
-def unified_image(cmdline: str | None, *, more: Sections = (), release: str = "6.12.9-arch1-1") -> bytes:
+def unified_image(
+    cmdline: str | None, *, more: Sections = (), release: str = "6.12.9-arch1-1", certificate: bytes = b""
+) -> bytes:
     """A unified kernel image; without a command line inside where that is None."""
     own = () if cmdline is None else ((".cmdline", cmdline.encode()),)
     head = ((".osrel", b"ID=arch\n"), *own, (".uname", release.encode()))
-    return pe_image((*head, *more, (".linux", b"no real kernel"), (".initrd", b"no real initrd")))
+    sections = (*head, *more, (".linux", b"no real kernel"), (".initrd", b"no real initrd"))
+    return pe_image(sections, certificate=certificate)
 
 
 def addon(cmdline: str, *, release: str = "") -> bytes:

@@ -68,6 +68,11 @@ def test_each_profile_has_its_own_command_line_or_the_common_one(
     assert parsed(image) == PeImage(True, "6.12", cmdlines)
 
 
+def test_a_signature_is_seen() -> None:
+    assert not parsed(unified_image("ro")).is_signed
+    assert parsed(unified_image("ro", certificate=b"PKCS#7")).is_signed
+
+
 def test_an_addon_has_no_kernel() -> None:
     assert parsed(addon("iommu=pt")) == PeImage(False, "", ("iommu=pt",))
 

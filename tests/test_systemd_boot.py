@@ -185,6 +185,27 @@ def test_what_is_inside_an_image_is_read_back() -> None:
         assert BACKEND.read_back(built, facts(), None, generated=True) == ()
 
 
+@pytest.mark.parametrize(
+    "signer",
+    [
+        {"/etc/kernel/uki.conf": "[UKI]\nSecureBootPrivateKey=/etc/kernel/key.pem\n"},
+        {"/usr/lib/initcpio/post/sbctl": "#!/bin/sh\nsbctl sign -s $3\n"},
+        {"/etc/kernel/install.d/95-sign.install": "#!/bin/sh\nexec sbsign --key k $image\n"},
+    ],
+)
+def test_a_signed_image_is_built_anew_only_where_what_builds_it_signs(signer: dict[str, str]) -> None:
+    signed = unified_image(OPTIONS, certificate=b"PKCS#7")
+    files = {**NO_ENTRY, **PRESET, IMAGE: signed, CMDLINE: f"{OPTIONS}\n"}
+    assert rendered(arch({**files, **signer})).commands != ()
+    others = {"/usr/lib/initcpio/post/x": "# sbctl\n", "/etc/kernel/uki.conf": "[UKI]\n#SecureBootPrivateKey=x\n"}
+    with pytest.raises(UnavailableError) as caught:
+        rendered(arch({**files, **others}))
+    assert (caught.value.code, caught.value.brief) == (
+        69,
+        f"{IMAGE} is signed, and nothing here shows that what mkinitcpio builds would be",
+    )
+
+
 def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
     more = ((".profile", b"ID=main"), (".profile", b"ID=debug"), (".cmdline", f"{OPTIONS} debug".encode()))
     image = unified_image(f"{OPTIONS} {ADDED}", more=more)

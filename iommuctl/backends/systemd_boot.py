@@ -220,8 +220,7 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     layout = Layout(found, (), wrapper, None)
     layout = replace(layout, images=unified.images(tree, _booted(tree, facts, layout)))
     if builds and layout.images and wrapper is None:
-        present = tuple(each.path for each in layout.built)
-        layout = replace(layout, builder=unified.builder_of(tree, facts, present))
+        layout = replace(layout, builder=unified.builder_of(tree, facts, layout.built))
     if layout.is_seen:
         return layout
     missing = unmounted(tree, facts.runtime)

@@ -33,6 +33,14 @@ _INSTALL_CONF = PurePosixPath("kernel/install.conf")
 _CONFIGURATION = tuple(PurePosixPath(path) for path in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
 _LAYOUT = re.compile(rb"^[ \t]*layout[ \t]*=[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _BOOT = PurePosixPath("/boot")
+_UKIFY_CONF = PurePosixPath("kernel/uki.conf")
+_KEY = re.compile(rb"^[ \t]*(?:SecureBootPrivateKey|SecureBootCertificateName)[ \t]*=[ \t]*\S", re.MULTILINE)
+# What mkinitcpio and kernel-install run once an image is there.
+_HOOKS = tuple(
+    PurePosixPath(path)
+    for path in ("/etc/initcpio/post", "/usr/lib/initcpio/post", "/etc/kernel/install.d", "/usr/lib/kernel/install.d")
+)
+_SIGNER = re.compile(rb"^[^#\n]*\b(?:sbctl|sbsign|pesign|systemd-sbsign)\b", re.MULTILINE)
 _DRACUT = (
     PurePosixPath("/etc/dracut.conf"),
     PurePosixPath("/etc/dracut.conf.d"),
@@ -68,6 +76,7 @@ class Image:
     cmdline: Cmdline
     addons: tuple[Addon, ...]
     left_alone: str | None
+    is_signed: bool = False
 
     def shown(self, source: PurePosixPath) -> Entry:
         """The image as status shows it; `source` is what it is built of."""
@@ -128,7 +137,8 @@ def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterat
         own = None if inside is None else Cmdline.parse(inside)
         # Only the default profile goes by the name of the file alone (systemd-boot, boot_entry_add_unified).
         id_ = f"{name}@{number}" if number else name
-        yield Image(id_, path, content.release, own, cmdline, addons, another_system(cmdline, booted))
+        left_alone = another_system(cmdline, booted)
+        yield Image(id_, path, content.release, own, cmdline, addons, left_alone, content.is_signed)
 
 
 def _addons(tree: Tree, folders: tuple[PurePosixPath, ...], image: PeImage) -> Iterator[Addon]:
@@ -147,10 +157,11 @@ def _parsed(tree: Tree, path: PurePosixPath) -> PeImage:
     return parse_image(path, lambda start, size: tree.read_part(path, start, size) or b"")
 
 
-def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> Builder | None:
+def builder_of(tree: Tree, facts: Facts, present: tuple[Image, ...]) -> Builder | None:
     """Tell who builds the images of this system that are `present`; None where nobody does and there are none.
 
-    Raises UnavailableError for images that nothing here builds, BootConfigError where their source is not editable.
+    Raises UnavailableError for images that nothing here builds, and for signed ones where nothing here signs them,
+    BootConfigError where their source is not editable.
     """
     builder = _mkinitcpio(tree) or _kernel_install(tree, facts)
     if builder is None and not present:
@@ -158,7 +169,7 @@ def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> 
     if builder is None:
         _refuse_dracut(tree)
         raise UnavailableError(
-            f"{present[0]} is a unified kernel image that nothing on this host builds",
+            f"{present[0].path} is a unified kernel image that nothing on this host builds",
             details=("its command line is inside, under its signature, so it is never changed here",),
             hint="build it anew where it comes from, or add a signed addon beside it (ukify build --cmdline=…)",
         )
@@ -169,7 +180,22 @@ def builder_of(tree: Tree, facts: Facts, present: tuple[PurePosixPath, ...]) -> 
             details=("its command line is inside and signed with it, so it is never changed here",),
             hint="add an addon beside it (ukify build --cmdline=… --output=NAME.addon.efi), signed with a key of yours",
         )
+    signed = next((image.path for image in present if image.is_signed), None)
+    if signed is not None and not _signs(tree):
+        raise UnavailableError(
+            f"{signed} is signed, and nothing here shows that what {builder.name} builds would be",
+            details=("an image without a signature does not start where Secure Boot is on",),
+            hint="name the key as SecureBootPrivateKey= in /etc/kernel/uki.conf, or install sbctl, which signs too",
+        )
     return builder
+
+
+def _signs(tree: Tree) -> bool:
+    """Whether images are signed as they are built: by ukify's settings, or by a hook of who builds them."""
+    if any(_KEY.search(tree.read(folder / _UKIFY_CONF) or b"") for folder in _CONFIGURATION):
+        return True
+    hooks = (folder / name for folder in _HOOKS for name in tree.names(folder))
+    return any(_SIGNER.search(tree.read(hook) or b"") for hook in hooks)
 
 
 def _mkinitcpio(tree: Tree) -> Builder | None:
