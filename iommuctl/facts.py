@@ -68,7 +68,8 @@ class Runtime:
 
     `entry_selected`, `loader_info`, `stub_info`, `loader_partition` are the variables LoaderEntrySelected, LoaderInfo,
     StubInfo and LoaderDevicePartUUID of the Boot Loader Interface; `boot_program` is the path of the program that the
-    firmware started; `mounts` are those of /boot, /efi and /boot/efi on which something is mounted.
+    firmware started; `mounts` are those of /boot, /efi and /boot/efi on which something is mounted, and `partitions`
+    the PARTUUIDs of what is, as far as they are known.
     """
 
     cmdline: str
@@ -80,6 +81,7 @@ class Runtime:
     loader_partition: str | None = None
     boot_program: str | None = None
     mounts: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ _X86_NAMES = re.compile(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
 _CMDLINE = PurePosixPath("/proc/cmdline")
 _MOUNTS = PurePosixPath("/proc/self/mounts")
 _BOOT_MOUNTS = frozenset({"/boot", "/efi", "/boot/efi"})
+_BLOCK_DEVICES = PurePosixPath("/sys/class/block")
+_UDEV = PurePosixPath("/run/udev/data")
+_PARTITION = re.compile(rb"^E:ID_PART_ENTRY_UUID=([0-9A-Fa-f-]+)$", re.MULTILINE)
 _EFI = PurePosixPath("/sys/firmware/efi")
 # An efivarfs file is 4 bytes of attributes, then the variable's own: UTF-16 with a final NUL for a string.
 _EFI_VARIABLES = _EFI / "efivars"
@@ -75,7 +78,8 @@ def parse_os_release(text: str) -> Distribution:
 
 def read_runtime(tree: Tree) -> Runtime:
     """Read what the running system says of its own boot; only for the running system's own root."""
-    mounts = {line.split(b" ")[1].decode("utf-8", "replace") for line in _lines(tree, _MOUNTS) if b" " in line}
+    fields = [line.decode("utf-8", "replace").split(" ") for line in _lines(tree, _MOUNTS) if b" " in line]
+    mounts = {point: device for device, point, *_ in fields if point in _BOOT_MOUNTS}
     return Runtime(
         cmdline=(tree.read(_CMDLINE) or b"").decode("utf-8", "surrogateescape").removesuffix("\n"),
         is_efi=bool(tree.names(_EFI)),
@@ -85,8 +89,17 @@ def read_runtime(tree: Tree) -> Runtime:
         entry_selected=_loader_variable(tree, "LoaderEntrySelected"),
         loader_partition=_loader_variable(tree, "LoaderDevicePartUUID"),
         boot_program=_boot_program(tree),
-        mounts=tuple(sorted(mounts & _BOOT_MOUNTS)),
+        mounts=tuple(sorted(mounts)),
+        partitions=tuple(sorted({found for device in mounts.values() if (found := _partition(tree, device))})),
     )
+
+
+def _partition(tree: Tree, device: str) -> str | None:
+    """The PARTUUID of a device, lower case, as udev keeps it; None for what has none, such as a volume of LVM."""
+    number = tree.read(_BLOCK_DEVICES / PurePosixPath(device).name / "dev")
+    known = tree.read(_UDEV / f"b{number.decode().strip()}") if number else None
+    match = _PARTITION.search(known or b"")
+    return match[1].decode().lower() if match else None
 
 
 def _lines(tree: Tree, path: PurePosixPath) -> list[bytes]:

@@ -31,6 +31,10 @@ def test_every_variable_is_read_by_its_vendor() -> None:
         {
             "/proc/cmdline": "root=UUID=1 quiet\n",
             "/proc/self/mounts": "/dev/sda2 / ext4 rw 0 0\n/dev/sda1 /boot/efi vfat rw 0 0\n",
+            "/sys/class/block/sda1/dev": "8:1\n",
+            "/run/udev/data/b8:1": "S:disk/by-label/ESP\nE:ID_PART_ENTRY_UUID=3B2F4C61\n",
+            "/sys/class/block/sda2/dev": "8:2\n",
+            "/run/udev/data/b8:2": "E:ID_PART_ENTRY_UUID=11111111\n",
             LOADER.format("LoaderInfo"): text("systemd-boot 257"),
             LOADER.format("StubInfo"): text("systemd-stub 257"),
             LOADER.format("LoaderEntrySelected"): text("arch+3-1.conf"),
@@ -49,7 +53,14 @@ def test_every_variable_is_read_by_its_vendor() -> None:
         loader_partition="3b2f4c61",
         boot_program="\\EFI\\systemd\\systemd-bootx64.efi",
         mounts=("/boot/efi",),
+        partitions=("3b2f4c61",),
     )
+
+
+def test_a_mount_without_a_known_partition_has_none() -> None:
+    mounts = "/dev/mapper/vg-boot /boot ext4 rw 0 0\nsystemd-1 /efi autofs rw 0 0\n"
+    files = {"/proc/cmdline": "ro\n", "/proc/self/mounts": mounts, "/sys/class/block/vg-boot/dev": "253:0\n"}
+    assert read_runtime(MemoryTree.of(files)) == Runtime("ro", mounts=("/boot", "/efi"))
 
 
 def test_a_host_without_efi_has_none_of_them() -> None:

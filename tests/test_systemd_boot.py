@@ -331,6 +331,24 @@ def test_the_newest_image_tells_its_own_command_line_where_no_file_does(runtime:
     assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"
 
 
+@pytest.mark.parametrize(
+    ("loader", "partitions", "found"),
+    [
+        ("3B2F4C61", ("11111111",), ["loader-elsewhere"]),
+        ("3B2F4C61", ("11111111", "3b2f4c61"), []),
+        ("3B2F4C61", (), []),
+        (None, ("11111111",), []),
+    ],
+)
+def test_an_esp_beside_the_one_that_booted_is_told(
+    loader: str | None, partitions: tuple[str, ...], found: list[str]
+) -> None:
+    runtime = Runtime(OPTIONS, is_efi=True, loader_partition=loader, mounts=("/boot",), partitions=partitions)
+    tree = arch()
+    assert [one.rule for one in rendered(tree, facts(runtime)).findings] == found
+    assert [one.rule for one in BACKEND.read(tree, facts(runtime)).findings] == found
+
+
 def test_proxmox_keeps_both_sources_in_step_and_says_that_the_loader_is_unknown() -> None:
     files = {CMDLINE: "root=ZFS=x boot=zfs\n", "/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'}
     tree = arch({**NO_ENTRY, **PROXMOX, **files})

@@ -81,7 +81,7 @@ class SystemdBoot:
         coming = _future(tree, layout)
         images = tuple(each.shown(coming.source) for each in layout.images)
         shown = _with_default((*(each.shown for each in layout.found), *images), _default_image(tree, layout))
-        findings = (*_left_alone(layout), *_esp_findings(layout, facts), *refused)
+        findings = (*_left_alone(layout), *_esp_findings(layout, facts), *_elsewhere(layout, facts), *refused)
         family = _grub_beside(tree, facts, layout)
         beside = () if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),)
         return BootConfig(shown, coming, findings, beside)
@@ -106,6 +106,7 @@ class SystemdBoot:
         findings = (
             *_left_alone(layout),
             *_esp_findings(layout, facts),
+            *_elsewhere(layout, facts),
             *_unwritten(layout),
             *sources.findings,
             *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
@@ -339,6 +340,22 @@ def _unwritten(layout: Layout) -> tuple[Finding, ...]:
         for each in layout.ours
         if each not in layout.wrapped
     )
+
+
+def _elsewhere(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    """Tell that what is mounted is not the partition whose loader booted: hosts with two ESPs boot by either."""
+    runtime = facts.runtime
+    if runtime is None or not runtime.partitions or (layout.wrapper is not None and layout.wrapper.hides_entries):
+        return ()
+    booted = (runtime.loader_partition or "").lower()
+    if not booted or booted in runtime.partitions:
+        return ()
+    message = (
+        f"the loader that booted is on the partition {booted}, and {' and '.join(runtime.mounts)} "
+        f"{'has' if len(runtime.mounts) == 1 else 'have'} {' and '.join(runtime.partitions)}"
+    )
+    hint = f"mount /dev/disk/by-partuuid/{booted} there as well, if that is what shall boot"
+    return (Finding("loader-elsewhere", Severity.WARNING, message, hint=hint),)
 
 
 def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
