@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help, completion and version."""
+"""Help, completion and version: whole, with examples, and the examples are true."""
 
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import documents
 import pytest
 from console import PROJECT, run
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import iommuctl
+from iommuctl.backends.table import BACKENDS
 from iommuctl.cli.application import application
 
 
@@ -79,3 +82,63 @@ def test_version_is_told_without_what_it_does_not_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"iommuctl {iommuctl.__version__}\n[]\n", "")
+
+
+# Examples and summaries
+
+COMMANDS = ["", "profile", *documents.leaves()]
+
+
+def help_of(words: str) -> str:
+    result = CliRunner().invoke(application, [*words.split(), "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_help_ends_with_examples_of_that_command_that_the_application_takes(words: str) -> None:
+    _, examples = help_of(words).split("  Examples:\n")
+    lines = examples.splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith(f"    {f'iommuctl {words}'.strip()}")] == []
+    assert [documents.complaint(call) for line in lines for call in documents.invocations(line)] == [None] * len(lines)
+
+
+@pytest.mark.parametrize("words", ["", "profile", "history"])
+def test_no_summary_in_a_list_of_commands_is_cut_short(words: str) -> None:
+    rows = help_of(words).split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert rows
+    assert [row for row in rows if row.endswith("...")] == []
+
+
+def test_commands_are_listed_in_the_order_of_the_job() -> None:
+    names = re.findall(r"^  ([a-z]+) ", help_of("").split("Commands:\n")[1], re.MULTILINE)
+    assert names[:3] == ["apply", "rollback", "status"]
+
+
+def test_help_names_every_backend() -> None:
+    commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
+    (backend,) = (parameter for parameter in commands["apply"].params if parameter.name == "backend")
+    assert backend.metavar.split("|") == list(BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "calls"),
+    [
+        ("sudo iommuctl apply passthrough-perf --dry-run    # looks", [["apply", "passthrough-perf", "--dry-run"]]),
+        ("/opt/iommuctl/bin/iommuctl groups --format dot | dot -Tsvg", [["groups", "--format", "dot"]]),
+        ("iommuctl check && iommuctl verify; echo iommuctl-done", [["check"], ["verify"]]),
+        ("iommuctl lint --cmdline 'iommu=1 quiet' >out", [["lint", "--cmdline", "iommu=1 quiet"]]),
+        ("cat iommuctl.toml", []),
+    ],
+)
+def test_calls_on_a_shell_line_are_found(line: str, calls: list[list[str]]) -> None:
+    assert documents.invocations(line) == calls
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["aply x", "apply", "apply x --dryrun", "apply x --platform via", "apply x --set y", "profile shw x", "history -z"],
+)
+def test_a_call_that_the_application_does_not_take_is_seen(words: str) -> None:
+    assert documents.complaint(words.split())

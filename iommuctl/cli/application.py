@@ -22,20 +22,21 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Set the IOMMU part of the kernel command line, safely, and prove that it took effect.",
+    epilog=options.examples("check", "apply passthrough-perf --dry-run", "explain iommu=pt"),
 )
-profiles = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and check profiles.")
-history = typer.Typer(rich_markup_mode=None, help="Show the snapshots that can be gone back from.")
-application.add_typer(profiles, name="profile")
-application.add_typer(history, name="history")
-knowledge.register(application)
-observation.register(application)
+profiles = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, show and check profiles.",
+    epilog=options.examples("profile list", "profile show strict-isolation", "profile check ./storage-node.toml"),
+)
+history = typer.Typer(
+    rich_markup_mode=None,
+    help="Show the snapshots that rollback takes.",
+    epilog=options.examples("history", "history show 20261122T124500Z-1a2b3c"),
+)
 
 _ROOT = Path("/")
-_APPLY_EXAMPLES = (
-    "Examples:  iommuctl apply passthrough-perf --dry-run"
-    "  |  iommuctl apply vfio-bind --set vfio-pci.ids=10de:1b80"
-    "  |  iommuctl apply strict-isolation --root /mnt/image --platform amd"
-)
 
 
 def _version(value: bool) -> None:
@@ -55,7 +56,13 @@ def iommuctl_callback(
     """Set the IOMMU part of the kernel command line, safely, and prove that it took effect."""
 
 
-@application.command(epilog=_APPLY_EXAMPLES)
+@application.command(
+    epilog=options.examples(
+        "apply passthrough-perf --dry-run",
+        "apply vfio-bind --set vfio-pci.ids=10de:1b80,10de:10f0",
+        "apply strict-isolation --root /mnt/image --platform amd --yes",
+    )
+)
 def apply(
     context: typer.Context,
     profile: options.Profile,
@@ -72,7 +79,11 @@ def apply(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Bring the boot configuration to a profile."""
+    """Bring the boot configuration to a profile.
+
+    The whole change is shown first, and on a terminal nothing is written before you say yes. The outcome is read back;
+    where it is not as planned, everything is put back.
+    """
     from iommuctl.app.apply import Choices, plan_apply
     from iommuctl.cli.running import finish, opened
 
@@ -87,7 +98,7 @@ def apply(
     finish(context, host, plan_apply(host, profile, choices), dry_run=dry_run, exit_code=exit_code, yes=yes)
 
 
-@application.command(epilog="Examples:  iommuctl rollback --dry-run  |  iommuctl rollback 20261122T124500Z-1a2b3c")
+@application.command(epilog=options.examples("rollback --dry-run", "rollback", "rollback 20261122T124500Z-1a2b3c"))
 def rollback(
     context: typer.Context,
     snapshot: options.Snapshot = None,
@@ -102,7 +113,10 @@ def rollback(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Undo the newest apply, or go back to before a snapshot."""
+    """Undo the newest apply, or go back to before a snapshot.
+
+    A rollback is a snapshot too: to redo what it took back, name its snapshot.
+    """
     from iommuctl.app.apply import Choices
     from iommuctl.app.rollback import plan_rollback
     from iommuctl.cli.running import finish, opened
@@ -112,7 +126,7 @@ def rollback(
     finish(context, host, plan_rollback(host, snapshot, choices), dry_run=dry_run, exit_code=exit_code, yes=yes)
 
 
-@application.command()
+@application.command(epilog=options.examples("status", "status --json", "status --root /mnt/image"))
 def status(
     context: typer.Context,
     root: options.Root = _ROOT,
@@ -122,7 +136,7 @@ def status(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Tell which bootloader boots this host and why, what runs now, and what boots next."""
+    """Tell what boots this host and why, what runs, what boots next."""
     from iommuctl.app.host import Host
     from iommuctl.app.status import read_status
     from iommuctl.cli.render import status_text
@@ -132,7 +146,11 @@ def status(
     print_result(context, lambda: status_report(found), lambda: status_text(found, colour=wants_colour(sys.stdout)))
 
 
-@application.command(epilog="It also runs by itself at the start of every command that writes.")
+knowledge.register(application)
+observation.register(application)
+
+
+@application.command(epilog=options.examples("recover", "recover --root /mnt/image --accept-current"))
 def recover(
     context: typer.Context,
     root: options.Root = _ROOT,
@@ -146,7 +164,10 @@ def recover(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Finish or undo a run that was interrupted."""
+    """Finish or undo a run that was interrupted.
+
+    Every command that writes does so first, too.
+    """
     from iommuctl.app.host import Host
     from iommuctl.app.recover import recover_host
     from iommuctl.cli.render import recover_text
@@ -176,7 +197,7 @@ def history_list(
     print_result(context, lambda: history_report(found), lambda: history_text(found))
 
 
-@history.command("show")
+@history.command("show", epilog=options.examples("history show 20261122T124500Z-1a2b3c"))
 def history_show(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(metavar="ID", help="A snapshot's id, or the beginning of one.")],
@@ -184,7 +205,7 @@ def history_show(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show which parameters one snapshot changed, and how its files then differ from those now."""
+    """Show what one snapshot changed, and how its files differ now."""
     from iommuctl.app.history import snapshot_edits
     from iommuctl.app.host import Host
     from iommuctl.cli.reports import history_report, snapshot_text
@@ -197,7 +218,10 @@ def history_show(
     )
 
 
-@profiles.command("list")
+application.add_typer(history, name="history")
+
+
+@profiles.command("list", epilog=options.examples("profile list"))
 def profile_list(
     context: typer.Context, root: options.Root = _ROOT, json: options.Json = False, debug: options.Debug = False
 ) -> None:
@@ -210,7 +234,7 @@ def profile_list(
     print_result(context, lambda: profiles_report(found), lambda: profiles_text(found))
 
 
-@profiles.command("show")
+@profiles.command("show", epilog=options.examples("profile show strict-isolation"))
 def profile_show(profile: options.Profile, root: options.Root = _ROOT, debug: options.Debug = False) -> None:
     """Show a profile: what it sets and removes on each platform, and why."""
     from iommuctl.app.host import Host
@@ -219,13 +243,19 @@ def profile_show(profile: options.Profile, root: options.Root = _ROOT, debug: op
     typer.echo(describe_profile(find_profile(Host.open(root), profile)), nl=False)
 
 
-@profiles.command("check")
+@profiles.command("check", epilog=options.examples("profile check ./storage-node.toml"))
 def profile_check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A profile in TOML.")], debug: options.Debug = False
 ) -> None:
-    """Check a profile's file; exit 65 with file, line and field where it is wrong."""
+    """Check a profile's file.
+
+    Where it is wrong the exit code is 65, and file, line and field are named.
+    """
     from iommuctl.app.host import Host
     from iommuctl.app.profiles import find_profile
 
     profile = find_profile(Host.open(_ROOT), str(file.absolute()))
     typer.echo(f"{file}: profile {profile.name!r} is valid")
+
+
+application.add_typer(profiles, name="profile")

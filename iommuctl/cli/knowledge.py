@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _ROOT = Path("/")
 _ERRORS_FOUND = 1
-_LINT_EXAMPLES = (
-    "Examples:  iommuctl lint  |  iommuctl lint --cmdline 'intel_iommu=on iommu=1'"
-    "  |  iommuctl lint strict-isolation --platform amd --kernel 5.10"
-)
 
 
 def _complete_parameter(context: typer.Context, incomplete: str) -> list[str]:
@@ -40,7 +36,7 @@ def lint(
     profile: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROFILE]",
+            metavar="PROFILE",
             help="Lint the line that this profile makes; without it, what the host boots with.",
             autocompletion=options.complete_profile,
         ),
@@ -60,7 +56,10 @@ def lint(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Find myths, contradictions, deprecated and unsafe parameters; exit 1 where there are errors."""
+    """Find myths, contradictions, deprecated and unsafe parameters.
+
+    Each comes with the mend. Exit code 1 where one is an error.
+    """
     if profile is not None and cmdline is not None:
         raise typer.BadParameter("a profile and a text are two things to lint", param_hint="'--cmdline'")
     from iommuctl.app import lint as use_case
@@ -90,13 +89,16 @@ def explain(
     parameters: Annotated[
         list[str],
         typer.Argument(
-            metavar="PARAMETER[=VALUE]...", help="Such as iommu=pt or intel_iommu.", autocompletion=_complete_parameter
+            metavar="PARAMETER[=VALUE]", help="Such as iommu=pt or intel_iommu.", autocompletion=_complete_parameter
         ),
     ],
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Tell what a parameter does, on which hardware and kernels, what it conflicts with, and the source."""
+    """Tell what a parameter does, on which hardware and kernels.
+
+    Also what it conflicts with, and the place in the kernel's source that says so.
+    """
     from iommuctl.app.explain import explain_parameters
     from iommuctl.cli.explained import explain_report, explain_text
 
@@ -106,10 +108,9 @@ def explain(
 
 def register(application: typer.Typer) -> None:
     """Add these commands to the application."""
-    application.command(epilog=_LINT_EXAMPLES)(lint)
-    application.command(epilog="Examples:  iommuctl explain iommu=1  |  iommuctl explain intel_iommu iommu.strict=0")(
-        explain
-    )
+    lint_examples = ("lint", "lint --cmdline 'intel_iommu=on iommu=1'", "lint strict-isolation --platform amd")
+    application.command(epilog=options.examples(*lint_examples))(lint)
+    application.command(epilog=options.examples("explain iommu=1", "explain intel_iommu iommu.strict=0"))(explain)
 
 
 def _parse_kernels(texts: list[str] | None) -> tuple[KernelVersion, ...]:

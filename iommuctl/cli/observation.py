@@ -30,18 +30,21 @@ def verify(
     profile: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROFILE]",
+            metavar="PROFILE",
             help="Compare with this profile; without it, with the one that was applied last.",
             autocompletion=options.complete_profile,
         ),
     ] = None,
-    root: options.Root = _ROOT,
+    root: options.RunningRoot = _ROOT,
     platform: options.PlatformOption = "auto",
     inputs: options.Set = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Tell whether the running kernel does what a profile promises; exit 1 where it does not."""
+    """Tell whether the running kernel does what a profile promises.
+
+    It looks at what the kernel shows in /sys, not at strings alone. Exit code 1 where the profile is not active.
+    """
     from iommuctl.app.host import Host
     from iommuctl.app.verify import verify_host
     from iommuctl.cli.observed import verify_report, verify_text
@@ -54,12 +57,12 @@ def verify(
 
 def groups(
     context: typer.Context,
-    root: options.Root = _ROOT,
+    root: options.RunningRoot = _ROOT,
     form: Annotated[GroupFormat, typer.Option("--format", help="A tree, or a graph for Graphviz.")] = GroupFormat.TREE,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show the IOMMU groups: their type, devices and drivers, and what goes to a guest together."""
+    """Show the IOMMU groups, and what goes to a guest together."""
     from iommuctl.app.groups import read_groups
     from iommuctl.app.host import Host
     from iommuctl.cli.observed import groups_dot, groups_report, groups_text
@@ -71,13 +74,16 @@ def groups(
 
 def check(
     context: typer.Context,
-    root: options.Root = _ROOT,
+    root: options.RunningRoot = _ROOT,
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Look whether this host can do it: firmware, kernel, bootloader, space; exit 1 where something fails."""
+    """Look whether firmware, kernel, bootloader and space allow it.
+
+    It changes nothing. Exit code 1 where something fails.
+    """
     from iommuctl.app.check import check_host
     from iommuctl.app.host import Host
     from iommuctl.cli.observed import check_report, check_text
@@ -89,6 +95,6 @@ def check(
 
 def register(application: typer.Typer) -> None:
     """Add these commands to the application."""
-    application.command(epilog="Examples:  iommuctl verify  |  iommuctl verify strict-isolation --json")(verify)
-    application.command(epilog="Example:  iommuctl groups --format dot | dot -Tsvg -o groups.svg")(groups)
-    application.command()(check)
+    application.command(epilog=options.examples("verify", "verify strict-isolation --json"))(verify)
+    application.command(epilog=options.examples("groups", "groups --format dot | dot -Tsvg -o groups.svg"))(groups)
+    application.command(epilog=options.examples("check", "check --json"))(check)

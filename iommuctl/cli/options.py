@@ -30,6 +30,12 @@ def _complete_snapshot(incomplete: str) -> list[str]:
     return [name for name in snapshot_ids() if name.startswith(incomplete)]
 
 
+def examples(*commands: str) -> str:
+    """Give the end of a command's help: examples, one a line."""
+    # \b keeps the lines of a paragraph as they are.
+    return "\n".join(("\b", "Examples:", *(f"  iommuctl {command}" for command in commands)))
+
+
 Profile = Annotated[
     str,
     typer.Argument(
@@ -39,8 +45,8 @@ Profile = Annotated[
 Snapshot = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SNAPSHOT]",
-        help="Go back to before this snapshot; the newest apply in force if none is named.",
+        metavar="SNAPSHOT",
+        help="Go back to before this snapshot (history lists them); without it, before the newest apply in force.",
         autocompletion=_complete_snapshot,
     ),
 ]
@@ -62,36 +68,57 @@ Root = Annotated[
         "--root", metavar="DIR", parser=_parse_root, help="Work on the tree below DIR instead of the running system."
     ),
 ]
+RunningRoot = Annotated[
+    Path,
+    typer.Option("--root", metavar="DIR", help="Nothing but / will do: no kernel runs in another tree."),
+]
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--backend", metavar="NAME", help="The bootloader that boots this host.", autocompletion=_complete_backend
+        "--backend",
+        metavar="grub2|bls|systemd-boot",
+        help="Which bootloader boots this host, where the evidence does not settle it.",
+        autocompletion=_complete_backend,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would change; write and run nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Show the whole plan; write nothing, run nothing that changes anything.")
+]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="With --dry-run: exit 1 when something would change.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.", callback=remember_json)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
 RegenerateOption = Annotated[
     Regenerate,
-    typer.Option("--regenerate", help="Whether generated files such as grub.cfg are built anew."),
+    typer.Option(
+        "--regenerate",
+        help="Whether generated files such as grub.cfg are built anew; auto: on the running system only.",
+    ),
 ]
 Force = Annotated[
     list[str] | None,
-    typer.Option("--force", metavar="RULE", help="Go on in spite of this finding; may be repeated."),
+    typer.Option("--force", metavar="RULE", help="Go on in spite of what is shown as error[RULE]; may be repeated."),
 ]
 PlatformOption = Annotated[
     str,
     typer.Option(
-        "--platform", metavar="auto|intel|amd|x86|arm64", help="Whose IOMMU the host has; x86 is both vendors."
+        "--platform",
+        metavar="auto|intel|amd|x86|arm64",
+        help="Whose IOMMU the host has; x86 is both vendors. auto: this CPU's, or what fits the tree of --root.",
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Fill an input of the profile; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Fill an input of the profile, such as vfio-pci.ids=10de:1b80; may be repeated.",
+    ),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say more about what was looked at.", callback=remember_verbose)
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Also say what was looked at, and the reason of each change.", callback=remember_verbose
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.", callback=remember_debug)]
 
