@@ -26,9 +26,10 @@ format: ## lay out the code
 
 man: $(man_pages) ## make build/man/ from man/*.rst; needs rst2man (python3-docutils)
 
-build/man/%: man/%.rst
+build/man/%: man/%.rst man/tidy.sed
 	@mkdir -p $(@D)
 	$(RST2MAN) --halt=warning $< $@
+	sed -i -f man/tidy.sed $@
 
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -13,9 +13,14 @@ from iommuctl.shipped import shipped_catalogue
 
 _TITLE = "iommuctl-parameters"
 _SUBTITLE = "kernel parameters that iommuctl knows"
+_DATE = "2026-11-26"
 _INTRODUCTION = """\
-``iommuctl explain`` prints the same for the parameters it is given, and tells of a value what it does. The facts were
-read in kernel sources; each entry names the place."""
+``iommuctl explain`` prints the same for the parameters it is given, and
+tells of a value what it does. The facts were read in kernel sources; each
+entry names the place."""
+_SEE_ALSO = """\
+**iommuctl**\\ (8), **iommuctl-profile**\\ (5),
+https://docs.kernel.org/admin-guide/kernel-parameters.html"""
 
 
 def page() -> str:
@@ -29,6 +34,7 @@ def _lines() -> Iterator[str]:
     yield from (
         ":Manual section: 7",
         ":Manual group: iommuctl",
+        f":Date: {_DATE}",
         "",
         "DESCRIPTION",
         "===========",
@@ -41,7 +47,7 @@ def _lines() -> Iterator[str]:
     for definition in sorted(catalogue.definitions, key=lambda one: one.name):
         yield from (definition.name, "-" * len(definition.name), "", "::", "")
         yield from (indent(describe(explain(definition.name, catalogue)).rstrip("\n"), "    "), "")
-    yield from ("SEE ALSO", "========", "", "iommuctl(8), https://docs.kernel.org/admin-guide/kernel-parameters.html")
+    yield from ("SEE ALSO", "========", "", _SEE_ALSO)
 
 
 if __name__ == "__main__":
