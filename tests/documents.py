@@ -4,6 +4,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _FENCE = re.compile(
     r"^(?:<!-- (?P<note>[^\n]*) -->\n\n?)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _INLINE = re.compile(r"`(iommuctl [^`]+)`")
-_PROMPT = re.compile(r"^[$#] ")
+_PROMPT = re.compile(r"^[$#>] ")
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,21 @@ def invocations(line: str) -> list[list[str]]:
     lexer.whitespace_split = True
     found: list[list[str]] = []
     open_call = False
-    for word in lexer:
+    for word in words(lexer):
         if _OPERATORS.issuperset(word):
             open_call = False
         elif open_call:
             found[-1].append(word)
-        elif Path(word).name == PROGRAM:
+        elif word == PROGRAM or word.endswith(f"/bin/{PROGRAM}"):
             found.append([])
             open_call = True
     return found
+
+
+def words(lexer: shlex.shlex) -> Iterator[str]:
+    """The words of a line; where a quote goes on over the next line, those before it."""
+    with suppress(ValueError):
+        yield from lexer
 
 
 def leaves() -> dict[str, object]:

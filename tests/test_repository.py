@@ -8,7 +8,6 @@ import os
 import pkgutil
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -19,11 +18,11 @@ from lacking import program
 from typer.main import get_command
 
 import iommuctl
-from iommuctl import errors
+from iommuctl import errors, interrupts
 from iommuctl.cli.application import application
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHELL_PROGRAMS = ("scripts/try", "scripts/tour", "scripts/test", ".ci/run")
+SHELL_PROGRAMS = ("scripts/try", "scripts/tour", "scripts/test", "examples/fleet.sh", ".ci/run")
 SHELL_TEXTS = (*SHELL_PROGRAMS, "scripts/lib.sh")
 SAMPLE = PROJECT / "examples" / "debian-12"
 
@@ -80,27 +79,20 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert (PROJECT / ".ci" / "run").read_text().splitlines()[-1] == "exec scripts/test"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
-def test_links_lead_to_files(name: str) -> None:
-    document = PROJECT / name
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text())
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
-    assert missing == []
-
-
-def readme_table(head: str) -> str:
+def first_column(document: str, head: str) -> str:
     """The first column of the table whose head begins so, one row a line."""
-    text = (PROJECT / "README.md").read_text()
+    text = (PROJECT / document).read_text()
     rows = text[text.index(f"| {head}") :].split("\n\n", maxsplit=1)[0].splitlines()[2:]
     return "\n".join(row.split(" | ")[0] for row in rows)
 
 
-def test_readme_has_the_commands_that_there_are() -> None:
+@pytest.mark.parametrize(("document", "head"), [("README.md", "command"), ("README.zh-CN.md", "命令")])
+def test_readme_has_the_commands_that_there_are(document: str, head: str) -> None:
     commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
-    assert set(re.findall(r"`([a-z]+)", readme_table("command"))) == set(commands)
+    assert set(re.findall(r"`([a-z]+)", first_column(document, head))) == set(commands)
 
 
-def test_readme_has_the_options_that_there_are() -> None:
+def test_reference_has_the_options_that_there_are() -> None:
     commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
     options = {
         option
@@ -109,27 +101,15 @@ def test_readme_has_the_options_that_there_are() -> None:
         for option in parameter.opts
         if option.startswith("--")
     }
-    assert set(re.findall(r"--[a-z-]+", readme_table("option"))) == options
+    assert set(re.findall(r"--[a-z-]+", first_column("docs/reference.md", "option"))) == options
 
 
-def test_readme_shows_what_a_dry_run_prints() -> None:
-    shown = re.search(
-        r"\$ iommuctl apply passthrough-perf --root [^\n]*\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL
-    )
-    assert shown is not None
-    command = [sys.executable, "-m", "iommuctl", "apply", "passthrough-perf", "--root", str(SAMPLE), "--dry-run"]
-    printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    printed = printed.replace(str(SAMPLE), "/mnt/image")
-    # The fingerprint covers whatever was read, so another version that reads more has another one.
-    fingerprint = re.compile(r"^fingerprint: [0-9a-f]{64}$", re.MULTILINE)
-    assert fingerprint.sub("", shown[1]).splitlines() == fingerprint.sub("", printed).splitlines()
-
-
-def test_readme_has_every_exit_code() -> None:
-    rows = re.findall(r"^\| (\d+) \|", (PROJECT / "README.md").read_text(), re.MULTILINE)
+def test_reference_has_every_exit_code() -> None:
+    rows = re.findall(r"^\d+(?:, \d+)*", first_column("docs/reference.md", "code").replace("| ", ""), re.MULTILINE)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     codes = {kind.code for kind in kinds if issubclass(kind, errors.IommuctlError)}
-    assert sorted(map(int, rows)) == sorted({0, 1, *codes})
+    signals = {interrupts.SIGNAL_EXIT + number for number in interrupts.SIGNALS}
+    assert [int(code) for row in rows for code in row.split(", ")] == sorted({0, 1, *codes, *signals})
 
 
 def test_one_version() -> None:
