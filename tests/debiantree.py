@@ -78,7 +78,7 @@ class MissingError(Exception):
     """Why there is no Debian 13 here."""
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine gets Debian's packages from, by its own apt."""
     if shutil.which("apt-get") is None:
         raise MissingError("no apt-get here that tells where the packages are")
@@ -109,7 +109,7 @@ def _install(target: Path) -> None:
         raise MissingError("mmdebstrap is not installed")
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    argv = ("mmdebstrap", *_OPTIONS, f"--include={','.join(PACKAGES)}", SUITE, str(unfinished), _mirror())
+    argv = ("mmdebstrap", *_OPTIONS, f"--include={','.join(PACKAGES)}", SUITE, str(unfinished), mirror())
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

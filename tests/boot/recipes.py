@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: what is installed for each bootloader, and how its own tools put it on the disk."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from boot import guest
+from boot.machine import Firmware
+
+
+class Suite(StrEnum):
+    """A release of Debian: of a host, or of the kernel that it runs."""
+
+    BOOKWORM = "bookworm"
+    TRIXIE = "trixie"
+    SID = "sid"
+
+
+class Loader(StrEnum):
+    """How a machine boots."""
+
+    GRUB_BIOS = "grub-bios"
+    GRUB_UEFI = "grub-uefi"
+    GRUB_BLS = "grub-bls"
+    SD_BOOT = "systemd-boot"
+    SD_BOOT_UKI = "systemd-boot-uki"
+
+
+MACHINE_ID = "5eed1ab05eed1ab05eed1ab05eed1ab0"
+ROOT_UUID = "1ab00000-0000-4000-8000-000000000001"
+DISK_UUID = "1ab00000-0000-4000-8000-000000000002"
+ESP_PARTUUID = "1ab00000-0000-4000-8000-000000000003"
+ESP_UUID = "1AB0-0001"
+# What a machine of the lab needs beside what an administrator would have.
+PARAMETERS = f"console=ttyS0 init=/{guest.INIT_PATH} panic=-1"
+CMDLINE = f"root=UUID={ROOT_UUID} ro {PARAMETERS}"
+BLS_ENTRIES = "/boot/loader/entries"
+
+NOT_UNPACKED = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/i18n/*",
+    "/usr/share/zoneinfo/*",
+)
+_COMMON = ("kmod", "mount", "python3", "python3-venv", "tiny-initramfs", "util-linux", "libaugeas0")
+_PYTHON = ("python3-typer", "python3-pydantic", "python3-augeas")
+
+# Kernels first: their hooks find no bootloader yet. Then the environment that the wheel goes into.
+INSTALL = """
+dpkg --install /root/debs/linux-base_*.deb >/root/debs/log 2>&1 || { cat /root/debs/log; exit 1; }
+dpkg --install /root/debs/linux-*-*-*.deb >/root/debs/log 2>&1 || { cat /root/debs/log; exit 1; }
+for image in /boot/vmlinuz-*; do test -f "/boot/initrd.img-${image#/boot/vmlinuz-}"; done
+python3 -m venv --system-site-packages /opt/iommuctl
+for wheel in /root/debs/*.whl; do
+    [ ! -f "$wheel" ] || /opt/iommuctl/bin/pip install --quiet --no-index --no-deps "$wheel"
+done
+ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
+python3 -m compileall -q /usr/lib/python3/dist-packages >/dev/null || true
+"""
+
+_GRUB_DEFAULT = f"""# Settings of GRUB's menu.
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX="{PARAMETERS}"
+GRUB_TERMINAL=console
+"""
+_FSTAB = f"""UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1
+"""
+_FSTAB_ESP = f"UUID={ESP_UUID} /boot/efi vfat umask=0077 0 2\n"
+_TINY_INITRAMFS = """AUTO_MODULES=no
+MICROCODE=no
+INCLUDE_MODULES=virtio_pci,virtio_blk,crc32c_generic,ext4
+"""
+# What Fedora's hook does on a GRUB that reads entries: Debian has none.
+_BLS_HOOK = f"""#!/bin/sh
+set -e
+release=$1
+mkdir -p {BLS_ENTRIES}
+entry={BLS_ENTRIES}/{MACHINE_ID}-$release.conf
+cat >"$entry.unfinished" <<END
+title Debian GNU/Linux $release
+version $release
+machine-id {MACHINE_ID}
+linux /boot/vmlinuz-$release
+initrd /boot/initrd.img-$release
+options $(cat /etc/kernel/cmdline)
+END
+mv "$entry.unfinished" "$entry"
+"""
+_BLS_UNHOOK = f"""#!/bin/sh
+rm -f "{BLS_ENTRIES}/{MACHINE_ID}-$1.conf"
+"""
+_BLS_MENU = f"""load_env
+if [ "${{next_entry}}" ]; then
+    set default="${{next_entry}}"
+    set next_entry=
+    save_env next_entry
+else
+    set default=0
+fi
+set timeout=0
+insmod part_gpt
+insmod ext2
+search --no-floppy --fs-uuid --set=root {ROOT_UUID}
+insmod blsuki
+blscfg --path {BLS_ENTRIES}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One host: its bootloader, suite, kernels, packages, its own files, and the job that installs the bootloader."""
+
+    loader: Loader
+    suite: Suite
+    kernels: tuple[Suite, ...]
+    firmware: Firmware
+    packages: tuple[str, ...]
+    files: tuple[tuple[str, str, int], ...]
+    install: str
+
+    @property
+    def name(self) -> str:
+        """Which of the hosts it is."""
+        return f"{self.loader}-{self.suite}"
+
+
+def files(recipe: Recipe) -> dict[str, tuple[str, int]]:
+    """Give the files of a host, with their modes, by path below its root."""
+    common = {
+        "etc/fstab": (_FSTAB + (_FSTAB_ESP if recipe.firmware is Firmware.UEFI else ""), 0o644),
+        "etc/hostname": ("lab\n", 0o644),
+        "etc/machine-id": (f"{MACHINE_ID}\n", 0o444),
+        "etc/tiny-initramfs/tiny-initramfs.conf": (_TINY_INITRAMFS, 0o644),
+        guest.INIT_PATH: (guest.INIT, 0o755),
+    }
+    return common | {path: (content, mode) for path, content, mode in recipe.files}
+
+
+def recipe_for(loader: Loader, kernel: Suite) -> Recipe:
+    """Give the host that boots a suite's kernel by a bootloader."""
+    return next(recipe for recipe in RECIPES if recipe.loader is loader and kernel in recipe.kernels)
+
+
+def _kernel_install(*, then: str = "") -> str:
+    return f"""set -ex
+bootctl install
+echo 'timeout 0' >/boot/efi/loader/loader.conf
+for image in /boot/vmlinuz-*; do
+    release=${{image#/boot/vmlinuz-}}
+    kernel-install add "$release" "$image" "/boot/initrd.img-$release"
+done
+{then}
+bootctl list --no-pager
+"""
+
+
+_GRUB_BIOS = "set -ex\ngrub-install --target=i386-pc /dev/vda\nupdate-grub\ngrub-script-check /boot/grub/grub.cfg\n"
+_ALL = tuple(Suite)
+# The scripts of newer kernels need the run-parts of Debian 13, so Debian 12 boots its own kernel only.
+RECIPES = (
+    Recipe(
+        loader=Loader.GRUB_BIOS,
+        suite=Suite.BOOKWORM,
+        kernels=(Suite.BOOKWORM,),
+        firmware=Firmware.BIOS,
+        packages=(*_COMMON, "grub-pc"),
+        files=(("etc/default/grub", _GRUB_DEFAULT, 0o644),),
+        install=_GRUB_BIOS,
+    ),
+    Recipe(
+        loader=Loader.GRUB_BIOS,
+        suite=Suite.TRIXIE,
+        kernels=(Suite.TRIXIE, Suite.SID),
+        firmware=Firmware.BIOS,
+        packages=(*_COMMON, *_PYTHON, "grub-pc"),
+        files=(("etc/default/grub", _GRUB_DEFAULT, 0o644),),
+        install=_GRUB_BIOS,
+    ),
+    Recipe(
+        loader=Loader.GRUB_UEFI,
+        suite=Suite.TRIXIE,
+        kernels=_ALL,
+        firmware=Firmware.UEFI,
+        packages=(*_COMMON, *_PYTHON, "grub-efi-amd64", "efibootmgr"),
+        files=(("etc/default/grub", _GRUB_DEFAULT, 0o644),),
+        install="set -ex\ngrub-install --target=x86_64-efi --efi-directory=/boot/efi\nupdate-grub\nefibootmgr\n",
+    ),
+    Recipe(
+        loader=Loader.GRUB_BLS,
+        suite=Suite.SID,
+        kernels=_ALL,
+        firmware=Firmware.BIOS,
+        packages=(*_COMMON, *_PYTHON, "grub-pc-bin", "grub2-common"),
+        files=(
+            ("etc/default/grub", _GRUB_DEFAULT + "GRUB_ENABLE_BLSCFG=true\n", 0o644),
+            ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
+            ("etc/kernel/postinst.d/zz-lab-bls", _BLS_HOOK, 0o755),
+            ("etc/kernel/postrm.d/zz-lab-bls", _BLS_UNHOOK, 0o755),
+            ("boot/grub/grub.cfg", _BLS_MENU, 0o600),
+        ),
+        install="set -ex\ngrub-install --target=i386-pc /dev/vda\ngrub-editenv /boot/grub/grubenv create\n",
+    ),
+    Recipe(
+        loader=Loader.SD_BOOT,
+        suite=Suite.SID,
+        kernels=_ALL,
+        firmware=Firmware.UEFI,
+        packages=(*_COMMON, *_PYTHON, "systemd-boot"),
+        files=(("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),),
+        install=_kernel_install(),
+    ),
+    Recipe(
+        loader=Loader.SD_BOOT_UKI,
+        suite=Suite.TRIXIE,
+        kernels=_ALL,
+        firmware=Firmware.UEFI,
+        packages=(*_COMMON, *_PYTHON, "systemd-boot", "systemd-ukify"),
+        files=(
+            ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
+            ("etc/kernel/install.conf", "layout=uki\nuki_generator=ukify\n", 0o644),
+        ),
+        install=_kernel_install(then="ls -l /boot/efi/EFI/Linux"),
+    ),
+)
