@@ -362,6 +362,17 @@ def test_proxmox_keeps_both_sources_in_step_and_says_that_the_loader_is_unknown(
     assert rendered(tree, proven).findings == ()
 
 
+def test_a_value_of_proxmox_that_grub_would_cut_short_is_refused() -> None:
+    grub = "GRUB_CMDLINE_LINUX_DEFAULT='quiet # a=b'\n"
+    tree = MemoryTree.of({**PROXMOX, "/etc/default/grub": grub, CMDLINE: "root=ZFS=rpool/ROOT/pve-1 boot=zfs\n"})
+    with pytest.raises(BootConfigError) as caught:
+        rendered(tree, facts(id="debian"))
+    said = (
+        "/etc/default/grub:1: GRUB_CMDLINE_LINUX_DEFAULT, as GRUB's script would have it: 'intel_iommu=on' is missing"
+    )
+    assert caught.value.brief == said
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

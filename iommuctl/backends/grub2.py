@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from iommuctl import grubcfg
 from iommuctl.arguments import DesiredArguments, observe, satisfied
-from iommuctl.backends import grubdefault
+from iommuctl.backends import grubdefault, grubscript
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.cmdline import Cmdline
@@ -48,7 +48,7 @@ class Grub2:
         if menu is not None:
             findings += _shared_removals(edit.changes, menu)
         _check_length(edit.after, menu, facts)
-        self._require_uncut(tree, family, edit.after, desired)
+        grubscript.require_uncut(tree, family, edit.after, desired, self._catalogue)
         findings += observe((edit.after,), desired, self._catalogue)
         current = menu is not None and not edit.files and self._is_current(menu, desired)
         commands = () if current else _generate(family, sources_change=bool(edit.files))
@@ -79,7 +79,7 @@ class Grub2:
         normal = () if menu is None else grubcfg.normal_entries(menu)
         if not normal:
             return (*problems, f"{family.menu} has no normal entry of this system")
-        expected = _as_menu_says(str(sources.cmdline))
+        expected = grubscript.as_menu_says(str(sources.cmdline))
         for entry in normal:
             for line in entry.linux:
                 where = f"{family.menu}:{line.line}: entry {entry.title!r}"
@@ -90,22 +90,6 @@ class Grub2:
                 )
                 problems += _placed(where, short)
         return problems
-
-    def _require_uncut(self, tree: Tree, family: GrubFamily, after: Cmdline, desired: DesiredArguments) -> None:
-        """Raise BootConfigError where the generated menu, which is a script, would give the kernel less than `after`.
-
-        To GRUB a `;` ends the line and ` #` begins a comment; of a `|` or a lone `$` it can make nothing.
-        """
-        try:
-            problems = self._unsatisfied(_as_menu_says(str(after)), desired)
-        except BootConfigError as error:
-            problems = (error.message,)
-        if problems:
-            assigned = [value for value in grubdefault.read(tree, family).chains if value.links]
-            culprit = next((value for value in assigned if _is_cut(value.value)), assigned[-1])
-            link = culprit.links[0]
-            message = f"{culprit.name}, as GRUB's script would have it: {problems[0]}"
-            raise BootConfigError(link.path, link.line, message)
 
     def _unsatisfied(self, cmdline: Cmdline, desired: DesiredArguments | None) -> tuple[str, ...]:
         return () if desired is None else satisfied(cmdline, desired, self._catalogue)
@@ -264,22 +248,6 @@ def _check_length(after: Cmdline, menu: grubcfg.GrubCfg | None, facts: Facts) ->
 def _own_length(line: grubcfg.LinuxLine, wanted: set[str]) -> int:
     own = sum(len(token.text) + 1 for token in line.cmdline.tokens if token.text not in wanted)
     return len(_BOOT_IMAGE) + len(line.kernel) + 1 + own
-
-
-def _as_menu_says(value: str) -> Cmdline:
-    """What GRUB hands the kernel of a value: 10_linux writes it into the menu, where GRUB unquotes it.
-
-    Raises BootConfigError where GRUB could not read such a menu.
-    """
-    menu = grubcfg.parse(grubdefault.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
-    return menu.entries[0].linux[0].cmdline
-
-
-def _is_cut(value: str) -> bool:
-    try:
-        return len(_as_menu_says(value).tokens) < len(Cmdline.parse(value).tokens)
-    except BootConfigError:
-        return True
 
 
 def _placed(where: str, problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from iommuctl.arguments import DesiredArguments, observe, satisfied, shortfall
-from iommuctl.backends import cmdlinefile, entries, grubdefault, kernelstub, unified
+from iommuctl.backends import cmdlinefile, entries, grubdefault, grubscript, kernelstub, unified
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, distinct, unmounted
 from iommuctl.backends.cmdlinefile import CmdlineEdit
@@ -192,6 +192,7 @@ class SystemdBoot:
         if family is None:
             return edit
         grub = grubdefault.conform_sources(tree, family, desired, self._catalogue, additions=grubdefault.DEFAULT)
+        grubscript.require_uncut(tree, family, grub.after, desired, self._catalogue)
         return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
 
 
