@@ -203,7 +203,7 @@ def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
         if value is None and one.required:
             raise ProfileError(
                 f"profile {profile.name!r} needs the input {name!r}: {one.description}",
-                hint=f"run iommuctl apply {profile.name} --set {name}=VALUE",
+                hint=f"run the same command with --set {name}=VALUE",
             )
         if value is not None:
             try:

@@ -225,6 +225,12 @@ def test_inputs_are_checked(given: dict[str, str], message: str) -> None:
     assert caught.value.code == 65
 
 
+def test_a_missing_input_is_asked_for_whatever_command_needs_it() -> None:
+    with pytest.raises(ProfileError) as caught:
+        resolve(load_profile("vfio-bind", shipped_profiles()), shipped_catalogue(), facts(Platform.INTEL), {})
+    assert caught.value.hint == "run the same command with --set vfio-pci.ids=VALUE"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
