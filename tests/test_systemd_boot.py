@@ -50,6 +50,12 @@ def test_an_entry_is_edited_in_place_and_nothing_is_run() -> None:
     assert rendered(tree).commands == ()
 
 
+def test_an_entry_of_an_image_is_not_said_to_start_no_kernel() -> None:
+    tree = arch({f"{ENTRIES}/image.conf": f"title Image\nuki /EFI/other.efi\noptions {OPTIONS}\n"})
+    reasons = {each.id: each.reason for each in BACKEND.read(tree, facts()).entries if not each.ours}
+    assert reasons == {"image": "it starts a unified kernel image, with what is inside"}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -186,7 +186,8 @@ def _is_of(machine: frozenset[str], entry: BlsEntry) -> bool:
 def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], booted: Cmdline | None) -> str | None:
     """Why an entry is not ours to change; None for one that is."""
     if not entry.is_linux:
-        return "it starts no Linux kernel"
+        inside = any(entry.value(key) is not None for key in ("uki", "uki-url"))
+        return "it starts a unified kernel image, with what is inside" if inside else "it starts no Linux kernel"
     if not _is_of(machine, entry):
         other = next(owner for owner in entry.owners if owner not in machine)
         return f"it belongs to the machine-id {other}"
