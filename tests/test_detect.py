@@ -207,7 +207,7 @@ def test_evidence_tells_what_was_looked_at_and_what_it_says() -> None:
         Evidence("/boot/grub/grub.cfg", "holds menu entries", "grub2"),
         Evidence("/etc/default/grub", "exists", "GRUB"),
         Evidence("/efi/loader/loader.conf", "exists", "nothing by itself"),
-        Evidence("/efi/loader/entries", "holds 1 entries", "nothing by itself"),
+        Evidence("/efi/loader/entries", "holds 1 entry", "nothing by itself"),
         Evidence("/boot/efi", "is in /etc/fstab, and not mounted", "unknown"),
         Evidence("GRUB's files", "exist beside it", "left over: not what booted"),
     )

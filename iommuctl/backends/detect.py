@@ -251,9 +251,17 @@ def _systemd_boot(tree: Tree, facts: Facts) -> Iterator[Evidence]:
         if "loader.conf" in tree.names(point / "loader"):
             yield Evidence(str(point / "loader/loader.conf"), "exists", entries)
         if count := sum(is_entry_name(name) for name in tree.names(point / "loader/entries")):
-            yield Evidence(str(point / "loader/entries"), f"holds {count} entries", entries)
+            yield Evidence(str(point / "loader/entries"), f"holds {_counted(count, 'entr', 'y', 'ies')}", entries)
         if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
-            yield Evidence(str(point / "EFI/Linux"), f"holds {images} unified kernel images", SYSTEMD_BOOT)
+            yield Evidence(
+                str(point / "EFI/Linux"),
+                f"holds {_counted(images, 'unified kernel image', '', 's')}",
+                SYSTEMD_BOOT,
+            )
+
+
+def _counted(count: int, stem: str, one: str, many: str) -> str:
+    return f"{count} {stem}{one if count == 1 else many}"
 
 
 def _beside(tree: Tree, runtime: Runtime | None) -> Iterator[Evidence]:
