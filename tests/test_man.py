@@ -6,14 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import documents
 import pytest
+from kernelhosts import write
 from lacking import program
 from pydantic import BaseModel
+from shownhosts import Stage
 from typer.main import get_command
 
 from iommuctl import errors, interrupts, profile
@@ -176,6 +179,54 @@ def test_every_example_is_taken_by_the_application() -> None:
     calls = [call for line in lines for call in documents.invocations(line)]
     assert len(calls) > 10
     assert [(call, why) for call in calls if (why := documents.complaint(call)) is not None] == []
+
+
+def examples(text: str) -> list[str]:
+    """The commands of a chapter."""
+    return [
+        line for line in re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE) if line.startswith(("iommuctl ", "reboot"))
+    ]
+
+
+def codes(lines: list[str], stage: Stage, replaced: Mapping[str, Path]) -> list[tuple[str, int]]:
+    """Run lines one after the other on the shown host, with these paths instead of those; give each with its code."""
+    host = stage.running("host")
+    ran = []
+    for line in lines:
+        command = line
+        for path, real in replaced.items():
+            command = command.replace(path, str(real))
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=stage.work,
+            env=stage.environment("" if "--root" in line else str(host)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        ran.append((line, done.returncode))
+    return ran
+
+
+def test_the_examples_of_the_page_do_what_they_say(tmp_path: Path) -> None:
+    stage = Stage.build(tmp_path / "stage")
+    lines = examples(chapter(PAGE, "EXAMPLES"))
+    assert len(lines) > 10
+    different = {line: 1 for line in lines if "--exit-code" in line}
+    assert different
+    ran = codes(lines, stage, {"/mnt/image": stage.image("debian-12")})
+    assert ran == [(line, different.get(line, 0)) for line in lines]
+
+
+def test_the_example_of_the_profile_page_does_what_it_says(tmp_path: Path) -> None:
+    stage = Stage.build(tmp_path / "stage")
+    text = chapter(PROFILE_PAGE, "EXAMPLE")
+    path = re.findall(r"^``(\S+)``::", text, re.MULTILINE)[0]
+    real = stage.running("host") / path.removeprefix("/")
+    write(real, dedent(text.split("::\n\n")[1].partition("\n\nIt is")[0]))
+    lines = examples(text)
+    assert codes(lines, stage, {path: real}) == [(line, 0) for line in lines]
+    assert len(lines) == 2
 
 
 # Exit codes, files, the format of profiles
