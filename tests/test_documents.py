@@ -123,6 +123,7 @@ def to_be_run(document: Path) -> list[Block]:
     return [block for block in documents.blocks(document.read_text()) if block.note.startswith("run")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document", [path for path in DOCUMENTS if to_be_run(path)], ids=lambda path: str(path.relative_to(PROJECT))
 )
