@@ -64,10 +64,10 @@ def _headers(path: PurePosixPath, read: Part) -> tuple[tuple[_Section, ...], boo
     """Give the sections, and whether there is a signature."""
     magic, start = _DOS_HEADER.unpack(_exactly(path, read, 0, _DOS_HEADER.size))
     if magic != _DOS_MAGIC:
-        raise BootConfigError(path, None, "is no PE image")
+        raise BootConfigError(path, None, "no PE image")
     signature, count, optional = _FILE_HEADER.unpack(_exactly(path, read, start, _FILE_HEADER.size))
     if signature != _PE_SIGNATURE:
-        raise BootConfigError(path, None, "is no PE image")
+        raise BootConfigError(path, None, "no PE image")
     start += _FILE_HEADER.size
     is_signed = _has_certificate(_exactly(path, read, start, optional))
     headers = _exactly(path, read, start + optional, count * _SECTION_HEADER.size)
@@ -94,7 +94,7 @@ def _text(path: PurePosixPath, read: Part, name: bytes, sections: Sequence[_Sect
     if section is None:
         return None
     if section.size > TEXT_LIMIT:
-        raise BootConfigError(path, None, f"has a section {name.decode()} larger than {TEXT_LIMIT} bytes")
+        raise BootConfigError(path, None, f"a section {name.decode()} larger than {TEXT_LIMIT} bytes")
     text = _exactly(path, read, section.offset, section.size).partition(b"\0")[0].decode("utf-8", "surrogateescape")
     return text.translate(_BLANKS).strip()
 
@@ -102,5 +102,5 @@ def _text(path: PurePosixPath, read: Part, name: bytes, sections: Sequence[_Sect
 def _exactly(path: PurePosixPath, read: Part, offset: int, size: int) -> bytes:
     content = read(offset, size)
     if len(content) < size:
-        raise BootConfigError(path, None, "is cut short, no whole PE image")
+        raise BootConfigError(path, None, "cut short, no whole PE image")
     return content

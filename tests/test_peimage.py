@@ -82,12 +82,12 @@ def test_an_addon_has_no_kernel() -> None:
     [
         (b"", "cut short"),
         (b"MZ", "cut short"),
-        (b"#!/bin/sh\n".ljust(64, b"\0"), "is no PE image"),
+        (b"#!/bin/sh\n".ljust(64, b"\0"), "no PE image"),
         (struct.pack("<2s58xI", b"MZ", 0xFFFFFFFF), "cut short"),
-        (struct.pack("<2s58xI", b"MZ", 64) + b"NE\0\0".ljust(24, b"\0"), "is no PE image"),
+        (struct.pack("<2s58xI", b"MZ", 64) + b"NE\0\0".ljust(24, b"\0"), "no PE image"),
         (unified_image("x")[: PE_START + 24 + 240 + 39], "cut short"),
         (pe_image([(".linux", b""), (".cmdline", b"y" * 600)])[:-500], "cut short"),
-        (pe_image([(".cmdline", b"x" * (TEXT_LIMIT + 1))]), "has a section .cmdline larger than 65536 bytes"),
+        (pe_image([(".cmdline", b"x" * (TEXT_LIMIT + 1))]), "a section .cmdline larger than 65536 bytes"),
     ],
 )
 def test_what_is_no_whole_image_is_refused(content: bytes, says: str) -> None:

@@ -230,7 +230,7 @@ def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
     [
         (unified_image("root=/dev/sdb7 ro"), "another system: root=/dev/sdb7, where this one has root=/dev/sda2"),
         (unified_image(None), "another system: no root=, where this one has root=/dev/sda2"),
-        (b"MZ", "it is cut short, no whole PE image"),
+        (b"MZ", "it cannot be read: cut short, no whole PE image"),
         (addon("x"), "it holds no kernel"),
     ],
 )

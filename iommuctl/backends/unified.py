@@ -126,7 +126,7 @@ def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterat
     try:
         content = _parsed(tree, path)
     except BootConfigError as error:
-        yield Image(name, path, None, None, Cmdline.parse(""), (), f"it {error.message}")
+        yield Image(name, path, None, None, Cmdline.parse(""), (), f"it cannot be read: {error.message}")
         return
     if not content.has_kernel:
         yield Image(name, path, None, None, Cmdline.parse(""), (), "it holds no kernel")
