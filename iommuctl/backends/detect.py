@@ -83,8 +83,9 @@ def detect(
     refuse_owned(tree, facts, runtime)
     declared = tuple(_declared(tree))
     running = tuple(_running(runtime))
-    grub = tuple(_grub(tree, facts))
-    loader = tuple(_systemd_boot(tree, facts))
+    menus = _menus(tree)
+    loader = tuple(_systemd_boot(tree, facts, menus))
+    grub = tuple(_grub(tree, menus, loader))
     evidence = (*(item for item, _ in declared), *running, *grub, *loader, *_beside(tree, runtime))
     if wanted is not None:
         if wanted not in known:
@@ -210,11 +211,10 @@ def _running(runtime: Runtime | None) -> Iterator[Evidence]:
         yield Evidence("EFI variable BootCurrent", program, says)
 
 
-def _grub(tree: Tree, facts: Facts) -> Iterator[Evidence]:
+def _grub(tree: Tree, menus: tuple[Evidence, ...], loader: tuple[Evidence, ...]) -> Iterator[Evidence]:
     """GRUB's files. What its settings say alone is weaker than its menu, and nothing beside another bootloader."""
-    menus = _menus(tree)
     yield from menus
-    others = any(item.says == SYSTEMD_BOOT for item in _systemd_boot(tree, facts))
+    others = any(item.says == SYSTEMD_BOOT for item in loader)
     if tree.read(_GRUB_DEFAULTS) is not None and (menus or not others):
         yield Evidence(str(_GRUB_DEFAULTS), "exists", _GRUB)
 
@@ -240,9 +240,9 @@ def _menu(tree: Tree, menu: PurePosixPath) -> Evidence | None:
     return Evidence(str(menu), "holds no menu entry and no blscfg", _GRUB)
 
 
-def _systemd_boot(tree: Tree, facts: Facts) -> Iterator[Evidence]:
+def _systemd_boot(tree: Tree, facts: Facts, menus: tuple[Evidence, ...]) -> Iterator[Evidence]:
     """What lies on the boot file systems. Entries say nothing where a GRUB may read them, as Fedora's and RHEL's do."""
-    has_grub = bool(_menus(tree)) or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
+    has_grub = bool(menus) or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
     entries = _NOTHING if has_grub else SYSTEMD_BOOT
     for point in MOUNT_POINTS:
         programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
