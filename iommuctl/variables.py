@@ -5,6 +5,7 @@ What only a running shell could know is refused, with file and line; it is never
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -155,8 +156,17 @@ class _Evaluation:
     def __init__(self, files: Sequence[ShellFile]) -> None:
         self._events: list[Assignment | Hazard] = []
         self._known: dict[tuple[str, int], tuple[Cell, ...]] = {}
+        self._places: dict[str, tuple[int, ...]] = {}
         for file in files:
             self._events += sorted((*file.assignments, *file.hazards), key=_offset)
+        self._named: dict[str, list[int]] = {}
+        self._unnamed: list[int] = []
+        for at, event in enumerate(self._events):
+            names = (event.name,) if isinstance(event, Assignment) else event.names
+            for name in set(names or ()):
+                self._named.setdefault(name, []).append(at)
+            if names is None:
+                self._unnamed.append(at)
 
     def assignments_of(self, name: str) -> tuple[Assignment, ...]:
         return tuple(event for event in self._events if isinstance(event, Assignment) and event.name == name)
@@ -166,15 +176,24 @@ class _Evaluation:
 
     def _value_at(self, name: str, before: int) -> tuple[Cell, ...] | None:
         """Give what a variable holds when event `before` begins; None where it is not set."""
-        for event in self._events:
-            if _lasts(event, name):
-                raise _doubt(event, name)
-        found = next((at for at in reversed(range(before)) if _assigns(self._events[at], name)), None)
-        if found is None:
+        places = self._places_of(name)
+        index = bisect_left(places, before)
+        if index == 0:
             return None
+        found = places[index - 1]
         if (name, found) not in self._known:
             self._known[name, found] = self._assigned_at(name, found)
         return self._known[name, found]
+
+    def _places_of(self, name: str) -> tuple[int, ...]:
+        """Where a variable is assigned, or may be. Raises BootConfigError where something may act on it at any time."""
+        if name not in self._places:
+            touching = sorted((*self._named.get(name, ()), *self._unnamed))
+            for at in touching:
+                if _lasts(self._events[at]):
+                    raise _doubt(self._events[at], name)
+            self._places[name] = tuple(at for at in touching if _assigns(self._events[at]))
+        return self._places[name]
 
     def _assigned_at(self, name: str, found: int) -> tuple[Cell, ...]:
         event = self._events[found]
@@ -231,20 +250,13 @@ def _offset(event: Assignment | Hazard) -> int:
     return event.start if isinstance(event, Assignment) else event.offset
 
 
-def _touches(event: Assignment | Hazard, name: str) -> bool:
-    if isinstance(event, Assignment):
-        return event.name == name
-    return event.names is None or name in event.names
-
-
-def _lasts(event: Assignment | Hazard, name: str) -> bool:
+def _lasts(event: Assignment | Hazard) -> bool:
     """Whether an event may act on a variable at any time: the body of a function, an alias, an attribute."""
-    lasting = event.obstacle in IN_FUNCTIONS if isinstance(event, Assignment) else event.reach is Reach.ALL
-    return lasting and _touches(event, name)
+    return event.obstacle in IN_FUNCTIONS if isinstance(event, Assignment) else event.reach is Reach.ALL
 
 
-def _assigns(event: Assignment | Hazard, name: str) -> bool:
-    return _touches(event, name) and (isinstance(event, Assignment) or event.reach is Reach.EARLIER)
+def _assigns(event: Assignment | Hazard) -> bool:
+    return isinstance(event, Assignment) or event.reach is Reach.EARLIER
 
 
 def _refers_to(word: Word, name: str) -> bool:

@@ -6,7 +6,8 @@ from entryhosts import CATALOGUE, desired, facts
 from trees import MemoryTree
 
 from iommuctl.backends.distributions import GrubFamily, grub_family
-from iommuctl.backends.grubdefault import DEFAULT, conform_sources
+from iommuctl.backends.grubdefault import DEFAULT, conform_sources, read
+from iommuctl.errors import BootConfigError
 from iommuctl.facts import Distribution
 
 ADDED = "intel_iommu=on iommu=pt"
@@ -39,3 +40,17 @@ def test_an_addition_does_not_run_into_another_variable(before: str, after: str)
     tree = MemoryTree.of({"/etc/default/grub": before})
     edit = conform_sources(tree, family(), desired("passthrough-perf", facts()), CATALOGUE, additions=DEFAULT)
     assert [(file.after or b"").decode() for file in edit.files] == [after]
+
+
+def test_a_file_larger_than_any_settings_are_is_refused() -> None:
+    """A hostile root must not keep us busy: Augeas' time grows by the square of the lines."""
+    tree = MemoryTree.of({"/etc/default/grub": "#" * (128 * 1024 + 1)})
+    with pytest.raises(BootConfigError, match=r"^/etc/default/grub: larger than 131072 bytes"):
+        read(tree, family())
+
+
+def test_references_without_number_are_followed() -> None:
+    others = "".join(f"B{number}=$A\n" for number in range(3000))
+    value = "".join(f"$B{number}" for number in range(3000))
+    tree = MemoryTree.of({"/etc/default/grub": f'A=\n{others}{DEFAULT}="quiet {value}$A$A"\n'})
+    assert str(read(tree, family()).cmdline) == "quiet"

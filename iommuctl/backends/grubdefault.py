@@ -22,6 +22,7 @@ MAIN = PurePosixPath("/etc/default/grub")
 LINUX = "GRUB_CMDLINE_LINUX"
 DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
 _LENS = "Grubdefault.lns"
+_MOST_BYTES = 128 * 1024  # of one file; the largest real one that is known has 40 kB, half of it comments
 _DROP_INS = PurePosixPath("/etc/default/grub.d")
 # How a grub-mkconfig that sources drop-ins names their folder, whatever its sysconfdir variable is called.
 _DROP_INS_IN_SCRIPT = b"default/grub.d"
@@ -71,8 +72,14 @@ def read(tree: Tree, family: GrubFamily) -> Sources:
         if not path.name.isprintable():
             raise BootConfigError(path, None, "its name has control characters or is not UTF-8", hint="rename the file")
     contents = ((path, tree.read(path)) for path in paths)
-    files = tuple(parse(path, decode(path, content)) for path, content in contents if content is not None)
+    files = tuple(_parse(path, content) for path, content in contents if content is not None)
     return Sources(files, chain(files, LINUX), chain(files, DEFAULT))
+
+
+def _parse(path: PurePosixPath, content: bytes) -> ShellFile:
+    if len(content) > _MOST_BYTES:
+        raise BootConfigError(path, None, f"larger than {_MOST_BYTES} bytes")
+    return parse(path, decode(path, content))
 
 
 def decode(path: PurePosixPath, content: bytes) -> str:
