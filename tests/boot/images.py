@@ -13,6 +13,7 @@ import inspect
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ SECTOR = 512
 ESP_START, ESP_SIZE = 2 * MIB, 192 * MIB
 ROOT_START, ROOT_SIZE = ESP_START + ESP_SIZE, 1200 * MIB
 DISK_SIZE = ROOT_START + ROOT_SIZE + MIB
+# Another run may still use an older image.
+_UNUSED_SECONDS = 7 * 24 * 3600
 # GRUB 2.06 cannot read what newer versions of mke2fs switch on.
 _EXT4_FEATURES = "^metadata_csum_seed,^orphan_file"
 _CONFINED = (
@@ -73,6 +76,7 @@ def image(recipe: Recipe) -> Image:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             _make(recipe, packages, folder)
+        os.utime(folder)
     return Image(recipe, folder, {suite: package.release for suite, package in packages.items()})
 
 
@@ -92,7 +96,8 @@ def _versions(recipe: Recipe) -> tuple[str, ...]:
 
 def _make(recipe: Recipe, packages: dict[Suite, KernelPackage], folder: Path) -> None:
     for old in folder.parent.glob(f"image-{recipe.name}-*"):
-        shutil.rmtree(old)
+        if time.time() - old.stat().st_mtime > _UNUSED_SECONDS:
+            shutil.rmtree(old)
     work = folder.with_name(f"{recipe.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     tree = work / "tree"
