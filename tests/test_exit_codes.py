@@ -181,6 +181,7 @@ def test_exit_code_78_for_what_cannot_be_represented(sample_host: Path) -> None:
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr == (
         "iommuctl: error: /etc/default/grub:2: GRUB_CMDLINE_LINUX_DEFAULT is assigned inside the 'if' of line 1\n"
+        f"    the path is one inside {sample_host}\n"
         "hint: edit /etc/default/grub by hand, then run the same command again\n"
     )
 

@@ -174,5 +174,6 @@ def test_what_an_error_quotes_cannot_look_like_another_line(sample_host: Path) -
     done = run("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run")
     assert done.stderr == (
         "iommuctl: error: /etc/default/grub.d/a\\nhint: sh x.cfg: its name has control characters or is not UTF-8\n"
+        f"    the path is one inside {sample_host}\n"
         "hint: rename the file\n"
     )

@@ -8,7 +8,7 @@ import sys
 
 from iommuctl.cli.pipe import outlive_the_reader
 from iommuctl.cli.session import Session
-from iommuctl.errors import InternalError, InterruptionError, IommuctlError, UsageError
+from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError, UsageError
 from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
 
@@ -59,6 +59,8 @@ def _fail(error: IommuctlError, session: Session) -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
     from iommuctl.cli.text import legible, visible
 
+    if session.root is not None and isinstance(error, BootConfigError):
+        error.details = (*error.details, f"the path is one inside {session.root}")
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:

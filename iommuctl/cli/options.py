@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from iommuctl.cli.session import remember_debug, remember_json, remember_verbose
+from iommuctl.cli.session import remember_debug, remember_json, remember_root, remember_verbose
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
 
@@ -65,7 +65,11 @@ def _parse_root(text: str) -> Path:
 Root = Annotated[
     Path,
     typer.Option(
-        "--root", metavar="DIR", parser=_parse_root, help="Work on the tree below DIR instead of the running system."
+        "--root",
+        metavar="DIR",
+        parser=_parse_root,
+        callback=remember_root,
+        help="Work on the tree below DIR instead of the running system.",
     ),
 ]
 RunningRoot = Annotated[

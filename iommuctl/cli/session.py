@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -15,17 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """The options that every command shares."""
+    """The options that every command shares. `root` is None for the running system."""
 
     json: bool = False
     verbose: bool = False
     debug: bool = False
+    root: Path | None = None
 
 
 def session(context: typer.Context) -> Session:
     """Give this run's session."""
     found = context.find_object(Session)
     return found if found is not None else Session()
+
+
+def remember_root(context: typer.Context, value: Path) -> Path:
+    """Note --root, so that errors say which tree the paths in them are of."""
+    if value != Path("/"):
+        session(context).root = value
+    return value
 
 
 def remember_json(context: typer.Context, value: bool) -> bool:
