@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -107,29 +107,6 @@ class SystemRunner:
         proc = ("--mount-proc",) if _is_directory(root / "proc") else ()
         options = ("--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", f"--root={root}")
         return (str(unshare), *options, *proc, "--")
-
-
-@dataclass(frozen=True, slots=True)
-class MountFacts:
-    """What tells a mounted system from a bare tree. Each is told without following a link of the tree."""
-
-    is_mount_point: bool
-    has_own_proc: bool
-    has_own_dev: bool
-
-    @property
-    def is_live(self) -> bool:
-        """Whether a generator in it sees the disks of the system that it belongs to: grub-probe needs all three."""
-        return self.is_mount_point and self.has_own_proc and self.has_own_dev
-
-
-def is_live_mount(root: Path) -> bool:
-    """Whether another root is a mount point with its own populated `/proc` and `/dev`. Asks `stat` alone."""
-    return MountFacts(
-        is_mount_point=root.is_mount(),
-        has_own_proc=_is_mounted_with(root / "proc", "version", stat.S_ISREG),
-        has_own_dev=_is_mounted_with(root / "dev", "null", stat.S_ISCHR),
-    ).is_live
 
 
 def find_program(root: Root, name: str) -> PurePosixPath:
@@ -256,17 +233,5 @@ def _text(output: bytes) -> str:
 def _is_directory(path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _is_mounted_with(folder: Path, name: str, is_kind: Callable[[int], bool]) -> bool:
-    try:
-        status = folder.lstat()
-        return (
-            stat.S_ISDIR(status.st_mode)
-            and status.st_dev != folder.parent.stat().st_dev
-            and is_kind((folder / name).lstat().st_mode)
-        )
     except OSError:
         return False

@@ -10,12 +10,13 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import Field
 
 from iommuctl.errors import BusyError
+from iommuctl.mounts import filesystem_type
 from iommuctl.plan import digest
 from iommuctl.root import Place, Root, open_regular, read_all
 
@@ -168,21 +169,6 @@ def _sync_folder(directory: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def filesystem_type(device: int) -> str | None:
-    """Give the type of a mounted file system by its device number; None where it is not known (btrfs subvolumes)."""
-    # proc_pid_mountinfo(5): the third field is major:minor, the type follows the separator " - "
-    wanted = f" {os.major(device)}:{os.minor(device)} "
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
-    for line in mounts.split("\n"):
-        before, _, after = line.partition(" - ")
-        if wanted in before:
-            return after.split(" ", 1)[0]
-    return None
 
 
 class _Volumes:

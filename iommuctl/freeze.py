@@ -8,10 +8,10 @@ import select
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from iommuctl.durable import filesystem_type
 from iommuctl.interrupts import SIGNALS
+from iommuctl.mounts import one_for_each_xfs, unfreezable
 from iommuctl.root import Root
 
 # include/uapi/linux/fs.h: _IOWR('X', 119, int) and _IOWR('X', 120, int)
@@ -28,28 +28,12 @@ def settle(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -
     """
     wanted = frozenset(folders)
     only_synced = unfreezable(root, state, wanted)
-    for folder in _one_for_each_xfs(root, wanted):
+    for folder in one_for_each_xfs(root, wanted):
         with root.open_directory(folder, "freeze") as descriptor:
             if folder in only_synced:
                 _syncfs(descriptor)
             else:
                 freeze_and_thaw(descriptor)
-
-
-def unfreezable(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    """Give a folder for each XFS that may not be frozen, because it also holds the root or the state folder."""
-    needed = {status.st_dev for path in (PurePosixPath("/"), state) if (status := root.stat(path))}
-    needed.add(Path("/").stat().st_dev)
-    found = ((folder, root.stat(folder)) for folder in _one_for_each_xfs(root, folders))
-    return tuple(folder for folder, status in found if status is not None and status.st_dev in needed)
-
-
-def _one_for_each_xfs(root: Root, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    first: dict[int, PurePosixPath] = {}
-    for folder in sorted(set(folders)):
-        if (status := root.stat(folder)) is not None:
-            first.setdefault(status.st_dev, folder)
-    return tuple(folder for device, folder in first.items() if filesystem_type(device) == "xfs")
 
 
 def _syncfs(descriptor: int) -> None:

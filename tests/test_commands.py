@@ -13,8 +13,9 @@ import pytest
 from grubtree import GrubTree, grub_host
 
 from iommuctl import commands
-from iommuctl.commands import Completed, MountFacts, SystemRunner, is_live_mount
+from iommuctl.commands import Completed, SystemRunner
 from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
+from iommuctl.mounts import MountFacts, is_live_mount
 
 __all__ = ["grub_host"]  # the fixture
 
@@ -321,7 +322,7 @@ def test_a_folder_is_no_live_mount(tmp_path: Path) -> None:
 def test_a_live_mount_has_its_own_proc_and_dev(grub_host: GrubTree, mounts: str, live: bool) -> None:
     root = grub_host.path / "mnt"
     root.mkdir()
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib; from iommuctl.commands import is_live_mount"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib; from iommuctl.mounts import is_live_mount"
     code += "; print(is_live_mount(pathlib.Path(sys.argv[2])))"
     script = f'set -e; mount -t tmpfs r "$3"; cd "$3"; mkdir proc dev; {mounts}; exec "$0" -c "$1" "$2" "$3"'
     argv = ["unshare", "--mount", "sh", "-c", script, sys.executable, code, str(PROJECT), str(root)]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from lacking import lacks
 
-from iommuctl import durable
+from iommuctl import durable, mounts
 from iommuctl.durable import Metadata, Replacement, read_metadata, remove_tree, replace_files, write_file
 from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.plan import digest
@@ -224,5 +224,5 @@ def test_our_own_file_is_replaced_on_vfat_too(tree: Path, monkeypatch: pytest.Mo
 
 
 def test_the_type_of_a_mounted_file_system_is_known() -> None:
-    assert durable.filesystem_type(Path("/proc").stat().st_dev) == "proc"
-    assert durable.filesystem_type(os.makedev(4095, 4095)) is None
+    assert mounts.filesystem_type(Path("/proc").stat().st_dev) == "proc"
+    assert mounts.filesystem_type(os.makedev(4095, 4095)) is None

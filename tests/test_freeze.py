@@ -15,7 +15,8 @@ from lacking import lacks
 from iommuctl import freeze
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.host import Host
-from iommuctl.freeze import freeze_and_thaw, settle, unfreezable
+from iommuctl.freeze import freeze_and_thaw, settle
+from iommuctl.mounts import unfreezable
 from iommuctl.plan import Regenerate
 from iommuctl.root import Root
 from iommuctl.snapshot import STATE

@@ -22,7 +22,7 @@ RINGS = {
     BACKENDS: "lens backends.",
     EDGES: """
         root durable commands freeze interrupts locks probe preflight journal snapshot transaction recovery shipped
-        surroundings sysfs volume trial
+        surroundings sysfs volume mounts trial
     """,
     OUTSIDE: "app app. cli cli. __main__",
 }

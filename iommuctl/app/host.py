@@ -70,7 +70,7 @@ class Host:
     @property
     def runs_generators(self) -> bool:
         """Whether generators run without being asked for: on the running system, and in a root made ready for it."""
-        from iommuctl.commands import is_live_mount
+        from iommuctl.mounts import is_live_mount
 
         return self.is_system or is_live_mount(self.path)
 

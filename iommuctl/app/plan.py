@@ -67,7 +67,7 @@ def lagging(
     host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
 ) -> tuple[Finding, ...]:
     """Tell where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
-    from iommuctl.freeze import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
+    from iommuctl.mounts import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
 
     read_by_grub = {edit.path.parent for edit in edits if edit.file_class is not FileClass.SOURCE}
     read_by_grub |= {command.output.target.parent for command in commands if runs and command.output}

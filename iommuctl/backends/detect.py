@@ -11,7 +11,6 @@ from iommuctl.backends.base import Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
 from iommuctl.backends.grubvariables import LINKED_MENUS, MENUS
 from iommuctl.backends.owners import refuse_owned
-from iommuctl.blsentry import is_entry_name
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Runtime
 
@@ -250,7 +249,7 @@ def _systemd_boot(tree: Tree, facts: Facts, menus: tuple[Evidence, ...]) -> Iter
             yield Evidence(str(point / "EFI/systemd"), f"holds {', '.join(programs)}", SYSTEMD_BOOT)
         if "loader.conf" in tree.names(point / "loader"):
             yield Evidence(str(point / "loader/loader.conf"), "exists", entries)
-        if count := sum(is_entry_name(name) for name in tree.names(point / "loader/entries")):
+        if count := _count_of_entries(tree.names(point / "loader/entries")):
             yield Evidence(str(point / "loader/entries"), f"holds {_counted(count, 'entr', 'y', 'ies')}", entries)
         if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
             yield Evidence(
@@ -262,6 +261,14 @@ def _systemd_boot(tree: Tree, facts: Facts, menus: tuple[Evidence, ...]) -> Iter
 
 def _counted(count: int, stem: str, one: str, many: str) -> str:
     return f"{count} {stem}{one if count == 1 else many}"
+
+
+def _count_of_entries(names: tuple[str, ...]) -> int:
+    if not names:
+        return 0
+    from iommuctl.blsentry import is_entry_name  # noqa: PLC0415 - most hosts with a menu of GRUB's have no entries
+
+    return sum(map(is_entry_name, names))
 
 
 def _beside(tree: Tree, runtime: Runtime | None) -> Iterator[Evidence]:
