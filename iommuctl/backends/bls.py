@@ -12,6 +12,7 @@ from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.backends.entries import Found, Reading
 from iommuctl.backends.entryedit import EntryEditor
 from iommuctl.backends.grubvariables import KERNELOPTS, GrubVariables
+from iommuctl.backends.menus import MENUS
 from iommuctl.blsentry import BlsEntry, expand, parse_entry, variables
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import UnavailableError
@@ -26,7 +27,7 @@ _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
 _SHIPPED_ENTRY = "bls.conf"
 _ZIPL = PurePosixPath("/etc/zipl.conf")
 # Where GRUB's own modules are, one folder for each of its platforms.
-_GRUB_FOLDERS = tuple(folder.parent for folder in grubvariables.MENUS)
+_GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
 _BLSUKI = "blsuki.mod"
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, unmounted
-from iommuctl.backends.grubvariables import LINKED_MENUS, MENUS
+from iommuctl.backends.menus import LINKED_MENUS, MENUS
 from iommuctl.backends.owners import refuse_owned
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Runtime

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from iommuctl.arguments import DesiredArguments, apply_changes
 from iommuctl.backends.base import Tree
 from iommuctl.backends.lines import LineError, conform_lines, op_of, stretches
+from iommuctl.backends.menus import LINKED_MENUS, MENUS
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.grubenv import GrubEnv
@@ -16,9 +17,6 @@ from iommuctl.plan import Change, FileClass, FileEdit
 
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))
-MENUS = (PurePosixPath("/boot/grub2/grub.cfg"), PurePosixPath("/boot/grub/grub.cfg"))
-# Where neither is there, as on RHEL 8 with UEFI, whose menu is on the ESP, these links of its packages lead to it.
-LINKED_MENUS = (PurePosixPath("/etc/grub2-efi.cfg"), PurePosixPath("/etc/grub2.cfg"))
 # `set NAME="…"`: at the start of a line it overrides the block that was loaded before (tuned's 00_tuned); indented, it
 # stands in `if [ -z "${NAME}" ]`, for a block that has none (RHEL 8, 10_linux).
 _SET = re.compile(
