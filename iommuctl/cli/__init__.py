@@ -3,21 +3,31 @@
 
 # ruff: noqa: PLC0415 - what fails early must not have paid for what it does not need
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from iommuctl.cli.pipe import outlive_the_reader
-from iommuctl.cli.session import Session
 from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError, UsageError
 from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
+
+if TYPE_CHECKING:
+    from iommuctl.cli.session import Session
 
 
 def main() -> None:
     """Run iommuctl on this process's arguments and end the process with its exit code."""
+    # A run is over before cycles matter, and the collector would go through every module again while others load.
+    gc.disable()
     # Pydantic would look through every installed package for plugins: slow, and foreign code in a root process.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end_on_signals("nothing was being changed")
     outlive_the_reader()
+    with _without_rich():
+        from iommuctl.cli.session import Session
     # What is asked for stands on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
     session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
@@ -38,6 +48,19 @@ def main() -> None:
         sys.exit(_fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session))
 
 
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Keep rich from Typer while that is imported: older releases (0.15) load all of it, though nothing needs it."""
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment] # documented: makes `import rich` a ModuleNotFoundError
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+
+
 def _usage_error(error: Exception) -> UsageError | None:
     """Give what Typer says of a wrong command line; None for any other error."""
     # The base class of these errors is private to Typer; the method is what its releases have in common.
@@ -55,7 +78,7 @@ def _print_traceback(error: Exception) -> None:
     traceback.print_exception(error)
 
 
-def _fail(error: IommuctlError, session: Session) -> int:
+def _fail(error: IommuctlError, session: "Session") -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
     from iommuctl.cli.text import legible, visible
 
