@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test lint format man clean
+.PHONY: help try test lint format man completion clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
+PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 man_pages := $(patsubst man/%.rst,build/man/%,$(wildcard man/*.rst))
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 try: ## install, then plan, apply and roll back on a copy of a sample host
 	scripts/try
@@ -30,6 +31,9 @@ build/man/%: man/%.rst man/tidy.sed
 	@mkdir -p $(@D)
 	$(RST2MAN) --halt=warning $< $@
 	sed -i -f man/tidy.sed $@
+
+completion: ## make build/completion/ for bash, zsh and fish, by the application itself
+	packaging/completion build/completion $(PYTHON)
 
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
