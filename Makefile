@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test lint format man completion clean
+.PHONY: help try test lint format man completion deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -34,6 +34,20 @@ build/man/%: man/%.rst man/tidy.sed
 
 completion: ## make build/completion/ for bash, zsh and fish, by the application itself
 	packaging/completion build/completion $(PYTHON)
+
+VARIANT ?= $(shell packaging/variant)
+
+deb: ## build the Debian package in build/deb/; VARIANT=native or bundled, by default what this release needs
+	rm -rf build/deb
+	mkdir -p build/deb
+	packaging/deb-tree build/deb/iommuctl $(VARIANT)
+	cd build/deb/iommuctl && dpkg-buildpackage -us -uc
+
+rpm: ## build the RPM package in build/rpm/RPMS/; VARIANT as above
+	rm -rf build/rpm
+	packaging/rpm-tree build/rpm $(VARIANT)
+	rpmbuild --define '_topdir $(CURDIR)/build/rpm' $(if $(filter bundled,$(VARIANT)),--with,--without) bundled \
+		-ba build/rpm/SPECS/iommuctl.spec
 
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

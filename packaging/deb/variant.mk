@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# The variant for releases whose Python libraries are new enough: it depends on them.
+
+export PYBUILD_NAME = iommuctl
+dh_options = --buildsystem=pybuild --with=python3
+
+# The core and what the libraries of the release take part in; these tests need no program beside Python.
+tests = $(patsubst %,tests/test_%.py, bls blsentry cmdline detect durable grub2 grubdefault kernelcmdline parameters \
+	profile recovery resolve root schemas snapshot systemd_boot transaction verify)
+
+execute_after_dh_auto_build:
+	$(MAKE) man completion PYTHON=python3
+
+override_dh_auto_test:
+ifeq (,$(filter nocheck,$(DEB_BUILD_OPTIONS)))
+	HOME=/nonexistent python3 -m pytest --quiet -p no:cacheprovider \
+		-m 'not programs and not corpus and not slow' $(tests)
+endif
+
+# A process of root takes neither code nor settings from the environment of whoever started it.
+override_dh_python3:
+	dh_python3 --shebang='/usr/bin/python3 -I'
