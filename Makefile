@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test lint format man completion deb rpm clean
+.PHONY: help try test lint format man completion wheel deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -48,6 +48,11 @@ rpm: ## build the RPM package in build/rpm/RPMS/; VARIANT as above
 	packaging/rpm-tree build/rpm $(VARIANT)
 	rpmbuild --define '_topdir $(CURDIR)/build/rpm' $(if $(filter bundled,$(VARIANT)),--with,--without) bundled \
 		-ba build/rpm/SPECS/iommuctl.spec
+
+wheel: ## build the wheel and the sdist in dist/, and check them
+	rm -rf dist
+	$(PYTHON) -m build
+	$(PYTHON) -m twine check --strict dist/*
 
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
