@@ -22,8 +22,17 @@ from iommuctl import errors, interrupts
 from iommuctl.cli.application import application
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHELL_PROGRAMS = ("scripts/try", "scripts/tour", "scripts/test", "examples/fleet.sh", ".ci/run")
-SHELL_TEXTS = (*SHELL_PROGRAMS, "scripts/lib.sh")
+SHELL_PROGRAMS = (
+    *("scripts/try", "scripts/tour", "scripts/test", "scripts/package-test", "scripts/package-host", ".ci/run"),
+    "examples/fleet.sh",
+    *("packaging/completion", "packaging/deb-tree", "packaging/export", "packaging/rpm-tree", "packaging/variant"),
+    *("packaging/bundled/fetch", "packaging/bundled/install", "packaging/bundled/pin"),
+    *("packaging/deb/tests/installed", "packaging/deb/tests/main-job"),
+)
+SHELL_TEXTS = (
+    *SHELL_PROGRAMS,
+    *("scripts/lib.sh", "packaging/deb/iommuctl.postrm", "packaging/deb/iommuctl.prerm"),
+)
 SAMPLE = PROJECT / "examples" / "debian-12"
 
 # Folders of one machine, and hosts that serve packages: where a package comes from is the configuration of pip to say.
