@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test lint format man completion wheel deb rpm clean
+.PHONY: help try test boot-test lint format man completion wheel deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -16,6 +16,9 @@ try: ## install, then plan, apply and roll back on a copy of a sample host
 
 test: ## install what the tests need, then run ruff, mypy and pytest
 	scripts/test
+
+boot-test: ## boot Debian under emulation: bootloaders, IOMMUs, profiles and kernels, each pair of them
+	scripts/boot-test
 
 lint: ## run ruff and mypy only, in the environment that `make test` made
 	.venv/bin/ruff check .

@@ -5,12 +5,15 @@ A kernel package of the lab keeps its name, its version and its maintainer scrip
 out of it are the drivers of hardware that no machine of the lab has: unpacking them under emulation takes minutes.
 """
 
+import contextlib
+import fcntl
 import functools
 import os
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +72,20 @@ class Archive:
 
     def slim(self, kernel: KernelPackage) -> tuple[Path, ...]:
         """Give the packages of a kernel without most drivers, made once for each version."""
-        return tuple(self._slim(name) for name in kernel.names)
+        with locked(self.folder / "slim.lock"):
+            return tuple(self._slim(name) for name in kernel.names)
 
     def download(self, name: str) -> Path:
         """Give a package's file, fetched once for each version."""
         pool = self.folder / "pool"
-        pool.mkdir(exist_ok=True)
-        for path in pool.glob(f"{name}_*.deb"):
-            if self._is_current(path):
-                return path
-            path.unlink()
-        self._run("apt-get", "download", name, cwd=pool)
-        return next(pool.glob(f"{name}_*.deb"))
+        with locked(self.folder / "pool.lock"):
+            pool.mkdir(exist_ok=True)
+            for path in pool.glob(f"{name}_*.deb"):
+                if self._is_current(path):
+                    return path
+                path.unlink()
+            self._run("apt-get", "download", name, cwd=pool)
+            return next(pool.glob(f"{name}_*.deb"))
 
     def version(self, name: str) -> str:
         """Give the version of a package."""
@@ -135,13 +140,15 @@ class Archive:
 
     def _update(self) -> None:
         stamp = self.folder / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_SECONDS:
-            return
-        for name in ("lists/partial", "cache/archives/partial", "etc"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "etc/sources.list").write_text(f"{self.sources_line()}\n")
-        self._run("apt-get", "update")
-        stamp.touch()
+        self.folder.mkdir(exist_ok=True)
+        with locked(self.folder / "lists.lock"):
+            if stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_SECONDS:
+                return
+            for name in ("lists/partial", "cache/archives/partial", "etc"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / "etc/sources.list").write_text(f"{self.sources_line()}\n")
+            self._run("apt-get", "update")
+            stamp.touch()
 
     def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> str:
         options = {
@@ -163,6 +170,14 @@ class Archive:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, cwd=cwd)
         assert done.returncode == 0, f"{program} {arguments}: {done.stderr}"
         return done.stdout
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Have the place to oneself among the runs of this machine."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @functools.cache

@@ -7,7 +7,6 @@ are shared and never written; `Image.copy(folder)` gives a `Machine` with both o
 of recipes.py. `iommuctl` is not in it: a job installs the wheel (see wheel.py), so an image outlives a change of it.
 """
 
-import fcntl
 import hashlib
 import inspect
 import os
@@ -65,15 +64,15 @@ class Image:
     def kernel(self, suite: Suite) -> Kernel:
         """Give a kernel of the disk for QEMU to start past the bootloader."""
         release = self.releases[suite]
-        return Kernel(self.folder / f"vmlinuz-{release}", self.folder / f"initrd.img-{release}", recipes.CMDLINE)
+        initrd = self.folder / f"initrd.img-{release}"
+        return Kernel(self.folder / f"vmlinuz-{release}", initrd if initrd.exists() else None, self.recipe.cmdline)
 
 
 def image(recipe: Recipe) -> Image:
     """Give the image of a host, made once for each state of its inputs."""
-    packages = {suite: Archive(suite).kernel("linux-image-amd64") for suite in recipe.kernels}
+    packages = {suite: _archive(recipe, suite).kernel(recipe.kernel_package) for suite in recipe.kernels}
     folder = archive.cache() / f"image-{recipe.name}-{_key(recipe, packages)}"
-    with (archive.cache() / f"image-{recipe.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with archive.locked(archive.cache() / f"image-{recipe.name}.lock"):
         if not folder.is_dir():
             _make(recipe, packages, folder)
         os.utime(folder)
@@ -89,8 +88,12 @@ def _key(recipe: Recipe, packages: dict[Suite, KernelPackage]) -> str:
     return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
+def _archive(recipe: Recipe, suite: Suite) -> Archive:
+    return Archive(suite, recipe.architecture)
+
+
 def _versions(recipe: Recipe) -> tuple[str, ...]:
-    source = Archive(recipe.suite)
+    source = _archive(recipe, recipe.suite)
     return tuple(f"{name}_{source.version(name)}" for name in recipe.packages)
 
 
@@ -104,8 +107,8 @@ def _make(recipe: Recipe, packages: dict[Suite, KernelPackage], folder: Path) ->
     work.mkdir()
     _install_tree(tree, recipe, packages)
     for release in (package.release for package in packages.values()):
-        for name in (f"vmlinuz-{release}", f"initrd.img-{release}"):
-            shutil.copy(tree / "boot" / name, work / name)
+        for path in (*tree.glob(f"boot/vmlinuz-{release}"), *tree.glob(f"boot/initrd.img-{release}")):
+            shutil.copy(path, work)
     _assemble(tree, work)
     shutil.rmtree(tree)
     _install_loader(Image(recipe, work, {suite: package.release for suite, package in packages.items()}))
@@ -122,6 +125,12 @@ def _install_tree(tree: Path, recipe: Recipe, packages: dict[Suite, KernelPackag
         target.write_text(content)
         target.chmod(mode)
     (tree / "boot/efi").mkdir(parents=True, exist_ok=True)
+    if recipe.is_foreign:
+        for suite, package in packages.items():
+            for file in _archive(recipe, suite).slim(package):
+                _call("dpkg-deb", "-x", str(file), str(tree))
+            _call("depmod", "--basedir", str(tree), package.release)
+        return
     debs = tree / "root/debs"
     debs.mkdir()
     for suite, package in packages.items():
@@ -137,13 +146,14 @@ def _install_tree(tree: Path, recipe: Recipe, packages: dict[Suite, KernelPackag
 
 def _base(recipe: Recipe) -> Path:
     """Give the archive of a recipe's packages, installed once for each of their versions."""
-    source = Archive(recipe.suite)
+    source = _archive(recipe, recipe.suite)
     key = repr((recipes.NOT_UNPACKED, recipe.suite, _versions(recipe)))
     target = archive.cache() / f"base-{recipe.suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
     if not target.is_file():
         unfinished = target.with_suffix(".unfinished.tar")
         _call(
-            *("mmdebstrap", "--mode=root", "--variant=essential", "--quiet", f"--include={','.join(recipe.packages)}"),
+            *("mmdebstrap", "--mode=root", f"--architectures={recipe.architecture}", "--quiet"),
+            *(f"--variant={'extract' if recipe.is_foreign else 'essential'}", f"--include={','.join(recipe.packages)}"),
             '--aptopt=Acquire::Check-Valid-Until "false"',
             *(f"--dpkgopt=path-exclude={path}" for path in recipes.NOT_UNPACKED),
             *(recipe.suite, str(unfinished), source.sources_line()),
@@ -195,14 +205,14 @@ def _install_loader(made: Image) -> None:
     """Boot the disk past its bootloader once, so that the bootloader's own tools install it from inside."""
     variables = None
     if made.recipe.firmware is Firmware.UEFI:
-        files = machine.firmware_files()
+        files = machine.firmware_files(arm64=made.recipe.is_foreign)
         assert files is not None
         variables = Path(shutil.copy(files[1], made.folder / "variables.fd"))
     booted = machine.run(
         Machine(
             made.disk,
             made.recipe.firmware,
-            Iommu.NONE,
+            Iommu.SMMU if made.recipe.is_foreign else Iommu.NONE,
             "GenuineIntel",
             variables,
             made.kernel(made.recipe.kernels[0]),

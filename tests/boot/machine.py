@@ -26,6 +26,7 @@ _FIRMWARE = (
     (Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
     (Path("/usr/share/OVMF/OVMF_CODE.fd"), Path("/usr/share/OVMF/OVMF_VARS.fd")),
 )
+_ARM64_FIRMWARE = ((Path("/usr/share/AAVMF/AAVMF_CODE.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.fd")),)
 
 
 class Iommu(StrEnum):
@@ -55,7 +56,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a boot needs. `disk` is changed by the guest, and so are the variables of `variables` (UEFI only).
+    """What a boot needs: a PC, or with the SMMU an ARM64 machine. The guest changes `disk`, and UEFI `variables`.
 
     `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `log`, where given, gets every write
     to the disk by QEMU's blklogwrites.
@@ -99,20 +100,30 @@ class Boot:
 
 def missing() -> str | None:
     """Why no machine can be run here; None where one can."""
-    programs = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mkfs.vfat", "mke2fs", "sfdisk")
+    programs = (
+        "qemu-system-x86_64",
+        "qemu-system-aarch64",
+        "qemu-img",
+        "depmod",
+        "mmdebstrap",
+        "mkfs.vfat",
+        "mke2fs",
+        "sfdisk",
+    )
     absent = [name for name in programs if shutil.which(name) is None]
     if absent:
         return f"not installed: {', '.join(absent)} (scripts/boot-test installs them)"
     if os.geteuid() != 0:
         return "images are installed in a chroot, for which one must be root"
-    if firmware_files() is None:
-        return "not installed: OVMF (scripts/boot-test installs it)"
+    if firmware_files() is None or firmware_files(arm64=True) is None:
+        return "not installed: OVMF or AAVMF (scripts/boot-test installs them)"
     return None
 
 
-def firmware_files() -> tuple[Path, Path] | None:
+def firmware_files(*, arm64: bool = False) -> tuple[Path, Path] | None:
     """Give UEFI's code and the template of its variables."""
-    return next((pair for pair in _FIRMWARE if all(path.is_file() for path in pair)), None)
+    known = _ARM64_FIRMWARE if arm64 else _FIRMWARE
+    return next((pair for pair in known if all(path.is_file() for path in pair)), None)
 
 
 def overlay(base: Path, target: Path) -> Path:
@@ -170,12 +181,9 @@ def _run_once(machine: Machine, folder: Path) -> Boot:
 
 def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
     return (
-        "qemu-system-x86_64",
-        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-accel", "tcg"),
-        *("-cpu", f"qemu64,vendor={machine.cpu_vendor}", "-m", "768"),
-        *_iommu(machine.iommu),
-        *("-device", "e1000e"),
-        *_disk("sys", machine.disk, log=machine.log, bootindex=1),
+        *_processor(machine),
+        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-accel", "tcg", "-m", "768"),
+        *_disk("sys", machine.disk, log=machine.log, bootindex=1, device=_root_device(machine)),
         *(_disk("job", folder / "job", readonly=True) if machine.job is not None else ()),
         *_disk("result", folder / "result"),
         *_firmware(machine),
@@ -184,18 +192,33 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
     )
 
 
-def _iommu(iommu: Iommu) -> tuple[str, ...]:
-    match iommu:
+def _processor(machine: Machine) -> tuple[str, ...]:
+    """The program, its processor and its IOMMU. The last device of a PC is there to be in a group."""
+    pc = ("qemu-system-x86_64", "-machine", "q35", "-cpu", f"qemu64,vendor={machine.cpu_vendor}")
+    match machine.iommu:
         case Iommu.INTEL:
-            return ("-device", "intel-iommu,intremap=on")
+            return (*pc, "-device", "intel-iommu,intremap=on", "-device", "e1000e")
         case Iommu.AMD:
-            return ("-device", "amd-iommu,intremap=on")
-        case Iommu.NONE | Iommu.SMMU:
-            return ()
+            return (*pc, "-device", "amd-iommu,intremap=on", "-device", "e1000e")
+        case Iommu.NONE:
+            return (*pc, "-device", "e1000e")
+        case Iommu.SMMU:
+            return ("qemu-system-aarch64", "-machine", "virt,gic-version=3,iommu=smmuv3", "-cpu", "cortex-a57")
+
+
+def _root_device(machine: Machine) -> str:
+    """An SMMU has groups only for devices whose driver is loaded, so its machine boots from one that is behind it."""
+    return "nvme" if machine.iommu is Iommu.SMMU else "virtio-blk-pci"
 
 
 def _disk(
-    serial: str, path: Path, *, log: Path | None = None, readonly: bool = False, bootindex: int | None = None
+    serial: str,
+    path: Path,
+    *,
+    log: Path | None = None,
+    readonly: bool = False,
+    bootindex: int | None = None,
+    device: str = "virtio-blk-pci",
 ) -> tuple[str, ...]:
     kind = "qcow2" if path.suffix == ".qcow2" else "raw"
     switch = "on" if readonly else "off"
@@ -210,14 +233,14 @@ def _disk(
         node = f"{serial}-logged"
     boot = "" if bootindex is None else f",bootindex={bootindex}"
     blockdevs = tuple(word for options in nodes for word in ("-blockdev", options))
-    return (*blockdevs, "-device", f"virtio-blk-pci,drive={node},serial={serial}{boot}")
+    return (*blockdevs, "-device", f"{device},drive={node},serial={serial}{boot}")
 
 
 def _firmware(machine: Machine) -> tuple[str, ...]:
     if machine.firmware is Firmware.BIOS:
         return ()
-    files = firmware_files()
-    assert files is not None, "no OVMF here"
+    files = firmware_files(arm64=machine.iommu is Iommu.SMMU)
+    assert files is not None, "no firmware here"
     assert machine.variables is not None, "UEFI needs a file for its variables"
     code, _ = files
     return (

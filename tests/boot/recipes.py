@@ -24,6 +24,7 @@ class Loader(StrEnum):
     GRUB_BLS = "grub-bls"
     SD_BOOT = "systemd-boot"
     SD_BOOT_UKI = "systemd-boot-uki"
+    GRUB_ARM64 = "grub-uefi-arm64"
 
 
 MACHINE_ID = "5eed1ab05eed1ab05eed1ab05eed1ab0"
@@ -35,6 +36,10 @@ ESP_UUID = "1AB0-0001"
 # check of its timer interrupt, and then it panics (arch/x86/kernel/apic/io_apic.c, check_timer).
 PARAMETERS = f"console=ttyS0 init=/{guest.INIT_PATH} panic=-1 no_timer_check"
 CMDLINE = f"root=UUID={ROOT_UUID} ro {PARAMETERS}"
+# Without an initramfs: the kernel has the drivers of this disk and of its file system built in, not that of the others.
+ARM64_INIT_PATH = f"{guest.INIT_PATH}-arm64"
+ARM64_PARAMETERS = f"console=ttyAMA0 init=/{ARM64_INIT_PATH} panic=-1"
+ARM64_CMDLINE = f"root=/dev/nvme0n1p3 ro {ARM64_PARAMETERS}"
 BLS_ENTRIES = "/boot/loader/entries"
 
 NOT_UNPACKED = (
@@ -92,6 +97,8 @@ options $(cat /etc/kernel/cmdline)
 END
 mv "$entry.unfinished" "$entry"
 """
+# Debian's own would write a menu over the one that reads entries.
+_NO_HOOK = "#!/bin/sh\nexit 0\n"
 _BLS_UNHOOK = f"""#!/bin/sh
 rm -f "{BLS_ENTRIES}/{MACHINE_ID}-$1.conf"
 """
@@ -110,6 +117,21 @@ search --no-floppy --fs-uuid --set=root {ROOT_UUID}
 insmod blsuki
 blscfg --path {BLS_ENTRIES}
 """
+_ARM64_INIT = f"""#!/bin/sh
+PATH=/usr/sbin:/usr/bin
+export PATH
+mount -t devtmpfs devtmpfs /dev
+modprobe virtio_blk
+exec /{guest.INIT_PATH}
+"""
+# Its packages are unpacked and no more, for their scripts cannot run where the image is made.
+_ARM64_INSTALL = """set -ex
+ln -sf mawk /usr/bin/awk
+python3 -m venv --system-site-packages /opt/iommuctl
+ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
+grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram
+update-grub
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,18 @@ class Recipe:
     packages: tuple[str, ...]
     files: tuple[tuple[str, str, int], ...]
     install: str
+    architecture: str = "amd64"
+    kernel_package: str = "linux-image-amd64"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether no program of the host can run where its image is made."""
+        return self.architecture != "amd64"
+
+    @property
+    def cmdline(self) -> str:
+        """The command line with which QEMU starts a kernel of the host by itself."""
+        return ARM64_CMDLINE if self.is_foreign else CMDLINE
 
     @property
     def name(self) -> str:
@@ -200,6 +234,7 @@ RECIPES = (
         files=(
             ("etc/default/grub", _GRUB_DEFAULT + "GRUB_ENABLE_BLSCFG=true\n", 0o644),
             ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
+            *((f"etc/kernel/{when}.d/zz-update-grub", _NO_HOOK, 0o755) for when in ("postinst", "postrm")),
             ("etc/kernel/postinst.d/zz-lab-bls", _BLS_HOOK, 0o755),
             ("etc/kernel/postrm.d/zz-lab-bls", _BLS_UNHOOK, 0o755),
             ("boot/grub/grub.cfg", _BLS_MENU, 0o600),
@@ -220,11 +255,26 @@ RECIPES = (
         suite=Suite.TRIXIE,
         kernels=_ALL,
         firmware=Firmware.UEFI,
-        packages=(*_COMMON, *_PYTHON, "systemd-boot", "systemd-ukify"),
+        packages=(*_COMMON, *_PYTHON, "systemd-boot", "systemd-boot-efi", "systemd-ukify"),
         files=(
             ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
             ("etc/kernel/install.conf", "layout=uki\nuki_generator=ukify\n", 0o644),
         ),
         install=_kernel_install(then="ls -l /boot/efi/EFI/Linux"),
+    ),
+    Recipe(
+        loader=Loader.GRUB_ARM64,
+        suite=Suite.TRIXIE,
+        kernels=(Suite.TRIXIE,),
+        firmware=Firmware.UEFI,
+        packages=(*_COMMON, *_PYTHON, "grub-efi-arm64-bin", "grub2-common", "mawk"),
+        files=(
+            ("etc/default/grub", _GRUB_DEFAULT.replace(PARAMETERS, ARM64_PARAMETERS), 0o644),
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644),
+            (ARM64_INIT_PATH, _ARM64_INIT, 0o755),
+        ),
+        install=_ARM64_INSTALL,
+        architecture="arm64",
+        kernel_package="linux-image-cloud-arm64",
     ),
 )

@@ -39,7 +39,7 @@ def dependencies(suite: str) -> tuple[Path, ...]:
         return ()
     key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     folder = archive.cache() / f"wheels-{suite}-{key}"
-    if not folder.is_dir():
+    if not folder.is_dir():  # one image has that suite, and its making is locked
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         platforms = ("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64")

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chain: the boots of one host, each of which verifies what the boot before it prepared, and prepares the next.
+
+The guest runs the installed iommuctl. A boot applies the next profile, has the bootloader choose the next kernel by its
+own tool, and powers off; the next one goes through the real bootloader and hands over what `verify` and sysfs say. One
+profile is held over a kernel that is installed after it, by dpkg and its hooks, and over the removal of that kernel.
+"""
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from boot import cells, machine, recipes
+from boot.archive import Archive
+from boot.cells import Cell, Expected, Found, Step
+from boot.guest import Job
+from boot.images import Image
+from boot.machine import Boot, Iommu, Machine
+from boot.recipes import Loader, Recipe
+
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.predict import DomainType
+from iommuctl.shipped import shipped_catalogue
+
+_VENDORS = {Platform.INTEL: "GenuineIntel", Platform.AMD: "AuthenticAMD", Platform.ARM64: ""}
+_BACKENDS = {
+    Loader.GRUB_BIOS: "grub2",
+    Loader.GRUB_UEFI: "grub2",
+    Loader.GRUB_BLS: "bls",
+    Loader.SD_BOOT: "systemd-boot",
+    Loader.SD_BOOT_UKI: "systemd-boot",
+    Loader.GRUB_ARM64: "grub2",
+}
+# What a rollback must give back byte for byte; a generated menu and GRUB's environment are not among them.
+_SOURCES = "/etc/default/grub /etc/kernel/cmdline /boot/loader/entries/*.conf /boot/efi/loader/entries/*.conf"
+_FUNCTIONS = f"""
+sources() {{ for file in {_SOURCES}; do [ ! -f "$file" ] || sha256sum "$file"; done; }}
+told() {{
+    name=$1
+    shift
+    iommuctl "$@" --json >"/run/result/$name.json" 2>"/run/result/$name.err"
+    code=$?
+    echo "$code" >"/run/result/$name.code"
+    [ "$code" -le 1 ] || {{ echo "iommuctl $*: exit code $code"; cat "/run/result/$name.err"; }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One boot of a chain. `is_next`: of a kernel that was installed after the profile was applied."""
+
+    cell: Cell
+    release: str
+    is_next: bool = False
+    after_next: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is booted, in words."""
+        return f"{self.cell}{' (next kernel)' if self.is_next else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How a stop came out; `problems` is empty where it showed what it must."""
+
+    stop: Stop
+    suite: str
+    expected: Expected
+    found: Found
+    seconds: float
+    retries: int
+    problems: tuple[str, ...]
+
+
+def plan(recipe: Recipe, chosen: Iterable[Cell], releases: dict[recipes.Suite, str], next_release: str) -> list[Stop]:
+    """Order the cells of one host: like machines together, rollbacks last, the next kernel before the last it suits."""
+    ours = [cell for cell in chosen if recipes.recipe_for(cell.loader, cell.kernel) == recipe]
+    ordered = sorted(ours, key=lambda cell: (cell.step is Step.ROLLBACK, cell.iommu is Iommu.AMD, cell))
+    stops = [Stop(cell, releases[cell.kernel]) for cell in ordered]
+    # The next kernel is Debian's for clouds, which is built without AMD's driver.
+    suited = [at for at, cell in enumerate(ordered) if cell.iommu is Iommu.INTEL and cell.step is not Step.ROLLBACK]
+    if suited:
+        at = suited[-1]
+        stops[at] = replace(stops[at], after_next=True)
+        stops.insert(at, Stop(ordered[at], next_release, is_next=True))
+    return stops
+
+
+def drive(image: Image, stops: list[Stop], wheel: Path, folder: Path) -> Iterator[Record]:
+    """Boot a host once for every stop, and once before, to install the wheel and apply the first profile."""
+    own = image.copy(folder, stops[0].cell.iommu, _VENDORS[stops[0].cell.platform])
+    added = Archive(image.recipe.suite).kernel("linux-image-cloud-amd64")
+    packages = {path.name: path.read_bytes() for path in Archive(image.recipe.suite).slim(added)}
+    state = _State(image.recipe, added.release, added.names, packages)
+    install = f"/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./{wheel.name}\n"
+    install += "sources >/run/result/before\n"
+    files = {wheel.name: wheel.read_bytes()}
+    boot = _boot(own, stops[0], install, None, stops[0], state, files, folder / "00")
+    assert boot.ended, f"{image.recipe.name}: the first profile was not applied: {boot.told()}"
+    before, prepared = boot.text("before"), boot
+    for number, stop in enumerate(stops):
+        coming = stops[number + 1] if number + 1 < len(stops) else None
+        state.note(prepared)
+        boot = _boot(own, stop, "", stop, coming, state, {}, folder / f"{number + 1:02}")
+        yield _record(stop, image, prepared, boot, before)
+        prepared = boot
+
+
+class _State:
+    """What has to be known of a host from one boot to the next: the snapshot before which nothing was applied."""
+
+    def __init__(self, recipe: Recipe, added: str, names: tuple[str, ...], packages: dict[str, bytes]) -> None:
+        self.recipe, self.added, self.names, self.packages = recipe, added, names, packages
+        self.first: str | None = None
+
+    def note(self, boot: Boot) -> None:
+        """Take the first snapshot's id from what an apply said."""
+        said = _json(boot, "apply").get("snapshot")
+        if self.first is None and isinstance(said, str):
+            self.first = said
+
+
+def _boot(
+    own: Machine,
+    machine_of: Stop,
+    begin: str,
+    verified: Stop | None,
+    coming: Stop | None,
+    state: _State,
+    files: dict[str, bytes],
+    folder: Path,
+) -> Boot:
+    script = [_FUNCTIONS, begin]
+    if verified is not None:
+        script.append(f"told verify verify {verified.cell.step.profile}")
+        script.append("sources >/run/result/sources")
+    if coming is not None:
+        script += _prepare(machine_of, verified, coming, state)
+        files = {**files, **(state.packages if coming.is_next else {})}
+    cell = machine_of.cell
+    booting = replace(
+        own,
+        iommu=cell.iommu,
+        cpu_vendor=_VENDORS[cell.platform],
+        job=Job("\n".join([*script, "exit 0\n"]), files),
+    )
+    return machine.run(booting, folder)
+
+
+def _prepare(now: Stop, verified: Stop | None, coming: Stop, state: _State) -> Iterator[str]:
+    """The commands that make the next boot what it is to be."""
+    step = coming.cell.step
+    same = verified is not None and verified.is_next and coming.after_next
+    if step is Step.ROLLBACK:
+        if state.first is None:
+            yield f"told apply apply {Step.PASSTHROUGH}"
+            yield 'first=$(sed -n \'s/^ *"snapshot": "\\(.*\\)",*$/\\1/p\' /run/result/apply.json)'
+        else:
+            yield f"first={shlex.quote(state.first)}"
+        yield 'told rollback rollback "$first"'
+    elif not same:
+        # By itself apply asks the processor; the next machine may have another.
+        platform = () if now.cell.platform is coming.cell.platform else ("--platform", coming.cell.platform.value)
+        yield " ".join(("told", "apply", "apply", step.value, *platform))
+    if coming.is_next:
+        yield "dpkg --install ./linux-*.deb || exit 3"
+    if same:
+        yield f"dpkg --purge {' '.join(state.names)} || exit 3"
+        yield f"[ ! -e /boot/vmlinuz-{state.added} ] || exit 3"
+    yield f"{_choose(state.recipe.loader, coming.release)} || exit 4"
+
+
+def _choose(loader: Loader, release: str) -> str:
+    """The command by which a bootloader's own tool chooses the kernel of the next boot, once."""
+    entry = f"{recipes.MACHINE_ID}-{release}"
+    match loader:
+        case Loader.GRUB_BIOS | Loader.GRUB_UEFI | Loader.GRUB_ARM64:
+            advanced = f"gnulinux-advanced-{recipes.ROOT_UUID}>gnulinux-{release}-advanced-{recipes.ROOT_UUID}"
+            return f"grub-reboot '{advanced}'"
+        case Loader.GRUB_BLS:
+            return f"grub-reboot {entry}"
+        case Loader.SD_BOOT:
+            return f"bootctl set-oneshot {entry}.conf"
+        case Loader.SD_BOOT_UKI:
+            return f"bootctl set-oneshot {entry}.efi"
+
+
+def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str) -> Record:
+    version = KernelVersion.parse(stop.release)
+    assert version is not None
+    expected = cells.expect(stop.cell.iommu, stop.cell.step, version, shipped_catalogue())
+    report = _json(boot, "verify")
+    groups = [line.split() for line in boot.text("groups").splitlines()]
+    found = Found(
+        frozenset(words[1] for words in groups if len(words) == 2),
+        str(report.get("verdict")),
+        int(boot.text("verify.code") or -1),
+    )
+    problems = list(_of_the_way(stop, image.recipe, prepared, boot))
+    problems += cells.judge(expected, found)
+    if expected.type is not DomainType.OFF and not groups:
+        problems.append("there is no group")
+    if stop.cell.step is Step.ROLLBACK and boot.text("sources") != before:
+        problems.append(f"not as before:\n{before}after the rollback:\n{boot.text('sources')}")
+    if problems:
+        problems.append(f"verify: {boot.text('verify.json')}{boot.text('verify.err')}")
+        problems.append(f"the boot before: {prepared.text('log')}")
+        problems.append(boot.told())
+    return Record(stop, str(image.recipe.suite), expected, found, boot.seconds, boot.retries, tuple(problems))
+
+
+def _of_the_way(stop: Stop, recipe: Recipe, prepared: Boot, boot: Boot) -> Iterator[str]:
+    """What was wrong before anything could be verified."""
+    if not boot.ended:
+        yield "the machine did not come to the end of its job"
+    if boot.text("release").strip() != stop.release:
+        yield f"kernel {stop.release} expected, {boot.text('release').strip()!r} booted"
+    done = "rollback" if stop.cell.step is Step.ROLLBACK else "apply"
+    if stop.after_next:
+        return
+    if prepared.text(f"{done}.code").strip() != "0":
+        yield f"{done} ended with {prepared.text(f'{done}.code').strip()!r}: {prepared.text(f'{done}.err')}"
+    backend = _json(prepared, done).get("backend")
+    if backend != _BACKENDS[recipe.loader]:
+        yield f"backend {_BACKENDS[recipe.loader]} expected, {backend} found"
+
+
+def _json(boot: Boot, name: str) -> dict[str, object]:
+    text = boot.text(f"{name}.json")
+    try:
+        report = json.loads(text) if text else {}
+    except json.JSONDecodeError:
+        return {}
+    return report if isinstance(report, dict) else {}

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Report: what the machines showed, kept as JSON and written out as a page. As a program it prints the page."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from boot.chain import Record
+
+_HEAD = """# What was booted
+
+Written by the boot lab (`scripts/boot-test --write-matrix`), not by hand. Each row is one boot of a machine under
+software emulation: the installed `iommuctl` applied the profile, the machine was switched off, its own bootloader
+started the named kernel, and sysfs and `iommuctl verify --json` were read in it. *Predicted* is the type that the
+catalogue gives for the profile on that machine, *found* that of every IOMMU group; `off` means that there are none.
+A cell that is not in the table was not booted. [boot-lab.md](boot-lab.md) tells how it is done.
+"""
+_COLUMNS = ("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "seconds", "result")
+
+
+def save(path: Path, records: Iterable[Record]) -> None:
+    """Keep what was shown."""
+    rows = [row(record) for record in records]
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def row(record: Record) -> dict[str, str]:
+    """Give one line of the table by its columns."""
+    stop = record.stop
+    remark = ", a kernel installed after it" if stop.is_next else ", that kernel removed" if stop.after_next else ""
+    values = (
+        str(stop.cell.loader),
+        f"Debian {record.suite}",
+        str(stop.cell.iommu),
+        f"{stop.cell.step}{remark}",
+        stop.release,
+        str(record.expected.type),
+        " ".join(sorted(record.found.types)) or "off",
+        record.found.verdict,
+        f"{record.seconds:.0f}",
+        "as promised" if not record.problems else "**wrong**",
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
+def document(folder: Path) -> str:
+    """Give the page of all results that are kept in a folder."""
+    rows = [line for path in sorted(folder.glob("*.json")) for line in json.loads(path.read_text())]
+    rows.sort(key=lambda line: tuple(line[name] for name in _COLUMNS[:5]))
+    good = sum(line["result"] == "as promised" for line in rows)
+    lines = [_HEAD, f"{len(rows)} boots, {good} as promised.\n", _line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
+    lines += [_line([line[name] for name in _COLUMNS]) for line in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(values: Iterable[str]) -> str:
+    return f"| {' | '.join(values)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document(Path(sys.argv[1])))
