@@ -36,6 +36,8 @@ _BACKENDS = {
 # What a rollback must give back byte for byte; a generated menu and GRUB's environment are not among them.
 _SOURCES = "/etc/default/grub /etc/kernel/cmdline /boot/loader/entries/*.conf /boot/efi/loader/entries/*.conf"
 _FUNCTIONS = f"""
+DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND
 sources() {{ for file in {_SOURCES}; do [ ! -f "$file" ] || sha256sum "$file"; done; }}
 told() {{
     name=$1
@@ -65,12 +67,13 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a stop came out; `problems` is empty where it showed what it must."""
+    """How a stop came out, and which kernel ran; `problems` is empty where it showed what it must."""
 
     stop: Stop
     suite: str
     expected: Expected
     found: Found
+    booted: str
     seconds: float
     retries: int
     problems: tuple[str, ...]
@@ -169,6 +172,8 @@ def _prepare(now: Stop, verified: Stop | None, coming: Stop, state: _State) -> I
     if coming.is_next:
         yield "dpkg --install ./linux-*.deb || exit 3"
     if same:
+        # It is the running one: the answer of an administrator who is asked whether to abort.
+        yield "echo 'linux-base linux-base/removing-running-kernel boolean false' | debconf-set-selections"
         yield f"dpkg --purge {' '.join(state.names)} || exit 3"
         yield f"[ ! -e /boot/vmlinuz-{state.added} ] || exit 3"
     yield f"{_choose(state.recipe.loader, coming.release)} || exit 4"
@@ -182,7 +187,8 @@ def _choose(loader: Loader, release: str) -> str:
             advanced = f"gnulinux-advanced-{recipes.ROOT_UUID}>gnulinux-{release}-advanced-{recipes.ROOT_UUID}"
             return f"grub-reboot '{advanced}'"
         case Loader.GRUB_BLS:
-            return f"grub-reboot {entry}"
+            # By its title: of an id that begins with a digit, GRUB 2.14 takes that for the number of an entry.
+            return f"grub-reboot 'Debian GNU/Linux {release}'"
         case Loader.SD_BOOT:
             return f"bootctl set-oneshot {entry}.conf"
         case Loader.SD_BOOT_UKI:
@@ -210,7 +216,8 @@ def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str) -
         problems.append(f"verify: {boot.text('verify.json')}{boot.text('verify.err')}")
         problems.append(f"the boot before: {prepared.text('log')}")
         problems.append(boot.told())
-    return Record(stop, str(image.recipe.suite), expected, found, boot.seconds, boot.retries, tuple(problems))
+    booted = boot.text("release").strip()
+    return Record(stop, str(image.recipe.suite), expected, found, booted, boot.seconds, boot.retries, tuple(problems))
 
 
 def _of_the_way(stop: Stop, recipe: Recipe, prepared: Boot, boot: Boot) -> Iterator[str]:

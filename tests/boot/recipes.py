@@ -52,6 +52,11 @@ NOT_UNPACKED = (
 )
 _COMMON = ("kmod", "mount", "python3", "python3-venv", "tiny-initramfs", "util-linux", "libaugeas0")
 _PYTHON = ("python3-typer", "python3-pydantic", "python3-augeas")
+# What is essential comes by itself where packages are configured.
+_ESSENTIAL = (
+    *("base-files", "bash", "coreutils", "dash", "debianutils", "diffutils", "findutils", "grep", "hostname"),
+    *("libc-bin", "mawk", "sed", "tar"),
+)
 
 # Kernels first: their hooks find no bootloader yet. Then the environment that the wheel goes into.
 INSTALL = """
@@ -267,7 +272,7 @@ RECIPES = (
         suite=Suite.TRIXIE,
         kernels=(Suite.TRIXIE,),
         firmware=Firmware.UEFI,
-        packages=(*_COMMON, *_PYTHON, "grub-efi-arm64-bin", "grub2-common", "mawk"),
+        packages=(*_ESSENTIAL, *_COMMON, *_PYTHON, "grub-efi-arm64-bin", "grub2-common"),
         files=(
             ("etc/default/grub", _GRUB_DEFAULT.replace(PARAMETERS, ARM64_PARAMETERS), 0o644),
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644),
