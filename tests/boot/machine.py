@@ -59,8 +59,8 @@ class Kernel:
 class Machine:
     """What a boot needs: a PC, or with the SMMU an ARM64 machine. The guest changes `disk`, and UEFI `variables`.
 
-    `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `log`, where given, gets every write
-    to the disk by QEMU's blklogwrites.
+    `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `cut` is one more disk, raw and
+    with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites.
     """
 
     disk: Path
@@ -70,6 +70,7 @@ class Machine:
     variables: Path | None = None
     kernel: Kernel | None = None
     job: Job | None = None
+    cut: Path | None = None
     log: Path | None = None
     timeout: float = TIMEOUT_SECONDS
 
@@ -186,7 +187,8 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
         *("setpriv", "--pdeathsig", "KILL"),
         *_processor(machine),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-accel", "tcg", "-m", "768"),
-        *_disk("sys", machine.disk, log=machine.log, bootindex=1, device=_root_device(machine)),
+        *_disk("sys", machine.disk, bootindex=1, device=_root_device(machine)),
+        *(_disk("cut", machine.cut, log=machine.log) if machine.cut is not None else ()),
         *(_disk("job", folder / "job", readonly=True) if machine.job is not None else ()),
         *_disk("result", folder / "result"),
         *_firmware(machine),
@@ -234,9 +236,12 @@ def _disk(
             f"driver=blklogwrites,node-name={serial}-logged,file={serial},log={serial}-log-file,log-sector-size=512"
         )
         node = f"{serial}-logged"
-    boot = "" if bootindex is None else f",bootindex={bootindex}"
+    more = "" if bootindex is None else f",bootindex={bootindex}"
+    if log is not None:
+        # Where it is told to write zeroes, the filter of QEMU 7.2 may spoil its log.
+        more += ",discard=off,write-zeroes=off"
     blockdevs = tuple(word for options in nodes for word in ("-blockdev", options))
-    return (*blockdevs, "-device", f"{device},drive={node},serial={serial}{boot}")
+    return (*blockdevs, "-device", f"{device},drive={node},serial={serial}{more}")
 
 
 def _firmware(machine: Machine) -> tuple[str, ...]:
