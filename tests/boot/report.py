@@ -16,6 +16,11 @@ started the named kernel, and sysfs and `iommuctl verify --json` were read in it
 catalogue gives for the profile on that machine, *found* that of every IOMMU group; `off` means that there are none.
 A cell that is not in the table was not booted. [boot-lab.md](boot-lab.md) tells how it is done.
 """
+_CUTS = """
+## Power cuts
+
+[boot-lab.md](boot-lab.md#power-cuts) tells what a moment is, and what is looked for.
+"""
 _COLUMNS = ("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "seconds", "result")
 
 
@@ -51,6 +56,8 @@ def document(folder: Path) -> str:
     good = sum(line["result"] == "as promised" for line in rows)
     lines = [_HEAD, f"{len(rows)} boots, {good} as promised.\n", _line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
     lines += [_line([line[name] for name in _COLUMNS]) for line in rows]
+    if cuts := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("powercut-*.txt"))]:
+        lines += [_CUTS, *(f"- {cut}" for cut in cuts)]
     return "\n".join(lines) + "\n"
 
 
