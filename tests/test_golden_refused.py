@@ -8,7 +8,7 @@ import pytest
 from program import iommuctl
 from test_golden import contents, stamps
 
-GOLDEN = Path(__file__).resolve().parent / "golden" / "refused"
+GOLDEN = Path(__file__).resolve().parent / "fixtures" / "refused"
 HOSTS = ("arch-two-loaders", "fedora-ostree")
 
 
