@@ -7,6 +7,7 @@ import io
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -84,8 +85,20 @@ def test_readme_begins_with_the_two_commands() -> None:
     assert commands == ["scripts/try", "scripts/test"]
 
 
-def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
-    assert (PROJECT / ".ci" / "run").read_text().splitlines()[-1] == "exec scripts/test"
+def test_continuous_integration_runs_the_test_command_of_the_readme_and_the_boot_lab(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(PROJECT / ".ci/run", tmp_path / ".ci/run")
+    ends = {}
+    for failing in ("", "test", "boot-test"):
+        for name in ("test", "boot-test"):
+            script = tmp_path / "scripts" / name
+            script.write_text(f"#!/bin/sh\necho {name}\nexit {int(name == failing)}\n")
+            script.chmod(0o755)
+        done = subprocess.run([tmp_path / ".ci/run"], capture_output=True, text=True, check=False)
+        ends[failing] = (done.stdout.split(), done.returncode)
+    both = ["test", "boot-test"]
+    assert ends == {"": (both, 0), "test": (both, 1), "boot-test": (both, 1)}
 
 
 def first_column(document: str, head: str) -> str:

@@ -99,8 +99,7 @@ def drive(image: Image, stops: list[Stop], wheel: Path, folder: Path) -> Iterato
     added = Archive(image.recipe.suite).kernel("linux-image-cloud-amd64")
     packages = {path.name: path.read_bytes() for path in Archive(image.recipe.suite).slim(added)}
     state = _State(image.recipe, added.release, added.names, packages)
-    install = f"/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./{wheel.name}\n"
-    install += "sources >/run/result/before\n"
+    install = f"{image.recipe.install_wheel(wheel.name)}\nsources >/run/result/before\n"
     files = {wheel.name: wheel.read_bytes()}
     boot = _boot(own, stops[0], install, None, stops[0], state, files, folder / "00")
     assert boot.ended, f"{image.recipe.name}: the first profile was not applied: {boot.told()}"
@@ -187,7 +186,7 @@ def _choose(loader: Loader, release: str) -> str:
             advanced = f"gnulinux-advanced-{recipes.ROOT_UUID}>gnulinux-{release}-advanced-{recipes.ROOT_UUID}"
             return f"grub-reboot '{advanced}'"
         case Loader.GRUB_BLS:
-            # By its title: of an id that begins with a digit, GRUB 2.14 takes that for the number of an entry.
+            # By its title: with an id that begins with a digit, GRUB 2.14 was seen to boot another entry.
             return f"grub-reboot 'Debian GNU/Linux {release}'"
         case Loader.SD_BOOT:
             return f"bootctl set-oneshot {entry}.conf"

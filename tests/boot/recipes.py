@@ -129,10 +129,13 @@ mount -t devtmpfs devtmpfs /dev
 modprobe virtio_blk
 exec /{guest.INIT_PATH}
 """
-# Its packages are unpacked and no more, for their scripts cannot run where the image is made.
+# Its packages are unpacked and no more, for their scripts cannot run where the image is made. pip does not work on such
+# a host, so the wheel is unpacked too.
 _ARM64_INSTALL = """set -ex
 ln -sf mawk /usr/bin/awk
-python3 -m venv --system-site-packages /opt/iommuctl
+python3 -m venv --without-pip --system-site-packages /opt/iommuctl
+printf '%s\\n' '#!/opt/iommuctl/bin/python3' 'from iommuctl.cli import main' 'main()' >/opt/iommuctl/bin/iommuctl
+chmod 755 /opt/iommuctl/bin/iommuctl
 ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
 grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram
 update-grub
@@ -157,6 +160,12 @@ class Recipe:
     def is_foreign(self) -> bool:
         """Whether no program of the host can run where its image is made."""
         return self.architecture != "amd64"
+
+    def install_wheel(self, name: str) -> str:
+        """The command that installs iommuctl's wheel, which lies in the current folder."""
+        if self.is_foreign:
+            return f"python3 -m zipfile -e ./{name} /opt/iommuctl/lib/python3.*/site-packages"
+        return f"/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./{name}"
 
     @property
     def cmdline(self) -> str:
