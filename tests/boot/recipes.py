@@ -136,6 +136,7 @@ ln -sf mawk /usr/bin/awk
 python3 -m venv --without-pip --system-site-packages /opt/iommuctl
 printf '%s\\n' '#!/opt/iommuctl/bin/python3' 'from iommuctl.cli import main' 'main()' >/opt/iommuctl/bin/iommuctl
 chmod 755 /opt/iommuctl/bin/iommuctl
+mkdir -p /usr/local/bin
 ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
 grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram
 update-grub
