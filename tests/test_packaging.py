@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from packagers import required_program
+from lacking import program
 
 import iommuctl
 from iommuctl.journal import journal_path
@@ -96,7 +96,7 @@ def test_which_variant_a_release_needs_depends_on_the_same_libraries() -> None:
 @pytest.mark.programs
 def test_a_bundled_package_gives_way_to_the_native_one_of_the_next_release() -> None:
     order = ("--compare-versions", f"{iommuctl.__version__}~debian12", "lt", iommuctl.__version__)
-    assert subprocess.run([required_program("dpkg"), *order], check=False).returncode == 0
+    assert subprocess.run([program("dpkg"), *order], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["run.txt", "build.txt"])
@@ -226,9 +226,9 @@ def pages(tmp_path: Path) -> Path:
 
 @pytest.mark.programs
 def test_every_page_is_made(tmp_path: Path) -> None:
-    required_program("rst2man")
+    program("rst2man")
     copy = pages(tmp_path)
-    subprocess.run([required_program("make"), "man"], cwd=copy, check=True, capture_output=True, timeout=120)
+    subprocess.run([program("make"), "man"], cwd=copy, check=True, capture_output=True, timeout=120)
     made = {path.name: path.read_text() for path in (copy / "build/man").iterdir()}
     assert set(made) == {path.stem for path in (PROJECT / "man").glob("*.rst")}
     assert [name for name, text in made.items() if ".SH NAME" not in text] == []
@@ -236,10 +236,10 @@ def test_every_page_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.programs
 def test_a_page_with_a_mistake_ends_the_build_and_leaves_nothing(tmp_path: Path) -> None:
-    required_program("rst2man")
+    program("rst2man")
     copy = pages(tmp_path)
     page = copy / "man/iommuctl-parameters.7.rst"
     page.write_text(f"{page.read_text()}\n*no end\n")
-    done = subprocess.run([required_program("make"), "man"], cwd=copy, check=False, capture_output=True, timeout=120)
+    done = subprocess.run([program("make"), "man"], cwd=copy, check=False, capture_output=True, timeout=120)
     assert done.returncode != 0
     assert not (copy / "build/man" / page.stem).exists()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from packagers import required_program
+from lacking import program
 
 PROJECT = Path(__file__).resolve().parent.parent
 GENERATOR = PROJECT / "packaging" / "completion"
@@ -99,19 +99,19 @@ def test_zsh_finds_whose_completion_it_is_in_the_first_line(made: Path) -> None:
 
 @pytest.mark.programs
 def test_bash_completes(made: Path, environment: dict[str, str]) -> None:
-    argv = [required_program("bash"), "--norc", "-c", BASH, "bash", str(made / FILES["bash"])]
+    argv = [program("bash"), "--norc", "-c", BASH, "bash", str(made / FILES["bash"])]
     assert shell(argv, environment) == ("passthrough-perf\ncomplete -o default -F _iommuctl_completion iommuctl\n")
 
 
 @pytest.mark.programs
 def test_fish_completes(made: Path, environment: dict[str, str]) -> None:
     text = f'source {made / FILES["fish"]}; complete -C "iommuctl apply pass"'
-    assert shell([required_program("fish"), "--no-config", "-c", text], environment) == "passthrough-perf\n"
+    assert shell([program("fish"), "--no-config", "-c", text], environment) == "passthrough-perf\n"
 
 
 @pytest.mark.programs
 def test_zsh_completes_at_the_first_time(made: Path, environment: dict[str, str]) -> None:
-    argv = [required_program("zsh"), "-f", "-c", ZSH, "zsh", str((made / FILES["zsh"]).parent)]
+    argv = [program("zsh"), "-f", "-c", ZSH, "zsh", str((made / FILES["zsh"]).parent)]
     assert "iommuctl apply passthrough-perf" in shell(argv, environment)
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from packagers import required_program
+from lacking import program
 
 PROJECT = Path(__file__).resolve().parent.parent
 SPEC = PROJECT / "packaging" / "rpm" / "iommuctl.spec"
@@ -38,7 +38,7 @@ def rpmspec(release: str, *arguments: str) -> list[str]:
     defines = [f"{key} {value}" for key, value in {**DEFINED, name: number}.items()]
     options = [word for define in defines for word in ("--define", define)]
     other = [word for other, _ in RELEASES.values() if other != name for word in ("--undefine", other)]
-    argv = [required_program("rpmspec"), *options, *other, *arguments, str(SPEC)]
+    argv = [program("rpmspec"), *options, *other, *arguments, str(SPEC)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return [line.strip() for line in done.stdout.splitlines()]

@@ -7,7 +7,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
-from packagers import required_program
+from lacking import program
 
 from iommuctl.journal import journal_path
 from iommuctl.root import Root
@@ -55,7 +55,7 @@ def test_it_is_enabled_for_the_next_boot(unit: ConfigParser) -> None:
 
 @pytest.mark.programs
 def test_systemd_knows_each_of_its_settings(tmp_path: Path) -> None:
-    analyze = required_program("systemd-analyze")
+    analyze = program("systemd-analyze")
     # On this machine the program may not be installed, and the page is in another package.
     path = shutil.copy(UNIT, tmp_path / UNIT.name)
     Path(path).write_text(UNIT.read_text().replace("/usr/bin/iommuctl", shutil.which("true") or ""))
@@ -66,7 +66,7 @@ def test_systemd_knows_each_of_its_settings(tmp_path: Path) -> None:
 
 @pytest.mark.programs
 def test_it_is_as_confined_as_its_work_allows() -> None:
-    analyze = required_program("systemd-analyze")
+    analyze = program("systemd-analyze")
     done = subprocess.run(
         [analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT],
         capture_output=True,

@@ -6,17 +6,14 @@ from pathlib import Path
 
 import pytest
 from boot import machine, wheel
+from lacking import lacks
 
 
 @pytest.fixture(scope="session", autouse=True)
 def laboratory() -> None:
     """Skip with the reason where no machine can be run; a failure where CI=true."""
-    reason = machine.missing()
-    if reason is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if (reason := machine.missing()) is not None:
+        lacks(reason)
 
 
 @pytest.fixture(scope="session")
