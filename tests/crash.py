@@ -2,7 +2,7 @@
 """Stop a program at each of its write-side system calls, by a kill or an error, and let a checker judge what is left.
 
 A program is traced once to number its calls; strace then injects into the n-th call of one name. A kill strikes before
-the call acts, so the kill at the next one stands for "just after".
+the call acts, so the kill at the next one stands for "just after". The program is loaded once and forked for each run.
 """
 
 import os
@@ -14,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from lacking import lacks
+from warm import Program, Warm, loaded
 
 WRITE_CALLS = (
     *("open", "openat", "creat", "write", "writev", "pwrite64", "pwritev", "ftruncate", "truncate", "fallocate"),
@@ -28,6 +31,7 @@ WRITE_CALLS = (
     *("setxattr", "fsetxattr", "removexattr", "fremovexattr", "utimensat", "fsync", "fdatasync", "syncfs"),
     *("copy_file_range", "sendfile"),
 )
+Arguments = Callable[[Path], Sequence[str]]  # by the tree to work on
 KILL = "signal=KILL"  # lost, seen with strace 6.1, when strace runs with --seccomp-bpf
 WORKERS = 2
 TIMEOUT_SECONDS = 60
@@ -62,6 +66,15 @@ class Outcome:
         return f"{self.action} at {self.point}: exit {self.code}\n{self.stderr}"
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A run under strace: its exit code and stderr, and the main process's calls by name, with what strace shows."""
+
+    code: int
+    stderr: str
+    calls: tuple[tuple[str, str], ...]
+
+
 def require_strace() -> None:
     """Skip with the reason where strace is missing or may not trace."""
     if not shutil.which("strace"):
@@ -75,26 +88,25 @@ def python_environment() -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def write_points(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[Point, ...]:
-    """Run a program once, to its end, and give its write-side calls in order. It must succeed."""
-    with tempfile.NamedTemporaryFile("r") as trace:
-        run = _strace(argv, environment, ["-s", "120", "-o", trace.name])
-        assert run.returncode == 0, run.stderr
-        lines = trace.read().splitlines()
+def write_points(
+    program: Program, arguments: Arguments, environment: Mapping[str, str], tree: Path
+) -> tuple[Point, ...]:
+    """Run a program on a tree, to its end, and give its write-side calls in order. It must succeed."""
+    with _rehearsed(program, arguments, environment, tree) as warm, tempfile.TemporaryDirectory() as scratch:
+        run = trace(warm, arguments(tree), ["-s", "120"], Path(scratch, "trace"))
+        assert run.code == 0, run.stderr
     counts: Counter[str] = Counter()
     points: list[Point] = []
-    main = lines[0].split()[0]
-    for line in lines:
-        match = _CALL.match(line)
-        if match and match[1] == main:
-            counts[match[2]] += 1
-            if _writes(match[2], match[3]):
-                points.append(Point(match[2], counts[match[2]], match[3]))
+    for call, shown in run.calls:
+        counts[call] += 1
+        if _writes(call, shown):
+            points.append(Point(call, counts[call], shown))
     return tuple(points)
 
 
 def strike(
-    make_argv: Callable[[Path], Sequence[str]],
+    program: Program,
+    arguments: Arguments,
     environment: Mapping[str, str],
     pristine: Path,
     scratch: Path,
@@ -103,30 +115,66 @@ def strike(
 ) -> int:
     """Run the program on a fresh copy of `pristine` once for each strike, and `check` each copy. Gives how many ran.
 
-    An action is KILL or `error=NAME`. `check` asserts; the first failure is raised with its outcome named.
+    An action is `error=NAME` or `signal=NAME`, such as KILL. `check` asserts; the first failure is raised with its
+    outcome named.
     """
+    idle = SimpleQueue[Warm]()
 
     def one(numbered: tuple[int, tuple[Point, str]]) -> None:
         index, (point, action) = numbered
         tree = scratch / f"{index:04}"
         shutil.copytree(pristine, tree, symlinks=True)
-        trace = scratch / f"{index:04}.trace"
-        inject = f"inject={point.call}:{action}:when={point.number}"
-        run = _strace(make_argv(tree), environment, ["-o", str(trace), "-e", inject])
-        outcome = Outcome(point, action, run.returncode, run.stderr)
-        struck = (
-            run.returncode == -signal.SIGKILL if action == KILL else "(INJECTED)" in trace.read_text(errors="replace")
-        )
+        warm = idle.get()
         try:
-            assert struck, "the program got by"
+            options = ["-e", f"inject={point.call}:{action}:when={point.number}"]
+            run = trace(warm, arguments(tree), options, scratch / f"{index:04}.trace")
+        finally:
+            idle.put(warm)
+        outcome = Outcome(point, action, run.code, run.stderr)
+        try:
+            if action == KILL:
+                assert run.code == -signal.SIGKILL, "the program got by"
+                assert _writes(*run.calls[-1]), "struck at something else"
+            elif action.startswith("error="):
+                struck = [call for call in run.calls if "(INJECTED)" in call[1]]
+                assert struck, "the program got by"
+                assert _writes(*struck[0]), "struck at something else"
             check(tree, outcome)
         except Exception as error:
             raise AssertionError(f"{outcome}\nleft in {tree}") from error
         shutil.rmtree(tree)
-        trace.unlink()
 
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(WORKERS) as pool:
+        for _ in range(WORKERS):
+            idle.put(stack.enter_context(_rehearsed(program, arguments, environment, pristine)))
         return len(list(pool.map(one, enumerate(strikes))))
+
+
+@contextmanager
+def _rehearsed(program: Program, arguments: Arguments, environment: Mapping[str, str], tree: Path) -> Iterator[Warm]:
+    """Load a program so that each run makes the same calls: none of them is of a module that is loaded late."""
+    with loaded(program, environment) as warm, tempfile.TemporaryDirectory() as scratch:
+        warm.rehearse(arguments(shutil.copytree(tree, Path(scratch, "tree"), symlinks=True)))
+        yield warm
+
+
+def trace(warm: Warm, arguments: Sequence[str], options: Sequence[str], log: Path) -> Traced:
+    """Run a loaded program once under strace, every write-side call of it from the first."""
+    stderr = log.with_suffix(".stderr")
+    process = warm.begin(arguments, Path(os.devnull), stderr)
+    calls = f"trace={','.join(f'?{call}' for call in WRITE_CALLS)}"  # `?`: not every architecture has every call
+    command = ["strace", "-f", "-e", "signal=none", "-e", calls, *options, "-o", str(log), "-p", str(process)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr is not None
+        said = strace.stderr.readline()
+        assert said.endswith("attached\n"), said
+        code = warm.finish()
+        strace.communicate(timeout=TIMEOUT_SECONDS)
+    told, seen = (path.read_text(errors="replace") for path in (stderr, log))
+    stderr.unlink()
+    log.unlink()
+    matches = (_CALL.match(line) for line in seen.splitlines())
+    return Traced(code, told, tuple((match[2], match[3]) for match in matches if match and int(match[1]) == process))
 
 
 def observe(root: Path, *, without: str, times: bool) -> dict[str, tuple[object, ...]]:
@@ -149,22 +197,6 @@ def observe(root: Path, *, without: str, times: bool) -> dict[str, tuple[object,
             time = status.st_mtime_ns if times and stat.S_ISREG(status.st_mode) else None
             seen[str(path.relative_to(root))] = (status.st_mode, status.st_uid, status.st_gid, content, xattrs, time)
     return seen
-
-
-def _strace(
-    argv: Sequence[str], environment: Mapping[str, str], options: list[str]
-) -> subprocess.CompletedProcess[str]:
-    trace = f"trace={','.join(f'?{call}' for call in WRITE_CALLS)}"  # `?`: not every architecture has every call
-    command = ["strace", "-f", "-qq", "-e", "signal=none", "-e", trace, *options, "--", *argv]
-    return subprocess.run(
-        command,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
 
 
 def _writes(call: str, arguments: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 import crash
 import pytest
 from program import ENVIRONMENT, STATE, debris, iommuctl, live
+from warm import IOMMUCTL
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -294,11 +295,11 @@ def test_a_kill_at_any_write_of_an_apply_is_all_or_nothing(
     pristine = copy(f"{name}/{ROWS[name].host}")
     done = Path(shutil.copytree(pristine, tmp_path / "done", symlinks=True))
 
-    def argv(tree: Path) -> tuple[str, ...]:
-        return (sys.executable, "-S", "-B", "-m", "iommuctl", "apply", PROFILES[0], "--root", str(tree), *OPTIONS)
+    def arguments(tree: Path) -> tuple[str, ...]:
+        return ("apply", PROFILES[0], "--root", str(tree), *OPTIONS)
 
     environment = {**ENVIRONMENT, **crash.python_environment()}
-    points = crash.write_points(argv(done), environment)
+    points = crash.write_points(IOMMUCTL, arguments, environment, done)
     old, new = live(pristine), live(done, times=False)
     assert len(points) > 40, "the trace is too short to be true"
 
@@ -317,5 +318,5 @@ def test_a_kill_at_any_write_of_an_apply_is_all_or_nothing(
 
     (tmp_path / "struck").mkdir()
     strikes = [(point, crash.KILL) for point in points]
-    count = crash.strike(argv, environment, pristine, tmp_path / "struck", strikes, judge)
+    count = crash.strike(IOMMUCTL, arguments, environment, pristine, tmp_path / "struck", strikes, judge)
     sys.stdout.write(f"{request.node.name}: killed at {count} of {len(points)} writes\n")

@@ -4,13 +4,13 @@
 import re
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import crash
 import pytest
 import transaction_driver as driver
+from warm import Program
 
 from iommuctl.errors import ExecutionError
 from iommuctl.recovery import recover
@@ -75,8 +75,11 @@ class Lab:
         return {path: facts for path, facts in seen.items() if not Path(path).name.startswith(".iommuctl-")}
 
 
-def argv(action: str, tree: Path) -> Sequence[str]:
-    return (sys.executable, "-S", "-B", driver.__file__, action, str(tree))
+DRIVER = Program("driver", "transaction_driver:main")
+
+
+def write_points(action: str, tree: Path) -> tuple[crash.Point, ...]:
+    return crash.write_points(DRIVER, lambda tree: (action, str(tree)), crash.python_environment(), tree)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     driver.make_tree(pristine)
     done = folder / "done"
     shutil.copytree(pristine, done, symlinks=True)
-    points = crash.write_points(argv("apply", done), crash.python_environment())
+    points = write_points("apply", done)
     return Lab(
         pristine,
         crash.observe(pristine, without=STATE, times=True),
@@ -98,8 +101,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def strike(lab: Lab, action: str, pristine: Path, scratch: Path, strikes: list[tuple[crash.Point, str]]) -> None:
     check = lab.judge if strikes[0][1] == crash.KILL else lab.judge_error
-    environment = crash.python_environment()
-    count = crash.strike(lambda tree: argv(action, tree), environment, pristine, scratch, strikes, check)
+    count = crash.strike(
+        DRIVER, lambda tree: (action, str(tree)), crash.python_environment(), pristine, scratch, strikes, check
+    )
     sys.stdout.write(f"{action} struck at {count} points with {strikes[0][1]}\n")
 
 
@@ -117,7 +121,7 @@ def test_a_kill_at_any_point_of_a_recovery_is_recovered(lab: Lab, tmp_path: Path
     cut = cut_before_commit(lab, tmp_path)
     traced = tmp_path / "traced"
     shutil.copytree(cut, traced, symlinks=True)
-    points = crash.write_points(argv("recover", traced), crash.python_environment())
+    points = write_points("recover", traced)
     assert crash.observe(traced, without=STATE, times=True) == lab.old
     (tmp_path / "struck").mkdir()
     strike(lab, "recover", cut, tmp_path / "struck", [(point, crash.KILL) for point in points])
@@ -132,6 +136,8 @@ def cut_before_commit(lab: Lab, scratch: Path) -> Path:
         assert lab.is_new(tree)
         found.append(shutil.copytree(tree, scratch / "cut", symlinks=True))
 
-    environment = crash.python_environment()
-    crash.strike(lambda tree: argv("apply", tree), environment, lab.pristine, scratch, [(commit, crash.KILL)], keep)
+    strikes = [(commit, crash.KILL)]
+    crash.strike(
+        DRIVER, lambda tree: ("apply", str(tree)), crash.python_environment(), lab.pristine, scratch, strikes, keep
+    )
     return found[0]

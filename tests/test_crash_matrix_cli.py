@@ -15,6 +15,7 @@ import crash
 import pytest
 from program import PROFILE, UNDONE, Seen, debris, live
 from smalltree import SmallTree, make_small_tree, require_root
+from warm import IOMMUCTL
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -62,9 +63,17 @@ class Lab:
     histories: tuple[tuple[History, ...], History]
     points: tuple[crash.Point, ...]
 
-    def argv(self, tree: Path) -> tuple[str, ...]:
-        options = ("--root", str(tree), "--regenerate", "always")
-        return (sys.executable, "-S", "-B", "-m", "iommuctl", *COMMANDS[self.command], *options)
+    def arguments(self, tree: Path) -> tuple[str, ...]:
+        return (*COMMANDS[self.command], "--root", str(tree), "--regenerate", "always")
+
+    def trace(self, tree: Path) -> tuple[crash.Point, ...]:
+        return crash.write_points(IOMMUCTL, self.arguments, crash.python_environment(), tree)
+
+    def strike(self, scratch: Path, action: str) -> int:
+        check = self.judge_kill if action == crash.KILL else self.judge_error
+        strikes = [(point, action) for point in self.points]
+        environment = crash.python_environment()
+        return crash.strike(IOMMUCTL, self.arguments, environment, self.pristine, scratch, strikes, check)
 
     def judge_kill(self, tree: Path, outcome: crash.Outcome) -> None:
         """Every file is whole; recovery ends in exactly old or new; the next run of the same command in new."""
@@ -116,7 +125,7 @@ def make_lab(folder: Path, command: str, prepare: Callable[[SmallTree], None]) -
     prepare(tree)
     done = Path(shutil.copytree(tree.path, folder / "done", symlinks=True))
     lab = Lab(command, tree.path, live(tree.path), {}, _HISTORIES[command], ())
-    points = crash.write_points(lab.argv(done), crash.python_environment())
+    points = lab.trace(done)
     return replace(lab, new=live(done, times=False), points=points)
 
 
@@ -144,7 +153,5 @@ def test_a_strike_at_any_point_ends_in_old_or_new(
     lab: Lab, tmp_path: Path, action: str, request: pytest.FixtureRequest
 ) -> None:
     assert len(lab.points) > 40, "the trace is too short to be true"
-    check = lab.judge_kill if action == crash.KILL else lab.judge_error
-    strikes = [(point, action) for point in lab.points]
-    count = crash.strike(lab.argv, crash.python_environment(), lab.pristine, tmp_path, strikes, check)
+    count = lab.strike(tmp_path, action)
     sys.stdout.write(f"{request.node.name}: struck at {count} of {len(lab.points)} points\n")

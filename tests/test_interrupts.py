@@ -12,7 +12,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from program import (
     states,
 )
 from smalltree import MENU, SOURCE, SmallTree, processes_in, small_host
+from warm import IOMMUCTL
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -159,32 +159,25 @@ def test_a_signal_at_any_write_is_undone_or_too_late(
     shutil.copytree(small_host.path, done, symlinks=True)
     environment = crash.python_environment()
 
-    def argv(tree: Path) -> tuple[str, ...]:
-        arguments = ("apply", PROFILE, "--root", str(tree), "--regenerate", "always")
-        return (sys.executable, "-S", "-B", "-m", "iommuctl", *arguments)
+    def arguments(tree: Path) -> tuple[str, ...]:
+        return ("apply", PROFILE, "--root", str(tree), "--regenerate", "always")
 
-    points = crash.write_points(argv(done), environment)
+    points = crash.write_points(IOMMUCTL, arguments, environment, done)
     after = live(done, times=False)
+    told: list[str] = []
 
-    def strike(numbered: tuple[int, crash.Point]) -> str:
-        index, point = numbered
-        tree = tmp_path / f"{index:03}"
-        shutil.copytree(small_host.path, tree, symlinks=True)
-        inject = f"inject={point.call}:signal={number.name.removeprefix('SIG')}:when={point.number}"
-        command = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject, *argv(tree))
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-        assert run.returncode == 128 + number, f"{point}: {run.returncode} {run.stderr}"
-        told = run.stderr.splitlines()[1].strip()
+    def judge(tree: Path, outcome: crash.Outcome) -> None:
+        assert outcome.code == 128 + number
+        said = outcome.stderr.splitlines()[1].strip()
         old, new = live(tree) == before, live(tree, times=False) == after
-        assert (old, new) == ((False, True) if "brought to its end" in told and not old else (True, False)), point
-        assert debris(tree) == set(), point
-        shutil.rmtree(tree)
-        return told
+        assert (old, new) == ((False, True) if "brought to its end" in said and not old else (True, False))
+        assert debris(tree) == set()
+        told.append(said)
 
-    with ThreadPoolExecutor(crash.WORKERS) as pool:
-        told = Counter(pool.map(strike, enumerate(points)))
-    sys.stdout.write(f"{number.name} at {len(points)} points: {dict(told)}\n")
-    assert told[UNDONE] > 10
+    strikes = [(point, f"signal={number.name.removeprefix('SIG')}") for point in points]
+    crash.strike(IOMMUCTL, arguments, environment, small_host.path, tmp_path, strikes, judge)
+    sys.stdout.write(f"{number.name} at {len(points)} points: {dict(Counter(told))}\n")
+    assert told.count(UNDONE) > 10
 
 
 def test_a_rival_waits_and_goes_on_from_there(small_host: SmallTree, tmp_path: Path) -> None:

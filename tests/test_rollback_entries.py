@@ -474,13 +474,12 @@ def test_a_kill_at_any_point_of_a_rollback_of_entries_ends_in_old_or_new(fedora:
     edit(fedora, OLDER, "quiet", "quiet nosmt")
     done = Path(shutil.copytree(fedora, tmp_path / "done", symlinks=True))
     lab = Lab("rollback", fedora, live(fedora), {}, HISTORIES["rollback"], ())
-    points = crash.write_points(lab.argv(done), crash.python_environment())
+    points = lab.trace(done)
     lab = replace(lab, new=live(done, times=False), points=points)
     assert {options(done, path) for path in (NEWER, NEWEST)} == {LINE}
     assert options(done, OLDER) == f"{LINE} nosmt"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    strikes = [(point, crash.KILL) for point in points]
-    count = crash.strike(lab.argv, crash.python_environment(), lab.pristine, scratch, strikes, lab.judge_kill)
+    count = lab.strike(scratch, crash.KILL)
     assert count > 50, "the trace is too short to be true"
     sys.stdout.write(f"struck at {count} points\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one transaction, or a recovery, in a process of its own that a test may kill: `driver.py apply|recover ROOT`."""
+"""Run one transaction, or a recovery, in a process of its own that a test may kill: `apply|recover ROOT`."""
 
 import sys
 from datetime import UTC, datetime
@@ -61,7 +61,8 @@ def apply(root: Path) -> None:
         transaction.publish(GENERATED, NEW_GENERATED)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the arguments say."""
     try:
         if sys.argv[1] == "recover":
             tree = Root(Path(sys.argv[2]))
