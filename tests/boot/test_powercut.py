@@ -39,7 +39,7 @@ from boot.powercut_replay import survey
 HOSTS = pytest.mark.parametrize("host", [GRUB, SYSTEMD_BOOT], ids=["grub-ext4", "systemd-boot-vfat"])
 SEED = int(os.environ.get("IOMMUCTL_CUT_SEED", "20260101"))
 # A round of the systemd-boot host is the shorter one, for it runs no generator.
-CUTS = {GRUB: 22, SYSTEMD_BOOT: 30}
+CUTS = {GRUB: 14, SYSTEMD_BOOT: 38}
 MOST_SECONDS = 1800.0
 
 Prepare = Callable[[Host], Prepared]
