@@ -57,7 +57,9 @@ def install_kernel(root: Path) -> None:
     done = subprocess.run(
         [PLUGIN, "add", RELEASE, folder, image], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # Debian 12's gives the kernel to root, and only root may; it goes on all the same.
+    complaints = [line for line in done.stderr.splitlines() if os.geteuid() == 0 or not line.startswith("chown: ")]
+    assert (done.returncode, complaints) == (0, [])
 
 
 @pytest.mark.parametrize("profile", ["passthrough-perf", "strict-isolation", "iommu-off"])
