@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments: what a command line must have and must not have, and the token changes that make it so. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from iommuctl.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.facts import Platform
@@ -234,6 +236,29 @@ class _Place:
         return text
 
 
+class _Wishes(NamedTuple):
+    """What is desired, by name; `asked` has the variables of the kernel that this sets, each with its value and why."""
+
+    wanted: Mapping[str, Wanted]
+    unwanted: Mapping[str, tuple[Unwanted, ...]]
+    asked: Mapping[str, tuple[str, Wanted]]
+
+
+@lru_cache(maxsize=1)  # the same for every entry of a host
+def _wishes(desired: DesiredArguments, catalogue: Catalogue) -> _Wishes:
+    unwanted: dict[str, tuple[Unwanted, ...]] = {}
+    for one in desired.unwanted:
+        key = canonical_name(one.name)
+        unwanted[key] = (*unwanted.get(key, ()), one)
+    asked = {
+        one.variable: (one.value, wanted)
+        for wanted in desired.wanted
+        for item in catalogue.define(wanted.name).items(wanted.value)
+        for one in catalogue.assignments(wanted.name, item)
+    }
+    return _Wishes({canonical_name(wanted.name): wanted for wanted in desired.wanted}, unwanted, asked)
+
+
 class _Draft:
     """The joined segments while they are brought to what is desired."""
 
@@ -241,16 +266,7 @@ class _Draft:
         self.segments = segments
         self.desired = desired
         self.catalogue = catalogue
-        self.unwanted: dict[str, list[Unwanted]] = {}
-        for unwanted in desired.unwanted:
-            self.unwanted.setdefault(canonical_name(unwanted.name), []).append(unwanted)
-        self.wanted = {canonical_name(wanted.name): wanted for wanted in desired.wanted}
-        self.asked = {
-            one.variable: (one.value, wanted)
-            for wanted in desired.wanted
-            for item in catalogue.define(wanted.name).items(wanted.value)
-            for one in catalogue.assignments(wanted.name, item)
-        }
+        self.wanted, self.unwanted, self.asked = _wishes(desired, catalogue)
         self.live = self._count_live()
         self.places = list(self._read())
         self.additions: list[tuple[str, str]] = []

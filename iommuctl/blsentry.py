@@ -55,7 +55,7 @@ class BlsEntry:
     @property
     def id(self) -> str:
         """The name without suffix and boot counter: it stays the same when the bootloader counts."""
-        return identity(self.path).name
+        return _without_counter(self.path.name)
 
     @property
     def tries(self) -> tuple[int, int] | None:
@@ -117,7 +117,11 @@ def is_entry_name(name: str) -> bool:
 
 def identity(path: PurePosixPath) -> PurePosixPath:
     """Give what stays of an entry's path when the bootloader counts: without suffix and boot counter."""
-    return path.with_name(_COUNTER.sub("", path.name.removesuffix(SUFFIX)))
+    return path.with_name(_without_counter(path.name))
+
+
+def _without_counter(name: str) -> str:
+    return _COUNTER.sub("", name.removesuffix(SUFFIX))
 
 
 def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:

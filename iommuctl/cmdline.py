@@ -4,6 +4,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 # lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
 # splits a parameter.
@@ -33,6 +34,7 @@ class Parameter:
     value: str | None
 
     @classmethod
+    @lru_cache(maxsize=4096)  # the entries of a host repeat the same parameters a thousand times
     def parse(cls, text: str) -> "Parameter":
         """Split one token at its first `=` and take its quotes off, exactly as next_arg() does."""
         args = text.removeprefix('"')

@@ -143,6 +143,7 @@ class Definition:
     myths: tuple[Myth, ...] = ()
     conflicts: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()
+    _read: dict[str, tuple[Token, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def is_list(self) -> bool:
@@ -155,7 +156,12 @@ class Definition:
 
     def tokens_of(self, item: str | None) -> tuple[Token, ...]:
         """Give the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
-        return () if item is None else tuple(token for token in self.tokens if token.reads(item))
+        if item is None or not self.tokens:
+            return ()
+        found = self._read.get(item)
+        if found is None:  # else a thousand entries would compare the same items with the same tokens
+            found = self._read[item] = tuple(token for token in self.tokens if token.reads(item))
+        return found
 
     def taken_for(self, item: str | None) -> str | None:
         """Give the token that the kernel takes an item for which only begins like it; None where it is written so."""
@@ -226,9 +232,9 @@ class Assignment:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
-    """Every parameter that is known, found by name in any spelling."""
+    """Every parameter that is known, found by name in any spelling. Equal to nothing but itself."""
 
     definitions: tuple[Definition, ...]
     by_key: Mapping[str, Definition] = field(repr=False)

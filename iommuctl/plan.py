@@ -109,7 +109,8 @@ class Command:
 class Rendering:
     """What a backend makes of the desired arguments: never written by the backend itself.
 
-    `rebuilt` are the files that something else writes of the sources, so what they hold now does not count.
+    `rebuilt` are the files that something else writes of the sources, so what they hold now does not count. `entries`
+    are the entries that are files of their own, whoever's they are, edited in place.
     """
 
     changes: tuple[Change, ...] = ()
@@ -117,6 +118,7 @@ class Rendering:
     commands: tuple[Command, ...] = ()
     findings: tuple[Finding, ...] = ()
     rebuilt: tuple[PurePosixPath, ...] = ()
+    entries: tuple[PurePosixPath, ...] = ()
 
 
 def digest(content: bytes | None) -> str | None:

@@ -198,7 +198,7 @@ class Root:
             if status is None or not stat.S_ISLNK(status.st_mode):
                 if pending:
                     return _missing(path, names, above, [*pending, name])
-                return Place(PurePosixPath("/", *names, name), above, name, (), status)
+                return Place(_path(path, *names, name), above, name, (), status)
             links += 1
             if links > LINK_LIMIT:
                 raise BootConfigError(path, None, "too many levels of symbolic links")
@@ -209,7 +209,7 @@ class Root:
                 names.clear()
             pending.extend(_components(path, target))
         here = opened[-1] if opened else self._descriptor
-        return Place(PurePosixPath("/", *names), here, ".", (), os.fstat(here))
+        return Place(_path(path, *names), here, ".", (), os.fstat(here))
 
 
 class RecordingTree:
@@ -315,6 +315,12 @@ def _read_at(descriptor: int, start: int, size: int) -> bytes:
         start += len(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _path(asked: PurePosixPath, *names: str) -> PurePosixPath:
+    """Give the path of these names: usually the one that was asked for, since making one is slow."""
+    parts = ("/", *names)
+    return asked if asked.parts == parts else PurePosixPath(*parts)
 
 
 def _components(path: PurePosixPath, text: str) -> list[str]:

@@ -8,7 +8,6 @@ from iommuctl.errors import InternalError
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.parameters import (
     Assignment,
-    Catalogue,
     Grammar,
     Kind,
     Manages,
@@ -218,4 +217,4 @@ def test_a_faulty_catalogue_is_a_defect_that_says_where(text: str, message: str)
 
 
 def test_an_empty_catalogue_knows_nothing() -> None:
-    assert parse_catalogue({}) == Catalogue((), {})
+    assert parse_catalogue({}).definitions == ()

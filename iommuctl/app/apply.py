@@ -68,6 +68,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         findings=findings,
         fingerprint=fingerprint(found, repr(desired), str(runs)),
         inputs=choices.inputs,
+        entries=rendering.entries,
     )
 
 

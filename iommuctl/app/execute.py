@@ -50,7 +50,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         fingerprint=plan.fingerprint,
         changes=plan.changes,
         inputs=plan.inputs,
-        entries=tuple(identity(entry.path) for entry in found.backend.entry_files(found.tree, found.facts)),
+        entries=tuple(map(identity, plan.entries)),
     )
     work = Work(
         edits=plan.edits,

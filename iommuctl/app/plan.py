@@ -23,8 +23,9 @@ class Plan:
     """What would be done, complete: nothing is decided after this.
 
     An apply has `desired`; a rollback has `of`, the snapshot that it goes back to before. `runs` tells whether
-    the commands are part of it or only listed. The last four are a rollback's: the metadata that files get back, the
-    folders that go, the states that other snapshots get, and the parameters that entries may not have any more.
+    the commands are part of it or only listed. `entries` are those that are files of their own. The last four are a
+    rollback's: the metadata that files get back, the folders that go, the states that other snapshots get, and the
+    parameters that entries may not have any more.
     """
 
     profile: str
@@ -38,6 +39,7 @@ class Plan:
     findings: tuple[Finding, ...]
     fingerprint: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[PurePosixPath, ...] = ()
     metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: "Mapping[str, State]" = field(default_factory=dict)

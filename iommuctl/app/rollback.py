@@ -127,6 +127,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         runs=runs,
         findings=findings,
         inputs=oldest.inputs,
+        entries=entries.there,
         fingerprint=fingerprint(found, oldest.id, str(runs)),
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),

@@ -46,10 +46,11 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries that go back, and the paths of those that are gone."""
+    """The entries that go back, the paths of those that are gone, and of all that are there."""
 
     ways: tuple[Way, ...]
     vanished: tuple[PurePosixPath, ...]
+    there: tuple[PurePosixPath, ...]
 
 
 def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[Touched, ...]:
@@ -80,14 +81,15 @@ def find_entries(found: Survey, manifests: Sequence[Manifest], touched: Iterable
     known: dict[PurePosixPath, Touched | None] = {
         path: one for one in mine for path in there.get(identity(one.path), ())
     }
-    for entry in found.backend.entry_files(found.tree, found.facts):
+    entries = found.backend.entry_files(found.tree, found.facts)
+    for entry in entries:
         if entry.ours and not entry.rescue:
             known.setdefault(entry.path, None)
     sources = _sources(found, manifests) if known else {}
     before = {one.id: None if one.entries is None else frozenset(one.entries) for one in manifests}
     ways = (Way(path, FileClass.ENTRY, tuple(_steps(path, one, before, sources))) for path, one in known.items())
     vanished = tuple(one.path for one in mine if identity(one.path) not in there)
-    return Entries(tuple(way for way in ways if way.steps), vanished)
+    return Entries(tuple(way for way in ways if way.steps), vanished, tuple(entry.path for entry in entries))
 
 
 def _steps(

@@ -88,7 +88,8 @@ class Bls:
         findings += last.findings
         findings += observe((each.cmdline for each in ours), desired, self._catalogue)
         commands = _zipl(tree) if edits else ()
-        return Rendering(tuple(changes), tuple(edits), commands, tuple(findings))
+        files = tuple(each.entry.path for each in found)
+        return Rendering(tuple(changes), tuple(edits), commands, tuple(findings), entries=files)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Give the entries, whoever's they are."""

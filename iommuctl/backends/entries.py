@@ -68,12 +68,8 @@ def survey(tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: 
     Another's is one that names another machine-id, by its key or its name, and one whose root= or rootflags= differ
     from those of the booted entry, or of the default one in a root that is not the running system.
     """
-    files = {
-        folder / name: content
-        for folder in folders
-        for name in tree.names(folder)
-        if is_entry_name(name) and (content := tree.read(folder / name)) is not None
-    }
+    paths = (folder / name for folder in folders for name in tree.names(folder) if is_entry_name(name))
+    files = {path: content for path in paths if (content := tree.read(path)) is not None}
     entries = tuple(parse_entry(path, content.decode("utf-8", "surrogateescape")) for path, content in files.items())
     machine = _machine(tree)
     own = tuple(entry for entry in entries if entry.is_linux and not entry.is_rescue and _is_of(machine, entry))

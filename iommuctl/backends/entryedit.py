@@ -93,7 +93,7 @@ class EntryEditor:
         values[0] = self._padded(entry, values[0])
         self._require_short(entry, values)
         if self._lens is None:
-            self._lens = Lens(_LENS)
+            self._lens = Lens(_LENS, OPTIONS)
         if not lines:
             if entry.grub_stop is not None and self._value_of is not None:
                 raise BootConfigError(entry.path, entry.grub_stop, "GRUB would not read options behind this line")

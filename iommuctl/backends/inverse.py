@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import PurePosixPath
 
-from iommuctl.blsentry import BlsEntry, parse_entry
+from iommuctl.blsentry import OPTIONS, BlsEntry, parse_entry
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError
 from iommuctl.grubenv import GrubEnv
@@ -56,7 +56,7 @@ def invert_entry(path: PurePosixPath, changes: Sequence[Change], now: bytes) -> 
         for line, done in zip(entry.options, lines, strict=True)
         if str(done) != line.value
     }
-    return Lens(_LENS).rewrite(path, entry.text, values).encode("utf-8") if values else now
+    return Lens(_LENS, OPTIONS).rewrite(path, entry.text, values).encode("utf-8") if values else now
 
 
 def invert_block(names: Iterable[str], before: GrubEnv, now: GrubEnv) -> GrubEnv:

@@ -114,7 +114,8 @@ class SystemdBoot:
         )
         rebuilt = () if layout.wrapper is None else tuple(each.entry.path for each in layout.ours)
         rebuilt += tuple(each.path for each in layout.built) if commands else ()
-        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt)
+        entries = tuple(each.entry.path for each in layout.found) if layout.wrapper is None else ()
+        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt, entries)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Give the Type #1 entries; none where a wrapper writes them."""

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text: what files and names say, made fit to be shown. Pure."""
 
+import re
+
+# What needs a second look: neither a line's end nor ASCII that any terminal just shows.
+_UNUSUAL = re.compile(r"[^\n\t -~]")
+
 
 def legible(text: str) -> str:
     """Spell out in hexadecimal what was no UTF-8, so that the text can be encoded."""
@@ -9,4 +14,9 @@ def legible(text: str) -> str:
 
 def visible(text: str) -> str:
     """Make control characters visible, so that a file's content cannot drive the terminal."""
-    return "".join(char if char in "\n\t" or char.isprintable() else f"\\x{ord(char):02x}" for char in legible(text))
+    return _UNUSUAL.sub(_escaped, legible(text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    char = match[0]
+    return char if char.isprintable() else f"\\x{ord(char):02x}"
