@@ -74,7 +74,7 @@ class Cmdline:
     @classmethod
     def parse(cls, text: str) -> "Cmdline":
         """Read a command line. Any text without NUL and newline comes back unchanged from `str()`."""
-        raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
+        raw = text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
         tokens: list[Parameter] = []
         blanks: list[str] = []
         end = 0
@@ -171,4 +171,4 @@ def _size(text: str) -> int:
 
 
 def _text(raw: str) -> str:
-    return raw.encode("latin-1").decode("utf-8", "surrogateescape")
+    return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "surrogateescape")
