@@ -56,6 +56,8 @@ def test_exit_codes_of_what_goes_well(sample_host: Path) -> None:
         pytest.param(("recover", "--accept-current", "--restore"), 2, id="contradiction"),
         pytest.param(("apply", "passthrough-perf", "--root", ""), 2, id="empty root"),
         pytest.param(("apply", "passthrough-perf", "--force", "nonsense"), 2, id="no such rule"),
+        pytest.param(("apply", "passthrough-perf", "--exit-code"), 2, id="a question without --dry-run"),
+        pytest.param(("rollback", "--exit-code"), 2, id="a question without --dry-run, of a rollback"),
         pytest.param(("apply", "vfio-bind"), 65, id="input missing"),
         pytest.param(("profile", "check", "/dev/zero"), 65, id="profile without an end"),
         pytest.param(("apply", "passthrough-perf", "--set", "a=1"), 65, id="input not declared"),

@@ -87,7 +87,7 @@ def apply(
     from iommuctl.app.apply import Choices, plan_apply
     from iommuctl.cli.running import finish, opened
 
-    host = opened(root, dry_run=dry_run)
+    host = opened(root, dry_run=dry_run, exit_code=exit_code)
     choices = Choices(
         platform=options.parse_platform(platform),
         backend=backend,
@@ -121,7 +121,7 @@ def rollback(
     from iommuctl.app.rollback import plan_rollback
     from iommuctl.cli.running import finish, opened
 
-    host = opened(root, dry_run=dry_run)
+    host = opened(root, dry_run=dry_run, exit_code=exit_code)
     choices = Choices(backend=backend, regenerate=regenerate, force=frozenset(force or ()))
     finish(context, host, plan_rollback(host, snapshot, choices), dry_run=dry_run, exit_code=exit_code, yes=yes)
 

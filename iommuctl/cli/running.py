@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 _DIFFERENCE = 1
 
 
-def opened(path: Path, *, dry_run: bool) -> Host:
+def opened(path: Path, *, dry_run: bool, exit_code: bool) -> Host:
     """Open a root; before a command that writes, end what an interrupted run left in it."""
+    if exit_code and not dry_run:
+        # Who asks whether something would change must not change it by a forgotten word.
+        raise typer.BadParameter(
+            "it goes with --dry-run, and without that the change is made", param_hint="'--exit-code'"
+        )
     host = Host.open(path)
     if dry_run:
         return host
