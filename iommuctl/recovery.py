@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -80,9 +81,19 @@ def finish(root: Root, store: Store, journal: Journal) -> None:
 
 
 def undo(
-    root: Root, store: Store, journal: Journal, manifest: Manifest, *, accept_current: bool, restore: bool
+    root: Root,
+    store: Store,
+    journal: Journal,
+    manifest: Manifest,
+    *,
+    accept_current: bool,
+    restore: bool,
+    run_again: Callable[[tuple[str, ...]], None] | None = None,
 ) -> Recovered:
-    """Put every file of a transaction back, with its metadata and time, and close the journal."""
+    """Put every file of a transaction back, with its metadata and time, and close the journal.
+
+    `run_again` is called before that for each command that was started, so that a kill until then does not lose it.
+    """
     saved = {file.target: file for file in manifest.files}
     for directory in journal.removed_directories:
         root.make_directories(directory.path, directory.mode)
@@ -114,6 +125,9 @@ def undo(
             details=[str(path) for path in third],
             hint=f"{root.command('recover', '--restore')} (or --accept-current)",
         )
+    if run_again is not None:
+        for argv in journal.started:
+            run_again(argv)
     remove_journal(root, store)
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()

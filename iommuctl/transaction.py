@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transaction: write a plan's files, all of them or none, whatever happens on the way."""
 
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -77,11 +78,6 @@ def add_fact(error: BaseException, fact: str) -> None:
         error.outcome = fact if error.outcome == UNTOLD else f"{error.outcome}; {fact}"
 
 
-def was_undone(error: IommuctlError | InterruptedRun) -> bool:
-    """Whether what this ended is undone."""
-    return UNDONE in error.details if isinstance(error, IommuctlError) else error.outcome.startswith(UNDONE)
-
-
 class Transaction:
     """A change under way: leave the block normally to commit it, with an exception (a signal is one) to undo it.
 
@@ -108,6 +104,7 @@ class Transaction:
         self._journal = journal
         self._interrupts = interrupts
         self._held = held
+        self._again: dict[tuple[str, ...], Callable[[], None]] = {}
 
     @classmethod
     def begin(
@@ -177,8 +174,12 @@ class Transaction:
         for directory in self._journal.removed_directories:
             remove_empty_directory(self._root, directory.path)
 
-    def note_start(self, command: tuple[str, ...]) -> None:
-        """Put on disk that a command is about to run that writes by itself, so that recovery names it."""
+    def note_start(self, command: tuple[str, ...], run_again: Callable[[], None]) -> None:
+        """Put on disk that a command is about to run that writes by itself, so that recovery names it.
+
+        An undo calls `run_again` once the files are back, of which the command made what it wrote.
+        """
+        self._again[command] = run_again
         self._journal = self._journal.model_copy(update={"started": (*self._journal.started, command)})
         write_journal(self._root, self._store, self._journal)
 
@@ -279,17 +280,34 @@ class Transaction:
             case _:
                 brief = f"stopped by {error!r}"
         self._manifest = self._manifest.model_copy(update={"state": State.UNDONE})
+        by_hand: list[str] = []
+
+        def run_again(argv: tuple[str, ...]) -> None:
+            try:
+                self._again[argv]()
+            except (IommuctlError, InterruptedRun) as failed:
+                by_hand.append(f"{shlex.join(argv)} must be run by hand now, since it {_failure(failed)}")
+
         try:
             # A failed commit may have left the snapshot as applied, which would make the change final.
             self._store.mark({self._manifest.id: State.UNDONE})
-            undo(self._root, self._store, self._journal, self._manifest, accept_current=False, restore=False)
+            undo(
+                self._root,
+                self._store,
+                self._journal,
+                self._manifest,
+                accept_current=False,
+                restore=False,
+                run_again=run_again,
+            )
         except IommuctlError as failed:
             raise ExecutionError(
                 f"{brief}; and the undo failed: {failed.brief}",
                 details=failed.details,
                 hint=failed.hint if isinstance(failed, ConflictError) else self._root.command("recover"),
             ) from error
-        add_fact(error, UNDONE)
+        for fact in (UNDONE, *by_hand):
+            add_fact(error, fact)
 
     def _replace(self, indexes: list[int]) -> None:
         replacements: list[Replacement] = []
@@ -300,6 +318,10 @@ class Transaction:
             metadata = self._work.metadata.get(target.path, target.metadata)
             replacements.append(Replacement(target.final, file.temporary, file.before_sha256, target.after, metadata))
         replace_files(self._root, replacements)
+
+
+def _failure(error: IommuctlError | InterruptedRun) -> str:
+    return f"failed: {error.brief}" if isinstance(error, IommuctlError) else f"was interrupted by {error.signal.name}"
 
 
 def _later(now: datetime, store: Store) -> datetime:

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from iommuctl.app.recover import recover_host
 from iommuctl.cli.render import recover_text
 from iommuctl.commands import Completed
 from iommuctl.errors import BusyError, ExecutionError
+from iommuctl.interrupts import InterruptedRun
 from iommuctl.plan import Command, Regenerate
 from iommuctl.transaction import UNDONE
 
@@ -99,6 +101,59 @@ def test_a_program_that_writes_by_itself_is_named_after_a_kill(
         "what this one wrote is not undone before it runs again:",
         f"hint: chroot {host.path} proxmox-boot-tool refresh",
     ]
+
+
+class FailingThenKilledRunner(FailingRunner):
+    """Fails the first time, and ends the run as SIGKILL does the second time."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        if self.runs:
+            os._exit(9)
+        return super().run(command, timeout=timeout)
+
+
+def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
+    host = Host.open(tmp_path / "host")
+    source = tmp_path / "host/etc/kernel/cmdline"
+    before = source.read_text()
+    if (child := os.fork()) == 0:
+        runner = FailingThenKilledRunner(source)
+        monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert source.read_text() == before
+    recovered = recover_host(host, accept_current=False, restore=False)
+    assert recovered is not None
+    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recover_host(host, accept_current=False, restore=False) is None
+
+
+class FailingThenStoppedRunner(FailingRunner):
+    """Fails the first time; the second time a signal stops it."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        if self.runs:
+            raise InterruptedRun(signal.SIGTERM)
+        return super().run(command, timeout=timeout)
+
+
+def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_undo(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
+    host = Host.open(tmp_path / "host")
+    runner = FailingThenStoppedRunner(tmp_path / "host/etc/kernel/cmdline")
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError) as caught:
+        carry_out(host, plan, progress=quiet)
+    assert caught.value.details[-2:] == (
+        UNDONE,
+        "proxmox-boot-tool refresh must be run by hand now, since it was interrupted by SIGTERM",
+    )
 
 
 def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execute: carry out a plan as one transaction; everything it did is undone when anything goes wrong."""
 
-import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from iommuctl.app.host import Host, facts_of
@@ -12,11 +12,10 @@ from iommuctl.app.plan import Plan, writing_in_place
 from iommuctl.app.wayback import still_there
 from iommuctl.backends.base import Overlay, Tree
 from iommuctl.blsentry import identity
-from iommuctl.errors import BootConfigError, ExecutionError, IommuctlError
-from iommuctl.interrupts import InterruptedRun
+from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.plan import Command
 from iommuctl.snapshot import Action
-from iommuctl.transaction import Purpose, Transaction, Work, add_fact, was_undone
+from iommuctl.transaction import Purpose, Transaction, Work
 
 Progress = Callable[[Command], AbstractContextManager[None]]
 # grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.
@@ -60,20 +59,21 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         marks=plan.marks,
     )
     in_place = writing_in_place(commands)
-    started: list[Command] = []
-    with (
-        _running_again(host, started, progress),
-        Transaction.begin(
-            host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: _changed_inputs(host, plan)
-        ) as transaction,
-    ):
+
+    def run(command: Command) -> None:
+        with progress(command):
+            host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+
+    with Transaction.begin(
+        host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: _changed_inputs(host, plan)
+    ) as transaction:
         transaction.write()
         for command in commands:
             if command in in_place:
-                started.append(command)
-                transaction.note_start(command.argv)
-            with progress(command), transaction.generating():
-                host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+                # Such as proxmox-boot-tool. What publishes through us is undone like every file.
+                transaction.note_start(command.argv, partial(run, command))
+            with transaction.generating():
+                run(command)
             if command.output:
                 staged = host.root.read(command.output.staging)
                 if staged is None:
@@ -85,27 +85,6 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         problems = _problems(plan, host.root, generated=bool(commands))
         _raise_problems((*problems, *still_there(host.root, plan.withdrawn)))
     return Executed(transaction.snapshot.id)
-
-
-@contextmanager
-def _running_again(host: Host, started: list[Command], progress: Progress) -> Iterator[None]:
-    """After an undo, run again what was `started` and writes where it must by itself, such as proxmox-boot-tool.
-
-    It copied sources that are back as they were by now; what publishes through us is undone like every file.
-    """
-    try:
-        yield
-    except (IommuctlError, InterruptedRun) as error:
-        if was_undone(error):
-            for command in started:
-                try:
-                    with progress(command):
-                        host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
-                except IommuctlError as failed:
-                    add_fact(
-                        error, f"{shlex.join(command.argv)} must be run by hand now, since it failed: {failed.brief}"
-                    )
-        raise
 
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
