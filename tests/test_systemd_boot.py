@@ -309,6 +309,11 @@ def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
             78,
             "l.preset:2: names a command line of its own",
         ),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\n# ALL_cmdline=/x\nfallback_cmdline=/x\n"},
+            78,
+            "l.preset:3: names a command line of its own",
+        ),
         ({**PRESET, CMDLINE: None}, 78, "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it"),
     ],
 )

@@ -25,8 +25,9 @@ _COUNTER = re.compile(r"\+\d+(?:-\d+)?(?=\.efi\Z)", re.IGNORECASE)
 _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
 _NOT_ATOMIC = "not atomic, for it writes where the firmware reads"
 _PRESETS = PurePosixPath("/etc/mkinitcpio.d")
-_PRESET_IMAGE = re.compile(rb"^[ \t]*\w+_uki=", re.MULTILINE)
-_PRESET_CMDLINE = re.compile(rb"^[^#\n]*--cmdline\b", re.MULTILINE)
+# Of one image or of all; the second is the older name of the first (mkinitcpio, process_preset).
+_PRESET_IMAGE = re.compile(rb"^[ \t]*\w+_(?:uki|efi_image)=", re.MULTILINE)
+_PRESET_CMDLINE = re.compile(rb"^[^#\n]*(?:--cmdline\b|\b\w+_cmdline=)", re.MULTILINE)
 _MKINITCPIO_DROP_INS = PurePosixPath("/etc/cmdline.d")
 # kernel-install(8): the first of the main files, then the drop-ins of all folders by their names.
 _INSTALL_CONF = PurePosixPath("kernel/install.conf")
@@ -207,7 +208,7 @@ def _mkinitcpio(tree: Tree) -> Builder | None:
         content = tree.read(path) or b""
         if match := _PRESET_CMDLINE.search(content):
             line = content.count(b"\n", 0, match.start()) + 1
-            raise BootConfigError(path, line, "names a command line of its own with --cmdline")
+            raise BootConfigError(path, line, "names a command line of its own")
     drop_ins = tuple(_MKINITCPIO_DROP_INS / name for name in tree.names(_MKINITCPIO_DROP_INS) if name.endswith(".conf"))
     command = Command(("mkinitcpio", "-P"), f"the images hold the command line; {_NOT_ATOMIC}")
     return Builder("mkinitcpio", (command,), drop_ins)
