@@ -445,6 +445,13 @@ def test_a_drop_in_of_a_package_is_not_ours_to_change() -> None:
         rendered(arch(files))
 
 
+def test_a_drop_in_of_a_package_is_replaced_by_one_of_its_name() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: "quiet\n", "/usr/kernel/cmdline.d/a.conf": "iommu=nopt\n"}
+    after = applied(arch({**files, "/etc/kernel/cmdline.d/a.conf": ""}))
+    assert after.files[CMDLINE].decode() == f"quiet {ADDED}\n"
+    assert str(BACKEND.read(after, facts()).future.cmdline) == f"quiet {ADDED}"
+
+
 def test_a_boot_file_system_that_is_not_mounted_is_said_so() -> None:
     tree = arch({**NO_ENTRY, "/etc/fstab": "UUID=1 /efi vfat defaults 0 0\n"})
     host = facts(Runtime(OPTIONS, is_efi=True, loader_info="systemd-boot 257"))

@@ -298,11 +298,12 @@ def _basis(layout: Layout) -> Cmdline | None:
 
 
 def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
-    """The files that are joined to /etc/kernel/cmdline, in the order of their names."""
+    """The files that are joined to /etc/kernel/cmdline, in this order; one of a later folder replaces its namesakes."""
     if layout.builder is not None:
         return layout.builder.drop_ins
     folders = () if layout.wrapper is None else layout.wrapper.drop_ins
-    return tuple(folder / name for folder in folders for name in tree.names(folder) if not name.startswith("."))
+    found = {name: folder / name for folder in folders for name in tree.names(folder) if not name.startswith(".")}
+    return tuple(sorted(found.values(), key=lambda path: (folders.index(path.parent), path.name)))
 
 
 def _commands(layout: Layout) -> tuple[Command, ...]:
