@@ -197,6 +197,13 @@ def test_no_entry_of_ours_is_refused_with_the_reasons() -> None:
     assert caught.value.details == (f"{ENTRY}: it starts no Linux kernel",)
 
 
+def test_an_empty_kernel_cmdline_is_filled_from_the_default_entry() -> None:
+    after = applied(fedora({"/etc/kernel/cmdline": "", ENTRY: entry(f"{OPTIONS} $tuned_params")}))
+    assert after.files["/etc/kernel/cmdline"].decode() == f"{OPTIONS} {ADDED}\n"
+    kept = applied(fedora({"/etc/kernel/cmdline": "", ENTRY: entry(f"{OPTIONS} iommu=pt")}), "kernel-default")
+    assert (kept.files["/etc/kernel/cmdline"], options(kept)) == (b"", [OPTIONS])
+
+
 def test_kernel_cmdline_is_made_only_where_a_reader_would_fall_back() -> None:
     reader = "/usr/lib/kernel/install.d/20-grub.install"
     missing: dict[str, str | bytes | None] = {ENTRY: entry(f"{OPTIONS} $tuned_params"), "/etc/kernel/cmdline": None}

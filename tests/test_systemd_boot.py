@@ -127,7 +127,9 @@ def test_the_default_may_be_an_image(settings: str, files: dict[str, str | bytes
         ({READER: "", ENTRY: entry(f"{OPTIONS} initrd=\\i.img systemd.machine_id={MACHINE}")}, f"{OPTIONS} {ADDED}\n"),
         ({READER: "", CMDLINE: "root=x ro"}, f"root=x ro {ADDED}"),
         ({CMDLINE: "# c\n\nroot=x\nro iommu=nopt\n"}, f"# c\n\nroot=x {ADDED}\nro\n"),
-        ({CMDLINE: "# nothing\n"}, f"# nothing\n{ADDED}\n"),
+        ({CMDLINE: ""}, f"{OPTIONS} {ADDED}\n"),
+        ({CMDLINE: "# nothing\n"}, f"# nothing\n{OPTIONS} {ADDED}\n"),
+        ({CMDLINE: "\n", ENTRY: entry(f"{OPTIONS} {ADDED} systemd.machine_id={MACHINE}")}, f"\n{OPTIONS} {ADDED}\n"),
     ],
 )
 def test_the_next_kernels_command_line(files: dict[str, str], expected: str | None) -> None:
@@ -282,6 +284,15 @@ def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
     files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", drop_in: "iommu=nopt x\n"}
     after = applied(arch(files))
     assert (after.files[CMDLINE].decode(), after.files[drop_in]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+
+
+@pytest.mark.parametrize("files", [{}, {READER: ""}])
+def test_drop_ins_of_mkinitcpio_do_without_the_main_file(files: dict[str, str]) -> None:
+    first, second = "/etc/cmdline.d/a.conf", "/etc/cmdline.d/b.conf"
+    drop_ins = {first: f"{OPTIONS}\n", second: "iommu=nopt x\n"}
+    after = applied(arch({**NO_ENTRY, **PRESET, **files, **drop_ins, IMAGE: unified_image(f"{OPTIONS} iommu=nopt x")}))
+    assert (after.files[first].decode(), after.files[second]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+    assert CMDLINE not in after.files
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The edits of /etc/kernel/cmdline, which the next kernel boots with, and the making of it where it is missing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -54,6 +55,11 @@ def future(tree: Tree, default: Cmdline, source: PurePosixPath, beside: tuple[Pu
     return Future(new_kernel_cmdline(default), source)
 
 
+def holds_any(tree: Tree, paths: Iterable[PurePosixPath]) -> bool:
+    """Whether any of these files holds a parameter."""
+    return any(file is not None and file.lines for file in (read_file(tree, path) for path in paths))
+
+
 def has_reader(tree: Tree) -> bool:
     """Whether a program is installed that would take /proc/cmdline for a new kernel if the file were missing."""
     return any(_READERS.intersection(tree.names(folder)) for folder in _PLUGINS)
@@ -66,25 +72,33 @@ def conform_file(
     *,
     default: Cmdline | None,
     beside: tuple[PurePosixPath, ...] = (),
+    beside_suffice: bool = False,
     first_line_only: bool = False,
 ) -> CmdlineEdit:
     """Give the edits that bring the file to `desired`; it is made, one line, where a reader needs it.
 
-    `default` is the default entry's command line, of which a new file is made; None: never make one. `beside` are files
-    whose lines are joined to it, and only lose. `first_line_only`: its reader knows only the first line of the file
-    (proxmox-boot-tool). Raises BootConfigError, with the line, where that cannot be done exactly.
+    `default` is the default entry's command line, of which a new file is made, and an empty one filled; None: never.
+    `beside` are files whose lines are joined to it, and only lose; `beside_suffice`: their reader needs no other file.
+    `first_line_only`: its reader knows only the first line of the file (proxmox-boot-tool). Raises BootConfigError,
+    with the line, where that cannot be done exactly.
     """
     file = read_file(tree)
-    if file is None:
+    others = [one for path in beside if (one := read_file(tree, path)) is not None]
+    has_others = any(one.lines for one in others)
+    if file is None and not (beside_suffice and has_others and read_file(tree, VENDOR) is None):
         return _made(tree, desired, catalogue, default)
-    if first_line_only and (not file.lines or file.lines[0].number > 1):
+    if first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
         raise BootConfigError(PATH, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
-    files = [file, *(one for path in beside if (one := read_file(tree, path)) is not None)]
+    files = others if file is None else [file, *others]
     places: list[tuple[KernelCmdline, Line | None]] = [(each, line) for each in files for line in each.lines]
-    if not file.lines:
+    start = Cmdline.parse("")
+    if file is not None and not file.lines:
         places.insert(0, (file, None))
+        lacks = any(conform_lines([stretches("", None)], desired, catalogue, joined=True))
+        # With the parameters of the profile alone the next kernel would not find its root.
+        start = new_kernel_cmdline(default) if lacks and default is not None and not has_others else start
     try:
-        cut = [stretches("" if line is None else line.value, None) for _, line in places]
+        cut = [stretches(str(start) if line is None else line.value, None) for _, line in places]
         changed = conform_lines(cut, desired, catalogue, joined=not first_line_only)
     except LineError as error:
         where, line = places[error.line]
@@ -92,22 +106,27 @@ def conform_file(
     edits: list[FileEdit] = []
     changes: list[Change] = []
     for each in files:
-        mine = [(line, done) for (owner, line), done in zip(places, changed, strict=True) if owner is each and done]
+        mine = [
+            (line, done)
+            for (owner, line), done in zip(places, changed, strict=True)
+            if owner is each and (done or (line is None and start.tokens))
+        ]
         if mine:
-            edits.append(_edit(tree, each, mine, desired))
+            edits.append(_edit(tree, each, mine, start, desired))
         changes += [
             Change(op_of(change), change.before, change.after, each.path, str(each.path), change.reason)
             for _, done in mine
             for change in done
         ]
     # The main file last: its time must not be older than that of GRUB's settings.
-    return CmdlineEdit(tuple(changes), tuple(reversed(edits)), file.findings)
+    return CmdlineEdit(tuple(changes), tuple(reversed(edits)), () if file is None else file.findings)
 
 
 def _edit(
     tree: Tree,
     file: KernelCmdline,
     changed: list[tuple[Line | None, tuple[TokenChange, ...]]],
+    start: Cmdline,
     desired: DesiredArguments,
 ) -> FileEdit:
     if file.path.is_relative_to(_VENDOR_FILES):
@@ -116,13 +135,15 @@ def _edit(
     values: dict[Span, str | None] = {}
     added: list[tuple[str, str]] = []
     for line, done in changed:
-        after = str(apply_changes(Cmdline.parse("" if line is None else line.value), done))
+        after = str(apply_changes(start if line is None else Cmdline.parse(line.value), done))
         if line is None:
             added.append((_LABEL, after))
         else:
             values[Span(line.start, line.end)] = after if after.strip() else None
     content = Lens(_LENS).rewrite(file.path, file.text, values, added=tuple(added)).encode("utf-8")
     reason = f"profile {desired.profile} on {desired.platform}: what the next kernel boots with"
+    if added and start.tokens:
+        reason += "; it held no parameter, so it is filled from the default entry"
     return FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), content, reason)
 
 

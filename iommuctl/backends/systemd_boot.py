@@ -175,16 +175,20 @@ class SystemdBoot:
         if wrapper is not None and wrapper.settings is not None:
             return kernelstub.conform_settings(tree, wrapper.settings, desired, self._catalogue)
         first_line_only = wrapper is not None and wrapper.first_line_only
+        drop_ins = _drop_ins(tree, layout)
         edit = cmdlinefile.conform_file(
             tree,
             desired,
             self._catalogue,
             default=_basis(layout),
-            beside=_drop_ins(tree, layout),
+            beside=drop_ins,
+            beside_suffice=layout.builder is not None,
             first_line_only=first_line_only,
         )
         if wrapper is None or not wrapper.hides_entries:
-            if layout.builder is not None and not edit.edits and tree.read(PATH) is None:
+            made_of = (cmdlinefile.VENDOR, *drop_ins)
+            nothing = tree.read(PATH) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
+            if layout.builder is not None and nothing:
                 raise BootConfigError(PATH, None, f"is missing, and {layout.builder.name} builds the images of it")
             return edit
         family = _grub_beside(tree, facts, layout)
