@@ -15,6 +15,8 @@ _LINE = re.compile(r"[ \t]*(?P<key>[^ \t#][^ \t]*)(?P<gap>[ \t]+)(?P<value>[^ \t
 _COMMENT = re.compile(r"[ \t]*#")
 _COUNTER = re.compile(r"\+(\d+)(?:-(\d+))?\Z")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}(?![0-9a-zA-Z])", re.IGNORECASE)
+# The machine-id that Red Hat's images are built with (osbuild): it names no machine.
+_NO_MACHINE = "f" * 32
 # Variables that GRUB puts in, `\$` excepted (grub-core/commands/blscfg.c of Fedora and RHEL, expand_val).
 _VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z0-9_]+)")
 _IMAGE = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-(\d[^/]*)\Z")
@@ -87,7 +89,8 @@ class BlsEntry:
     def owners(self) -> tuple[str, ...]:
         """The machine-ids that it names, lower case: by its key, and by the 32 hex digits that begin its name."""
         named = _MACHINE_ID.match(self.id)
-        return tuple(text.lower() for text in (self.value("machine-id"), named and named[0]) if text)
+        texts = (text.lower() for text in (self.value("machine-id"), named and named[0]) if text)
+        return tuple(text for text in texts if text != _NO_MACHINE)
 
     @property
     def kernel_release(self) -> str | None:

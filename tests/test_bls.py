@@ -195,6 +195,17 @@ def test_no_entry_of_ours_is_refused_with_the_reasons() -> None:
     with pytest.raises(UnavailableError, match="no boot entry of this system") as caught:
         rendered(fedora({ENTRY: "title x\nefi /x.efi\n"}))
     assert caught.value.details == (f"{ENTRY}: it starts no Linux kernel",)
+    assert caught.value.hint == "mount the boot file system, or name the bootloader that boots with --backend"
+
+
+def test_entries_of_a_former_machine_id_can_be_claimed_by_the_entry_token() -> None:
+    former = MACHINE[::-1]
+    files: dict[str, str | bytes | None] = {ENTRY: None, f"{ENTRIES}/{former}-6.1.conf": entry()}
+    with pytest.raises(UnavailableError, match="no boot entry of this system") as caught:
+        rendered(fedora(files))
+    assert caught.value.hint == f"if {former} is what this system was, put it into /etc/kernel/entry-token"
+    after = applied(fedora({**files, "/etc/kernel/entry-token": f"{former}\n"}))
+    assert options(after, f"{ENTRIES}/{former}-6.1.conf") == [f"{OPTIONS} {ADDED}"]
 
 
 def test_an_empty_kernel_cmdline_is_filled_from_the_default_entry() -> None:

@@ -92,6 +92,9 @@ def test_boot_counter_is_no_part_of_the_identity(name: str, identity: str, tries
         (f"{MACHINE.upper()}-6.1.conf", "", (MACHINE,)),
         (f"{MACHINE}.conf", "", (MACHINE,)),
         (f"{MACHINE}0-6.1.conf", "", ()),
+        # Red Hat's images are built with this one, and get their own when they first boot.
+        (f"{'f' * 32}-6.1.conf", "", ()),
+        (f"{'f' * 32}-6.1.conf", f"machine-id {OTHER}\n", (OTHER,)),
         (f"{MACHINE}-6.1.conf", f"machine-id {OTHER}\n", (OTHER, MACHINE)),
         ("debian-6.1.conf", f"machine-id\t{OTHER.upper()} \n", (OTHER,)),
     ],

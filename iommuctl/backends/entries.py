@@ -16,6 +16,7 @@ from iommuctl.plan import Finding, Severity
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"
+_OF_ANOTHER = "it belongs to the machine-id"
 _MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
 _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
@@ -100,9 +101,16 @@ def require_ours(found: tuple[Found, ...], where: str) -> tuple[Found, ...]:
         raise UnavailableError(
             f"no boot entry of this system in {where}",
             details=tuple(f"{each.entry.path}: {each.reason}" for each in found),
-            hint="mount the boot file system, or name the bootloader that boots with --backend",
+            hint=claim(found) or "mount the boot file system, or name the bootloader that boots with --backend",
         )
     return ours
+
+
+def claim(found: tuple[Found, ...]) -> str | None:
+    """Tell how entries of another machine-id become this system's, as after a new one was made; None without such."""
+    left = (each.entry for each in found if each.reason.startswith(_OF_ANOTHER))
+    owner = next((entry.owners[-1] for entry in left), None)
+    return None if owner is None else f"if {owner} is what this system was, put it into {_ENTRY_TOKEN}"
 
 
 def findings(found: tuple[Found, ...]) -> tuple[Finding, ...]:
@@ -186,7 +194,7 @@ def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], boot
         return "it starts a unified kernel image, with what is inside" if inside else "it starts no Linux kernel"
     if not _is_of(machine, entry):
         other = next(owner for owner in entry.owners if owner not in machine)
-        return f"it belongs to the machine-id {other}"
+        return f"{_OF_ANOTHER} {other}"
     if entry.is_rescue:
         return RESCUE
     return another_system(cmdline, booted)

@@ -239,7 +239,8 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     raise UnavailableError(
         "no boot entry of this system on the boot file systems",
         details=tuple(f"{each.entry.path}: {each.reason}" for each in layout.found),
-        hint="mount the ESP (bootctl --print-esp-path tells where), then run the same command again",
+        hint=entries.claim(layout.found)
+        or "mount the ESP (bootctl --print-esp-path tells where), then run the same command again",
     )
 
 
