@@ -66,10 +66,10 @@ class Distribution:
 class Runtime:
     """What the running system says of its own boot: its command line, and what its loader left in EFI variables.
 
-    `entry_selected`, `loader_info`, `stub_info`, `loader_partition` are the variables LoaderEntrySelected, LoaderInfo,
-    StubInfo and LoaderDevicePartUUID of the Boot Loader Interface; `boot_program` is the path of the program that the
-    firmware started; `mounts` are those of /boot, /efi and /boot/efi on which something is mounted, and `partitions`
-    the PARTUUIDs of what is, as far as they are known.
+    `entry_selected`, `entry_default`, `loader_info`, `stub_info`, `loader_partition` are the variables
+    LoaderEntrySelected, LoaderEntryDefault, LoaderInfo, StubInfo and LoaderDevicePartUUID of the Boot Loader Interface;
+    `boot_program` is the path of the program that the firmware started; `mounts` are those of /boot, /efi and /boot/efi
+    on which something is mounted, and `partitions` the PARTUUIDs of what is, as far as they are known.
     """
 
     cmdline: str
@@ -82,6 +82,7 @@ class Runtime:
     boot_program: str | None = None
     mounts: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
+    entry_default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ def test_counters_sort_keys_and_every_folder_are_read() -> None:
         ("default b*\n", "/dev/sdb"),
         ("default\tA.conf\n", "/dev/sda"),
         ("default @saved\n", "/dev/sdb"),
+        ("default b.conf\n#default b.conf\ndefault a.conf\n", "/dev/sda"),
         ("", "/dev/sdb"),
     ],
 )
@@ -116,6 +117,28 @@ def test_the_default_may_be_an_image(settings: str, files: dict[str, str | bytes
     images = {"/efi/EFI/Linux/arch10.efi": unified_image(OPTIONS), IMAGE: unified_image(OPTIONS)}
     others = {"/boot/loader/loader.conf": settings, CMDLINE: f"{OPTIONS}\n"}
     config = BACKEND.read(arch({**PRESET, **images, **others, **files}), facts())
+    assert [each.id for each in config.entries if each.default] == [default]
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "selected", "default"),
+    [
+        ("default b.conf\n", None, "a.conf", "b"),
+        ("default b.conf\n", "A.conf", "b.conf", "a"),
+        ("default b.conf\n", "arch.efi", "b.conf", "arch.efi"),
+        ("default b.conf\n", "gone.conf", "a.conf", "b"),
+        ("default @saved\n", None, "a+3-1.conf", "a"),
+        ("default b.conf\n", "@saved", "a.conf", "a"),
+        ("default @saved\n", None, "arch.efi", "arch.efi"),
+    ],
+)
+def test_what_bootctl_set_beats_the_default_of_the_settings(
+    settings: str, variable: str | None, selected: str, default: str
+) -> None:
+    files = {f"{ENTRIES}/{name}.conf": entry() for name in ("a", "b", "c")}
+    images = {**PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", ENTRY: None}
+    runtime = Runtime(OPTIONS, is_efi=True, entry_selected=selected, entry_default=variable)
+    config = BACKEND.read(arch({**files, **images, "/boot/loader/loader.conf": settings}), facts(runtime))
     assert [each.id for each in config.entries if each.default] == [default]
 
 

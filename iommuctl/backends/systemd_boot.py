@@ -17,17 +17,18 @@ from iommuctl.backends.entries import Found, Reading
 from iommuctl.backends.entryedit import EntryEditor
 from iommuctl.backends.unified import Builder, Image
 from iommuctl.backends.wrappers import Wrapper, wrapper_of
-from iommuctl.blsentry import BlsEntry
+from iommuctl.blsentry import BlsEntry, identity
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError, UnavailableError
-from iommuctl.facts import Facts
+from iommuctl.facts import Facts, Runtime
 from iommuctl.kernelcmdline import PATH
 from iommuctl.parameters import Catalogue
 from iommuctl.plan import Change, Command, FileEdit, Finding, Rendering, Severity
 
 _ENTRIES = PurePosixPath("loader/entries")
 _SETTINGS = PurePosixPath("loader/loader.conf")
-_BY_PATTERN = "@"  # `default @saved` and its like name no entry (loader.conf(5))
+_BY_PATTERN = "@"  # what begins so names no entry (loader.conf(5))
+_SAVED = "@saved"  # the entry that booted last
 _SYSTEMD_BOOT_INFO = "systemd-boot "
 
 
@@ -80,7 +81,7 @@ class SystemdBoot:
         layout, refused = _shown_layout(tree, facts)
         coming = _future(tree, layout)
         images = tuple(each.shown(coming.source) for each in layout.images)
-        shown = _with_default((*(each.shown for each in layout.found), *images), _default_image(tree, layout))
+        shown = _with_default((*(each.shown for each in layout.found), *images), _default_image(tree, facts, layout))
         findings = (*_left_alone(layout), *_esp_findings(layout, facts), *_elsewhere(layout, facts), *refused)
         family = _grub_beside(tree, facts, layout)
         beside = () if family is None else (Future(grubdefault.read(tree, family).cmdline, grubdefault.MAIN),)
@@ -223,7 +224,7 @@ def _layout(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     Raises UnavailableError where nothing that boots can be seen, and what `unified.builder_of` raises.
     """
     wrapper = wrapper_of(tree)
-    found = entries.survey(tree, facts, distinct(tree, _ENTRIES), _reading(tree))
+    found = entries.survey(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
     layout = Layout(found, (), wrapper, None)
     layout = replace(layout, images=unified.images(tree, _booted(tree, facts, layout)))
     if builds and layout.images and wrapper is None:
@@ -254,37 +255,43 @@ def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:
     return next((file.cmdline for file in files if file is not None and file.cmdline.named("root")), None)
 
 
-def _reading(tree: Tree) -> Reading:
+def _reading(tree: Tree, runtime: Runtime | None) -> Reading:
     def cmdline(entry: BlsEntry) -> Cmdline:
         return Cmdline.parse(" ".join(line.value for line in entry.options))
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
         listed = entries.by_specification(candidates)
-        named = (entries.matching(listed, pattern) for pattern in _default_patterns(tree))
+        named = (entries.matching(listed, pattern) for pattern in _default_patterns(tree, runtime))
         return next((entry for entry in named if entry is not None), None) or next(iter(listed), None)
 
     return Reading(cmdline, default)
 
 
-def _default_patterns(tree: Tree) -> Iterator[str]:
-    """What each loader.conf names as the default entry."""
+def _default_patterns(tree: Tree, runtime: Runtime | None) -> Iterator[str]:
+    """What names the default entry: the variable that bootctl set-default writes, then each loader.conf."""
+    named = [] if runtime is None or runtime.entry_default is None else [runtime.entry_default]
     for point in MOUNT_POINTS:
-        for line in (tree.read(point / _SETTINGS) or b"").decode("utf-8", "replace").split("\n"):
-            key, *rest = line.split(None, 1) or [""]
-            if key == "default" and rest and not rest[0].startswith(_BY_PATTERN):
-                yield rest[0].strip()
-                break
+        lines = (tree.read(point / _SETTINGS) or b"").decode("utf-8", "replace").split("\n")
+        words = (line.split(None, 1) for line in lines)
+        named += [each[1].strip() for each in words if len(each) > 1 and each[0] == "default"][-1:]
+    for pattern in named:
+        if pattern == _SAVED and runtime is not None and runtime.entry_selected is not None:
+            yield identity(PurePosixPath(runtime.entry_selected)).name
+        elif not pattern.startswith(_BY_PATTERN):
+            yield pattern
 
 
-def _default_image(tree: Tree, layout: Layout) -> Image | None:
-    """The image that boots by default: one that loader.conf names, else the newest where there is no entry."""
-    patterns = [pattern.lower() for pattern in _default_patterns(tree)]
+def _default_image(tree: Tree, facts: Facts, layout: Layout) -> Image | None:
+    """The image that boots by default: the first that is named, else the newest where there is no entry."""
     newest = unified.newest_first(layout.built)
-    named = (each for each in newest if any(fnmatchcase(each.id.lower(), pattern) for pattern in patterns))
     entry = layout.default
-    if entry is not None and any(entries.matching((entry.entry,), pattern) for pattern in patterns):
-        return None
-    return next(named, None) or (next(iter(newest), None) if entry is None else None)
+    for pattern in _default_patterns(tree, facts.runtime):
+        if entry is not None and entries.matching((entry.entry,), pattern):
+            return None
+        named = next((each for each in newest if fnmatchcase(each.id.lower(), pattern.lower())), None)
+        if named is not None:
+            return named
+    return next(iter(newest), None) if entry is None else None
 
 
 def _with_default(shown: tuple[Entry, ...], image: Image | None) -> tuple[Entry, ...]:
