@@ -27,6 +27,8 @@ PROGRAM = {"/boot/efi/EFI/systemd/systemd-bootx64.efi": ""}
 IMAGE = {"/efi/EFI/Linux/arch-linux.efi": ""}
 PROXMOX = {"/etc/kernel/proxmox-boot-uuids": "ABCD-1234\nABCD-5678\n", "/usr/sbin/proxmox-boot-tool": "#!/bin/sh\n"}
 FSTAB = "UUID=1 / ext4 defaults 0 1\nUUID=2 /boot/efi vfat umask=0077 0 1\n#UUID=3 /efi vfat x 0 0\n"
+BOOT_FSTAB = "UUID=2 /boot ext4 noauto 0 2\n"
+SETTINGS: dict[str, str | bytes] = {"/etc/default/grub": ""}
 
 BY_GRUB = Runtime(cmdline="BOOT_IMAGE=/vmlinuz root=UUID=1 ro", is_efi=True)
 BY_BIOS = Runtime(cmdline="BOOT_IMAGE=/vmlinuz root=UUID=1 ro")
@@ -72,6 +74,8 @@ def found(
         ({"/etc/kernelstub/configuration": "{}"} | GRUB_MENU, Distribution("pop"), "systemd-boot"),
         ({"/etc/zipl.conf": ""} | BLS_MENU, FEDORA, "bls"),
         (GRUB_MENU | {"/etc/fstab": FSTAB}, DEBIAN, "grub2"),
+        # An image in the making: GRUB is installed, and its menu and the ESP are still to be filled.
+        (SETTINGS | {"/etc/fstab": FSTAB, "/usr/sbin/grub-mkconfig": ""}, DEBIAN, "grub2"),
     ],
 )
 def test_files_of_another_root_tell_its_backend(
@@ -103,6 +107,8 @@ def test_files_of_another_root_tell_its_backend(
         (GRUB_MENU | ENTRIES, Runtime("initrd=\\EFI\\i.img root=UUID=1", is_efi=True), "systemd-boot"),
         # The boot file system is not mounted, and what booted is proven all the same.
         ({"/etc/fstab": FSTAB}, BY_SYSTEMD, "systemd-boot"),
+        # GRUB's menu is not on the ESP.
+        (SETTINGS | {"/etc/fstab": FSTAB}, BY_GRUB, "grub2"),
     ],
 )
 def test_what_the_running_system_proves_beats_files(
@@ -140,6 +146,9 @@ def test_ambiguous_is_refused_with_the_evidence(
         ({"/etc/fstab": FSTAB}, None, "the boot file system '/boot/efi' is not mounted", "mount /boot/efi"),
         (GRUB_MENU, Runtime("root=UUID=1", is_efi=True, loader_info="rEFInd 0.14"), "'rEFInd 0.14' boots this", "--b"),
         (PROGRAM, Runtime("root=UUID=1"), "no supported bootloader found", "--backend"),
+        # GRUB's settings stay where another bootloader is installed, and its files are on what is not mounted.
+        (SETTINGS | {"/etc/fstab": FSTAB}, None, "the boot file system '/boot/efi' is not mounted", "--backend"),
+        (SETTINGS | {"/etc/fstab": BOOT_FSTAB}, BY_BIOS, "the boot file system '/boot' is not mounted", "mount /boot"),
     ],
 )
 def test_no_bootloader_of_ours(files: dict[str, str | bytes], runtime: Runtime | None, brief: str, hint: str) -> None:

@@ -29,9 +29,12 @@ _MENU_ENTRY = re.compile(rb"^[ \t]*menuentry\s", re.MULTILINE)
 _ENABLE_BLSCFG = re.compile(rb"""^[ \t]*(?:export[ \t]+)?GRUB_ENABLE_BLSCFG=["']?(\w*)""", re.MULTILINE)
 # 10_linux of these builds entries by blscfg unless it is switched off (rhboot/grub2, 10_linux.in).
 _BLSCFG_BY_DEFAULT = frozenset({"fedora", "rhel"})
-_GRUB_ENTRIES = PurePosixPath("/boot/loader/entries")
+_BOOT = PurePosixPath("/boot")  # GRUB's menu is there, whatever the ESP holds
+_GRUB_ENTRIES = _BOOT / "loader/entries"
 _PROXMOX_ESPS = PurePosixPath("/etc/kernel/proxmox-boot-uuids")
 _PROXMOX_TOOLS = (PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
+_GENERATORS = frozenset({"grub-mkconfig", "grub2-mkconfig"})
+_PROGRAMS = (*_PROXMOX_TOOLS, PurePosixPath("/usr/bin"))
 _SUSE_LOADER = PurePosixPath("/etc/sysconfig/bootloader")
 _LOADER_TYPE = re.compile(r"""^[ \t]*LOADER_TYPE=["']?([\w-]*)""", re.MULTILINE)
 # sdbootutil keeps the entries of both loaders that read them (openSUSE/sdbootutil).
@@ -103,8 +106,12 @@ def detect(
     if len(bootloaders) > 1:
         raise _ambiguous(bootloaders, evidence)
     if not bootloaders:
-        raise _none(tree, runtime, evidence)
+        _require_mounted(tree, runtime, evidence, MOUNT_POINTS)
+        raise UnavailableError("no supported bootloader found", details=_told(evidence), hint=_NAME_IT)
     if bootloaders == {_GRUB}:
+        if not menus:
+            is_grub = bool(proven) or any(_GENERATORS.intersection(tree.names(folder)) for folder in _PROGRAMS)
+            _require_mounted(tree, runtime, evidence, (_BOOT,) if is_grub else MOUNT_POINTS)
         return Detection(_kind_of_grub(tree, facts, grub), evidence)
     left = (Evidence("GRUB's files", "exist beside it", "left over: not what booted"),) if proven and grub else ()
     return Detection(SYSTEMD_BOOT, (*evidence, *left))
@@ -141,14 +148,15 @@ def _kind_of_grub(tree: Tree, facts: Facts, grub: tuple[Evidence, ...]) -> str:
     return BLS if by_default else GRUB2
 
 
-def _none(tree: Tree, runtime: Runtime | None, evidence: tuple[Evidence, ...]) -> UnavailableError:
-    missing = unmounted(tree, runtime)
-    if missing:
-        what = f"the boot file system {str(missing[0])!r} is not mounted"
-        return UnavailableError(
-            what, details=_told(evidence), hint=f"mount {missing[0]}, then run the same command again"
-        )
-    return UnavailableError("no supported bootloader found", details=_told(evidence), hint=_NAME_IT)
+def _require_mounted(
+    tree: Tree, runtime: Runtime | None, evidence: tuple[Evidence, ...], points: tuple[PurePosixPath, ...]
+) -> None:
+    """Raise UnavailableError where one of the boot file systems is not mounted: what it holds would tell."""
+    missing = next((point for point in unmounted(tree, runtime) if point in points), None)
+    if missing is not None:
+        what = f"the boot file system {str(missing)!r} is not mounted"
+        hint = f"mount {missing}, then run the same command again; or {_NAME_IT}"
+        raise UnavailableError(what, details=_told(evidence), hint=hint)
 
 
 def _told(evidence: tuple[Evidence, ...]) -> tuple[str, ...]:
