@@ -10,6 +10,7 @@ from iommuctl.cmdline import Cmdline
 
 SUFFIX = ".conf"
 OPTIONS = "options"
+_BLANKS = " \t\r"
 # The separators of systemd-boot; a comment has its sign at the start of the line, and nothing is quoted or continued.
 _LINE = re.compile(r"[ \t]*(?P<key>[^ \t#][^ \t]*)(?P<gap>[ \t]+)(?P<value>[^ \t\r][^\n]*)")
 _COMMENT = re.compile(r"[ \t]*#")
@@ -39,6 +40,11 @@ class Line:
     def is_split_by_tab(self) -> bool:
         """Whether GRUB of Fedora and RHEL, which splits at the first blank of a line, finds another key in it."""
         return self.gap.startswith("\t") and " " in f"{self.gap}{self.value}"
+
+    @property
+    def unquoted(self) -> str:
+        """The value as systemd-boot reads it: without the quotes that enclose it."""
+        return self.value.rstrip(_BLANKS)[1:-1] if is_enclosed(self.value) else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,12 @@ def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:
             stop = number
         start += len(raw) + 1
     return BlsEntry(path, text, tuple(lines), stop)
+
+
+def is_enclosed(value: str) -> bool:
+    """Whether systemd-boot takes quotes off a value: its first and its last character (line_get_key_value)."""
+    text = value.rstrip(_BLANKS)
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def is_word(token: str) -> bool:

@@ -71,6 +71,27 @@ def test_systemd_boot_joins_lines_and_puts_in_no_variable(text: str, expected: l
     assert options(applied(arch({ENTRY: text}))) == expected
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_options_are_systemd_boots(quote: str) -> None:
+    quoted = f"{ENTRIES}/quoted.conf"
+    tree = arch({quoted: entry(f"{quote}{OPTIONS} {ADDED}{quote} ")})
+    assert applied(tree).files[quoted] == tree.files[quoted]
+    shown = next(each for each in BACKEND.read(tree, facts(Runtime(OPTIONS))).entries if each.id == "quoted")
+    assert (str(shown.cmdline), shown.ours) == (f"{OPTIONS} {ADDED}", True)
+
+
+@pytest.mark.parametrize("text", [f'"{OPTIONS}"', f"'{OPTIONS} iommu=nopt'", f'"x=1 2" {OPTIONS} y="z" '])
+def test_options_between_quotes_are_refused_not_torn_apart(text: str) -> None:
+    with pytest.raises(BootConfigError, match="systemd-boot takes off the quotes around these options") as caught:
+        rendered(arch({ENTRY: entry(text)}))
+    assert (str(caught.value.path), caught.value.line) == (ENTRY, 5)
+
+
+def test_an_edit_does_not_leave_quotes_around_options() -> None:
+    with pytest.raises(BootConfigError, match="systemd-boot takes off the quotes around these options"):
+        rendered(arch({ENTRY: entry(OPTIONS, more='options iommu=nopt "x=1 2" y="3 4"\n')}))
+
+
 def test_counters_sort_keys_and_every_folder_are_read() -> None:
     counted = f"/efi/loader/entries/{MACHINE}-6.12+2-1.conf"
     after = applied(arch({counted: entry(), ENTRY: None, f"{ENTRIES}/b.conf": entry()}))

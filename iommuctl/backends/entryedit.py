@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from iommuctl.arguments import DesiredArguments, TokenChange, apply_changes
 from iommuctl.backends.entries import Found
 from iommuctl.backends.lines import LineError, Lookup, conform_lines, op_of, stretches
-from iommuctl.blsentry import OPTIONS, BlsEntry, Line, expand
+from iommuctl.blsentry import OPTIONS, BlsEntry, Line, expand, is_enclosed
 from iommuctl.cmdline import Cmdline
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import COMMAND_LINE_SIZE
@@ -55,7 +55,7 @@ class EntryEditor:
         entry = found.entry
         lines = self._lines(entry)
         try:
-            cut = [stretches(line.value, self._value_of) for line in lines] or [stretches("", self._value_of)]
+            cut = [stretches(self._read(line), self._value_of) for line in lines] or [stretches("", self._value_of)]
             changed = conform_lines(cut, self._desired, self._catalogue, joined=self._value_of is None)
         except LineError as error:
             raise self._refusal(entry, lines, error) from error
@@ -87,9 +87,15 @@ class EntryEditor:
             raise BootConfigError(entry.path, line.number, message)
         return lines
 
+    def _read(self, line: Line) -> str:
+        """What the bootloader makes of an `options` line before it puts variables in."""
+        return line.unquoted if self._value_of is None else line.value
+
     def _rewritten(self, entry: BlsEntry, lines: tuple[Line, ...], changed: Sequence[tuple[TokenChange, ...]]) -> str:
-        texts = [line.value for line in lines] or [""]
+        texts = [self._read(line) for line in lines] or [""]
         values = [str(apply_changes(Cmdline.parse(text), each)) for text, each in zip(texts, changed, strict=True)]
+        if self._value_of is None:
+            self._require_bare(entry, lines, values, changed)
         values[0] = self._padded(entry, values[0])
         self._require_short(entry, values)
         if self._lens is None:
@@ -105,6 +111,16 @@ class EntryEditor:
             if each
         }
         return self._lens.rewrite(entry.path, entry.text, edits)
+
+    def _require_bare(
+        self, entry: BlsEntry, lines: tuple[Line, ...], values: list[str], changed: Sequence[tuple[TokenChange, ...]]
+    ) -> None:
+        """Raise BootConfigError for a line to change that has quotes around it, or would have: they would be lost."""
+        for line, value, changes in zip(lines, values, changed, strict=False):
+            if changes and (is_enclosed(line.value) or is_enclosed(value)):
+                message = "systemd-boot takes off the quotes around these options"
+                hint = f"write {entry.path} without them, then run the same command again"
+                raise BootConfigError(entry.path, line.number, message, hint=hint)
 
     def _padded(self, entry: BlsEntry, value: str) -> str:
         """The value with a blank behind it where GRUB's missing byte would cost the boot."""

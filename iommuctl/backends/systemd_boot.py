@@ -257,7 +257,7 @@ def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:
 
 def _reading(tree: Tree, runtime: Runtime | None) -> Reading:
     def cmdline(entry: BlsEntry) -> Cmdline:
-        return Cmdline.parse(" ".join(line.value for line in entry.options))
+        return Cmdline.parse(" ".join(line.unquoted for line in entry.options))
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
         listed = entries.by_specification(candidates)
