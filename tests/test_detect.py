@@ -178,6 +178,9 @@ def test_no_bootloader_of_ours(files: dict[str, str | bytes], runtime: Runtime |
         (ENTRIES, Distribution("nixos"), None, "NixOS", "nixos-rebuild switch"),
         (GRUB_MENU, Distribution("talos"), None, "Talos", "talosctl upgrade"),
         (GRUB_MENU, DEBIAN, Runtime("BOOT_IMAGE=/v", is_xen_host=True), "Xen", "GRUB_CMDLINE_XEN"),
+        (GRUB_MENU, DEBIAN, Runtime("x", is_xen_host=True), "Xen", "run grub-mkconfig -o /boot/grub/grub.cfg"),
+        (BLS_MENU, ALMA, Runtime("x", is_xen_host=True), "Xen", "run grub2-mkconfig -o /boot/grub2/grub.cfg"),
+        (GRUB_MENU, Distribution(), Runtime("x", is_xen_host=True), "Xen", "then build GRUB's menu anew"),
     ],
 )
 @pytest.mark.parametrize("wanted", [None, "grub2"])

@@ -4,6 +4,7 @@
 from pathlib import PurePosixPath
 
 from iommuctl.backends.base import Tree
+from iommuctl.backends.distributions import grub_family
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Runtime
 
@@ -34,7 +35,7 @@ def refuse_owned(tree: Tree, facts: Facts, runtime: Runtime | None) -> None:
         raise UnavailableError(
             "Xen owns the IOMMU of this host",
             details=("/proc/xen/capabilities says control_d: this is its dom0",),
-            hint="put the hypervisor's own iommu= into GRUB_CMDLINE_XEN of /etc/default/grub, then run update-grub",
+            hint=f"put the hypervisor's own iommu= into GRUB_CMDLINE_XEN of /etc/default/grub, then {_new_menu(facts)}",
         )
     mark = _ostree_mark(tree, runtime)
     if mark is not None:
@@ -45,6 +46,11 @@ def refuse_owned(tree: Tree, facts: Facts, runtime: Runtime | None) -> None:
     if name in _DECLARED:
         owner, hint = _DECLARED[name]
         raise UnavailableError(f"{owner} owns the kernel command line here", details=(f"this is {owner}",), hint=hint)
+
+
+def _new_menu(facts: Facts) -> str:
+    family = grub_family(facts.distribution)
+    return "build GRUB's menu anew" if family is None else f"run {family.mkconfig} -o {family.menu}"
 
 
 def _ostree_mark(tree: Tree, runtime: Runtime | None) -> str | None:
