@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection as a table of trees: proof beats files, owners are refused, and what is ambiguous is not decided."""
 
+from pathlib import PurePosixPath
+
 import pytest
 from trees import MemoryTree
 
 from iommuctl.backends.detect import Detection, Evidence, detect
-from iommuctl.errors import UnavailableError, UsageError
+from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
 
 KNOWN = ("grub2", "bls", "systemd-boot")
@@ -236,3 +238,21 @@ def test_a_boot_file_system_that_is_mounted_is_not_missed() -> None:
     tree = MemoryTree.of(GRUB_MENU | {"/etc/fstab": FSTAB})
     mounted = Runtime(BY_GRUB.cmdline, is_efi=True, mounts=("/boot/efi",))
     assert all(item.probe != "/boot/efi" for item in found(tree, mounted).evidence)
+
+
+class ClosedEsp(MemoryTree):
+    """A tree whose ESP only root may look into, as `umask=0077` in fstab has it."""
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        if directory.is_relative_to("/boot/efi"):
+            raise NotPermittedError(directory, "read")
+        return super().names(directory)
+
+
+def test_an_esp_that_may_not_be_read_is_unknown_and_what_booted_decides() -> None:
+    tree = ClosedEsp.of(GRUB_MENU)
+    detection = found(tree, BY_GRUB)
+    assert detection.backend == "grub2"
+    assert Evidence("/boot/efi", "may not be read", "unknown") in detection.evidence
+    with pytest.raises(NotPermittedError):
+        found(tree)

@@ -99,6 +99,11 @@ def detect(
         if not proven <= loaders:
             raise _ambiguous(proven | {item.says}, evidence)
         return Detection(item.says, evidence)
+    if not proven:
+        # What may not be read is unknown, not absent.
+        for item in loader:
+            if item.says == _UNKNOWN:
+                raise NotPermittedError(PurePosixPath(item.probe), "read")
     shown = {_GRUB for item in grub} | {SYSTEMD_BOOT for item in loader if item.says == SYSTEMD_BOOT}
     if runtime is not None and not runtime.is_efi:
         shown -= {SYSTEMD_BOOT}
@@ -252,19 +257,25 @@ def _systemd_boot(tree: Tree, facts: Facts, menus: tuple[Evidence, ...]) -> Iter
     has_grub = bool(menus) or (tree.read(_GRUB_DEFAULTS) is not None and _kind_of_grub(tree, facts, ()) == BLS)
     entries = _NOTHING if has_grub else SYSTEMD_BOOT
     for point in MOUNT_POINTS:
-        programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
-        if programs:
-            yield Evidence(str(point / "EFI/systemd"), f"holds {', '.join(programs)}", SYSTEMD_BOOT)
-        if "loader.conf" in tree.names(point / "loader"):
-            yield Evidence(str(point / "loader/loader.conf"), "exists", entries)
-        if count := _count_of_entries(tree.names(point / "loader/entries")):
-            yield Evidence(str(point / "loader/entries"), f"holds {_counted(count, 'entr', 'y', 'ies')}", entries)
-        if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
-            yield Evidence(
-                str(point / "EFI/Linux"),
-                f"holds {_counted(images, 'unified kernel image', '', 's')}",
-                SYSTEMD_BOOT,
-            )
+        try:
+            yield from _on(tree, point, entries)
+        except NotPermittedError:
+            yield Evidence(str(point), "may not be read", _UNKNOWN)
+
+
+def _on(tree: Tree, point: PurePosixPath, entries: str) -> Iterator[Evidence]:
+    """What lies on one boot file system. Raises NotPermittedError."""
+    programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
+    if programs:
+        yield Evidence(str(point / "EFI/systemd"), f"holds {', '.join(programs)}", SYSTEMD_BOOT)
+    if "loader.conf" in tree.names(point / "loader"):
+        yield Evidence(str(point / "loader/loader.conf"), "exists", entries)
+    if count := _count_of_entries(tree.names(point / "loader/entries")):
+        yield Evidence(str(point / "loader/entries"), f"holds {_counted(count, 'entr', 'y', 'ies')}", entries)
+    if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
+        yield Evidence(
+            str(point / "EFI/Linux"), f"holds {_counted(images, 'unified kernel image', '', 's')}", SYSTEMD_BOOT
+        )
 
 
 def _counted(count: int, stem: str, one: str, many: str) -> str:
