@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection as a table of trees: proof beats files, owners are refused, and what is ambiguous is not decided."""
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -36,6 +37,7 @@ BY_GRUB = Runtime(cmdline="BOOT_IMAGE=/vmlinuz root=UUID=1 ro", is_efi=True)
 BY_BIOS = Runtime(cmdline="BOOT_IMAGE=/vmlinuz root=UUID=1 ro")
 BY_GRUB_BLI = Runtime(cmdline="root=UUID=1 ro", is_efi=True, loader_info="GRUB 2.12")
 BY_SYSTEMD = Runtime(cmdline="initrd=\\i.img root=UUID=1", is_efi=True, loader_info="systemd-boot 257.9-1~deb13u1")
+BY_FIRMWARE = Runtime(cmdline="initrd=\\i.img root=UUID=1", is_efi=True, boot_program="\\vmlinuz-linux")
 BY_STUB = Runtime(cmdline="root=UUID=1", is_efi=True, loader_info="systemd-boot 257", stub_info="systemd-stub 257")
 
 
@@ -107,6 +109,8 @@ def test_files_of_another_root_tell_its_backend(
         ({"/etc/sysconfig/bootloader": "LOADER_TYPE=grub2-bls\n"}, BY_GRUB, "systemd-boot"),
         # Older systemd-boot tells nothing but what the kernel's own EFI loader reads.
         (GRUB_MENU | ENTRIES, Runtime("initrd=\\EFI\\i.img root=UUID=1", is_efi=True), "systemd-boot"),
+        (ENTRIES, replace(BY_FIRMWARE, boot_program="\\EFI\\systemd\\systemd-bootx64.efi"), "systemd-boot"),
+        (ENTRIES | IMAGE, replace(BY_FIRMWARE, cmdline="root=UUID=1", stub_info="systemd-stub 257"), "systemd-boot"),
         # The boot file system is not mounted, and what booted is proven all the same.
         ({"/etc/fstab": FSTAB}, BY_SYSTEMD, "systemd-boot"),
         # GRUB's menu is not on the ESP.
@@ -148,6 +152,19 @@ def test_ambiguous_is_refused_with_the_evidence(
         ({"/etc/fstab": FSTAB}, None, "the boot file system '/boot/efi' is not mounted", "mount /boot/efi"),
         (GRUB_MENU, Runtime("root=UUID=1", is_efi=True, loader_info="rEFInd 0.14"), "'rEFInd 0.14' boots this", "--b"),
         (PROGRAM, Runtime("root=UUID=1"), "no supported bootloader found", "--backend"),
+        # systemd-boot always says that it booted: the parameters are in the firmware's own boot option.
+        (
+            ENTRIES | PROGRAM,
+            BY_FIRMWARE,
+            "'\\\\vmlinuz-linux' is started by the firmware itself",
+            "efibootmgr --create ",
+        ),
+        (
+            ENTRIES,
+            replace(BY_FIRMWARE, cmdline="root=UUID=1"),
+            "'\\\\vmlinuz-linux' is started by",
+            "efibootmgr --create ",
+        ),
         # GRUB's settings stay where another bootloader is installed, and its files are on what is not mounted.
         (SETTINGS | {"/etc/fstab": FSTAB}, None, "the boot file system '/boot/efi' is not mounted", "--backend"),
         (SETTINGS | {"/etc/fstab": BOOT_FSTAB}, BY_BIOS, "the boot file system '/boot' is not mounted", "mount /boot"),

@@ -52,6 +52,7 @@ _SYSTEMD_BOOT_PROGRAM = re.compile(r"systemd-boot[a-z0-9]+\.efi", re.IGNORECASE)
 _SYSTEMD_BOOT_INFO = "systemd-boot "
 _GRUB_INFO = "GRUB"
 _NAME_IT = "name the one that boots with --backend grub2, --backend bls or --backend systemd-boot"
+_KERNEL_PROGRAM = re.compile(r"(?:\A|\\)(?:vmlinuz|vmlinux|bzimage|image|linux)[^\\]*\Z", re.IGNORECASE)
 _KERNEL_BY_EFI = re.compile(r"(?:^|\s)initrd=\\")
 
 
@@ -125,6 +126,12 @@ def detect(
 def _proven(running: tuple[Evidence, ...], evidence: tuple[Evidence, ...]) -> set[str]:
     """What the running system proves. The firmware's boot option, the last piece, counts where nothing else speaks."""
     said = {item.says for item in running[:-1]} & {_GRUB, SYSTEMD_BOOT, _UNSUPPORTED}
+    if not said and running and running[-1].says == _UNSUPPORTED:
+        raise UnavailableError(
+            f"{running[-1].found!r} is started by the firmware itself, with the parameters of its boot option",
+            details=_told(evidence),
+            hint=f"make a new boot option with efibootmgr --create --unicode; or {_NAME_IT}",
+        )
     if said == {_UNSUPPORTED}:
         name = next(item.found for item in running if item.says == _UNSUPPORTED)
         raise UnavailableError(
@@ -213,14 +220,23 @@ def _running(runtime: Runtime | None) -> Iterator[Evidence]:
     if from_grub:
         yield Evidence("/proc/cmdline", "has BOOT_IMAGE=, which GRUB adds", _GRUB)
     elif _KERNEL_BY_EFI.search(runtime.cmdline):
-        yield Evidence("/proc/cmdline", "has initrd=\\, which the kernel's own EFI loader reads", SYSTEMD_BOOT)
+        says = _NOTHING if _is_kernel(runtime) else SYSTEMD_BOOT
+        yield Evidence("/proc/cmdline", "has initrd=\\, which the kernel's own EFI loader reads", says)
     program = runtime.boot_program
-    if program is None:
+    if program is not None and not from_grub and _is_kernel(runtime):
+        yield Evidence("EFI variable BootCurrent", program, _UNSUPPORTED)
+    elif program is None:
         yield Evidence("EFI variable BootCurrent", "not set", _UNKNOWN)
     else:
         name = program.lower()
         says = SYSTEMD_BOOT if "systemd-boot" in name else _GRUB if "grub" in name or "shim" in name else _UNKNOWN
         yield Evidence("EFI variable BootCurrent", program, says)
+
+
+def _is_kernel(runtime: Runtime) -> bool:
+    """Whether the firmware started a kernel, without a bootloader, which would have said so, and without a stub."""
+    said = runtime.loader_info is not None or runtime.stub_info is not None
+    return not said and bool(_KERNEL_PROGRAM.search(runtime.boot_program or ""))
 
 
 def _grub(tree: Tree, menus: tuple[Evidence, ...], loader: tuple[Evidence, ...]) -> Iterator[Evidence]:
