@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import satisfied
 from iommuctl.exemption import Exemption, exempt
 from iommuctl.facts import Platform
 from iommuctl.firmware import tables_of

@@ -20,8 +20,8 @@ from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
 from iommuctl.app.rollback import plan_rollback
-from iommuctl.arguments import satisfied
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import satisfied
 from iommuctl.errors import BootConfigError
 from iommuctl.plan import Change, Command, Regenerate
 

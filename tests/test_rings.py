@@ -15,8 +15,8 @@ CORE, BACKENDS, EDGES, OUTSIDE = range(4)
 # A new module goes here, into the innermost ring that it can be in. A name that ends in `.` stands for a package.
 RINGS = {
     CORE: """
-        __init__ errors words cmdline parameters cataloguefile facts firmware arguments plan profile resolve predict
-        shell grammar hazards variables grubcfg blsentry grubenv kernelcmdline peimage spelling lint mends rules
+        __init__ errors words cmdline parameters cataloguefile facts firmware arguments conform plan profile resolve
+        predict shell grammar hazards variables grubcfg blsentry grubenv kernelcmdline peimage spelling lint mends rules
         hostrules observed pciids promise exemption verify explain report
     """,
     BACKENDS: "lens backends.",

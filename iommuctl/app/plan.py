@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Host, Survey
-from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import satisfied
 from iommuctl.errors import UnavailableError
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit, Finding, Severity
 

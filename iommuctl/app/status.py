@@ -8,10 +8,11 @@ from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
-from iommuctl.arguments import DesiredArguments, SegmentError, satisfied, shortfall
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detect import Evidence
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import SegmentError, satisfied, shortfall
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.observed import Observed

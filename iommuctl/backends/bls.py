@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.arguments import DesiredArguments, observe, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends import cmdlinefile, entries, grubdefault, grubvariables
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.distributions import GrubFamily, grub_family
@@ -15,6 +15,7 @@ from iommuctl.backends.grubvariables import KERNELOPTS, GrubVariables
 from iommuctl.backends.menus import MENUS
 from iommuctl.blsentry import BlsEntry, expand, parse_entry, variables
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import observe, satisfied
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.kernelcmdline import PATH

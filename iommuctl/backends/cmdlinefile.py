@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from iommuctl.arguments import DesiredArguments, TokenChange, apply_changes
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import Future, Tree
 from iommuctl.backends.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import TokenChange, apply_changes
 from iommuctl.errors import BootConfigError
 from iommuctl.kernelcmdline import PATH, KernelCmdline, Line, new_kernel_cmdline, parse_kernel_cmdline
 from iommuctl.lens import Lens, Span

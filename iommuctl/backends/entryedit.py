@@ -3,11 +3,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from iommuctl.arguments import DesiredArguments, TokenChange, apply_changes
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.entries import Found
 from iommuctl.backends.lines import LineError, Lookup, conform_lines, op_of, stretches
 from iommuctl.blsentry import OPTIONS, BlsEntry, Line, expand, is_enclosed
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import TokenChange, apply_changes
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import COMMAND_LINE_SIZE
 from iommuctl.lens import Lens, Span

@@ -6,11 +6,12 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from iommuctl import grubcfg
-from iommuctl.arguments import DesiredArguments, observe, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends import grubdefault, grubscript
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.distributions import GrubFamily, grub_family
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import observe, satisfied
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
 from iommuctl.parameters import Catalogue

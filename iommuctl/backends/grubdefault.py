@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from iommuctl.arguments import DesiredArguments, Segment, SegmentError, TokenChange, conform, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import Overlay, Tree
 from iommuctl.backends.distributions import GrubFamily
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import Segment, SegmentError, TokenChange, conform, satisfied
 from iommuctl.errors import BootConfigError
 from iommuctl.lens import Lens, Span
 from iommuctl.parameters import Catalogue

@@ -2,11 +2,12 @@
 """GRUB's script: what the kernel is left with of a value that grub-mkconfig writes into a menu."""
 
 from iommuctl import grubcfg
-from iommuctl.arguments import DesiredArguments, satisfied
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends import grubdefault
 from iommuctl.backends.base import Tree
 from iommuctl.backends.distributions import GrubFamily
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import satisfied
 from iommuctl.errors import BootConfigError
 from iommuctl.parameters import Catalogue
 

@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from iommuctl.arguments import DesiredArguments, apply_changes
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import Tree
 from iommuctl.backends.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.backends.menus import LINKED_MENUS, MENUS
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import apply_changes
 from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.grubenv import GrubEnv
 from iommuctl.parameters import Catalogue

@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from iommuctl.arguments import DesiredArguments, apply_changes
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import Tree
 from iommuctl.backends.cmdlinefile import CmdlineEdit
 from iommuctl.backends.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import apply_changes
 from iommuctl.errors import BootConfigError
 from iommuctl.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit

@@ -4,9 +4,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from iommuctl.arguments import DesiredArguments, Segment, SegmentError, TokenChange, apply_changes, conform
+from iommuctl.arguments import DesiredArguments
 from iommuctl.blsentry import expand, is_word
 from iommuctl.cmdline import Cmdline, Parameter
+from iommuctl.conform import Segment, SegmentError, TokenChange, apply_changes, conform
 from iommuctl.parameters import Catalogue
 from iommuctl.plan import Op
 

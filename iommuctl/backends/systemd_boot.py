@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.arguments import DesiredArguments, observe, satisfied, shortfall
+from iommuctl.arguments import DesiredArguments
 from iommuctl.backends import cmdlinefile, entries, grubdefault, grubscript, kernelstub, unified
 from iommuctl.backends.base import BootConfig, Entry, Future, Tree
 from iommuctl.backends.bootmounts import MOUNT_POINTS, distinct, unmounted
@@ -19,6 +19,7 @@ from iommuctl.backends.unified import Builder, Image
 from iommuctl.backends.wrappers import Wrapper, wrapper_of
 from iommuctl.blsentry import BlsEntry, identity
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import observe, satisfied, shortfall
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.kernelcmdline import PATH

@@ -5,20 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iommuctl.arguments import (
-    DesiredArguments,
-    Segment,
-    SegmentError,
-    TokenChange,
-    Unwanted,
-    Wanted,
-    Watched,
-    apply_changes,
-    conform,
-    observe,
-    satisfied,
-)
+from iommuctl.arguments import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.cmdline import Cmdline
+from iommuctl.conform import Segment, SegmentError, TokenChange, apply_changes, conform, observe, satisfied
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
 from iommuctl.plan import Finding, Severity
 from iommuctl.predict import DomainType, Machine, predict
