@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unified kernel images: built anew of their sources, read back from what is inside, or refused."""
+
+import re
+
+import pytest
+from archhosts import ADDED, BACKEND, CMDLINE, ENTRY, IMAGE, NO_ENTRY, PRESET, READER, applied, rendered
+from entryhosts import MACHINE, OPTIONS, RELEASE, arch, desired, facts
+from peimages import addon, unified_image
+from trees import MemoryTree
+
+from iommuctl.errors import BootConfigError, UnavailableError
+from iommuctl.facts import Runtime
+
+
+@pytest.mark.parametrize(
+    ("files", "kernels", "argv"),
+    [
+        ({**PRESET}, (), [("mkinitcpio", "-P")]),
+        (
+            {
+                "/etc/kernel/install.conf": "layout=uki\n",
+                f"/usr/lib/modules/{RELEASE}/vmlinuz": "",
+                "/usr/lib/modules/6.1/vmlinuz": "",
+            },
+            ("6.1", RELEASE),
+            [("kernel-install", "add", release, f"/usr/lib/modules/{release}/vmlinuz") for release in ("6.1", RELEASE)],
+        ),
+        (
+            {
+                "/usr/lib/kernel/install.conf": "layout=bls\n",
+                "/etc/kernel/install.conf.d/10-uki.conf": "layout = uki\n",
+                "/boot/vmlinuz-6.12.48+deb13-amd64": "",
+            },
+            ("6.12.48+deb13-amd64",),
+            [("kernel-install", "add", "6.12.48+deb13-amd64", "/boot/vmlinuz-6.12.48+deb13-amd64")],
+        ),
+    ],
+)
+def test_an_image_is_built_anew_of_its_source(
+    files: dict[str, str], kernels: tuple[str, ...], argv: list[tuple[str, ...]]
+) -> None:
+    host = facts(kernels=kernels)
+    tree = arch({**NO_ENTRY, **files, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n"})
+    assert [command.argv for command in rendered(tree, host).commands] == argv
+    after = applied(tree, host)
+    assert (after.files[CMDLINE].decode(), after.files[IMAGE]) == (f"{OPTIONS} {ADDED}\n", tree.files[IMAGE])
+    assert [command.argv for command in rendered(after, host).commands] == argv
+    built = MemoryTree({**after.files, IMAGE: unified_image(f"{OPTIONS} {ADDED}")})
+    assert rendered(built, host).commands == ()
+    assert [command.argv for command in BACKEND.regenerate(built, host)] == argv
+
+
+def test_what_is_inside_an_image_is_read_back() -> None:
+    after = applied(arch({**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n"}))
+    assert BACKEND.read_back(after, facts(), desired(), generated=True) == (
+        f"{IMAGE} (inside arch.efi): 'intel_iommu=on' is missing",
+        f"{IMAGE} (inside arch.efi): 'iommu=pt' is missing",
+    )
+    assert BACKEND.read_back(after, facts(), None, generated=True) == (f"{IMAGE}: arch.efi does not follow {CMDLINE}",)
+    for line in (f"{OPTIONS} {ADDED}", f"{OPTIONS} {ADDED} systemd.machine_id={MACHINE}"):
+        built = MemoryTree({**after.files, IMAGE: unified_image(line)})
+        assert BACKEND.read_back(built, facts(), desired(), generated=True) == ()
+        assert BACKEND.read_back(built, facts(), None, generated=True) == ()
+
+
+@pytest.mark.parametrize(
+    "signer",
+    [
+        {"/etc/kernel/uki.conf": "[UKI]\nSecureBootPrivateKey=/etc/kernel/key.pem\n"},
+        {"/usr/lib/initcpio/post/sbctl": "#!/bin/sh\nsbctl sign -s $3\n"},
+        {"/etc/kernel/install.d/95-sign.install": "#!/bin/sh\nexec sbsign --key k $image\n"},
+    ],
+)
+def test_a_signed_image_is_built_anew_only_where_what_builds_it_signs(signer: dict[str, str]) -> None:
+    signed = unified_image(OPTIONS, certificate=b"PKCS#7")
+    files = {**NO_ENTRY, **PRESET, IMAGE: signed, CMDLINE: f"{OPTIONS}\n"}
+    assert rendered(arch({**files, **signer})).commands != ()
+    others = {"/usr/lib/initcpio/post/x": "# sbctl\n", "/etc/kernel/uki.conf": "[UKI]\n#SecureBootPrivateKey=x\n"}
+    with pytest.raises(UnavailableError) as caught:
+        rendered(arch({**files, **others}))
+    assert (caught.value.code, caught.value.brief) == (
+        69,
+        f"{IMAGE} is signed, and nothing here shows that what mkinitcpio builds would be",
+    )
+
+
+def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
+    more = ((".profile", b"ID=main"), (".profile", b"ID=debug"), (".cmdline", f"{OPTIONS} debug".encode()))
+    image = unified_image(f"{OPTIONS} {ADDED}", more=more)
+    tree = arch({**NO_ENTRY, **PRESET, IMAGE: image, CMDLINE: f"{OPTIONS} {ADDED}\n"})
+    assert [(each.id, str(each.cmdline)) for each in BACKEND.read(tree, facts()).entries] == [
+        ("arch.efi", f"{OPTIONS} {ADDED}"),
+        ("arch.efi@1", f"{OPTIONS} debug"),
+    ]
+    assert {line.split(":")[0] for line in BACKEND.read_back(tree, facts(), desired(), generated=True)} == {
+        f"{IMAGE} (inside arch.efi@1)"
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (unified_image("root=/dev/sdb7 ro"), "another system: root=/dev/sdb7, where this one has root=/dev/sda2"),
+        (unified_image(None), "another system: no root=, where this one has root=/dev/sda2"),
+        (b"MZ", "it cannot be read: cut short, no whole PE image"),
+        (addon("x"), "it holds no kernel"),
+    ],
+)
+def test_an_image_of_another_system_is_left_alone_with_the_reason(image: bytes, reason: str) -> None:
+    other = "/efi/EFI/Linux/other.efi"
+    tree = arch({other: image})
+    (entry, shown) = BACKEND.read(tree, facts()).entries
+    assert (entry.ours, shown.ours, shown.reason) == (True, False, reason)
+    plan = rendered(tree)
+    assert [str(edit.path) for edit in plan.edits] == [ENTRY]
+    assert plan.commands == ()
+    assert [(one.rule, one.message) for one in plan.findings] == [
+        ("entry-left-alone", f"{other} is left alone: {reason}")
+    ]
+
+
+def test_addons_are_part_of_what_an_image_boots_with() -> None:
+    counted = "/efi/EFI/Linux/arch+3-1.efi"
+    tree = arch(
+        {
+            **NO_ENTRY,
+            **PRESET,
+            counted: unified_image(OPTIONS),
+            CMDLINE: f"{OPTIONS}\n",
+            "/efi/loader/addons/b.addon.efi": addon("second"),
+            "/efi/loader/addons/a.ADDON.EFI": addon("first"),
+            "/efi/loader/addons/readme.efi": addon("no"),
+            "/efi/loader/addons/z.addon.efi": b"damaged",
+            "/efi/EFI/Linux/arch.efi.extra.d/c.addon.efi": addon("own"),
+            "/efi/EFI/Linux/arch.efi.extra.d/d.addon.efi": addon("no", release="6.1"),
+            "/boot/loader/addons/e.addon.efi": addon("no"),
+        }
+    )
+    (entry,) = BACKEND.read(tree, facts()).entries
+    assert (entry.id, str(entry.cmdline)) == ("arch.efi", f"{OPTIONS} first second own")
+
+
+def test_an_addon_that_lends_what_must_go_is_refused() -> None:
+    path = "/efi/loader/addons/pt.addon.efi"
+    tree = arch({**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", path: addon("iommu=pt")})
+    assert rendered(tree).commands != ()
+    with pytest.raises(BootConfigError, match=re.escape(f"{path}: lends 'iommu=pt' to the images beside it")) as caught:
+        rendered(tree, profile="strict-isolation")
+    assert caught.value.code == 78
+
+
+def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
+    drop_in = "/etc/cmdline.d/a.conf"
+    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), CMDLINE: f"{OPTIONS}\n", drop_in: "iommu=nopt x\n"}
+    after = applied(arch(files))
+    assert (after.files[CMDLINE].decode(), after.files[drop_in]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+
+
+@pytest.mark.parametrize("files", [{}, {READER: ""}])
+def test_drop_ins_of_mkinitcpio_do_without_the_main_file(files: dict[str, str]) -> None:
+    first, second = "/etc/cmdline.d/a.conf", "/etc/cmdline.d/b.conf"
+    drop_ins = {first: f"{OPTIONS}\n", second: "iommu=nopt x\n"}
+    after = applied(arch({**NO_ENTRY, **PRESET, **files, **drop_ins, IMAGE: unified_image(f"{OPTIONS} iommu=nopt x")}))
+    assert (after.files[first].decode(), after.files[second]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+    assert CMDLINE not in after.files
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "says"),
+    [
+        ({}, 69, "nothing on this host builds"),
+        ({**PRESET, f"/lib/modules/{RELEASE}/vmlinuz-virt.efi": ""}, 69, "its package brings along, signed"),
+        (
+            {
+                "/etc/kernel/install.conf": "layout=uki\n",
+                "/etc/kernel/install.conf.d/99-off.conf": "layout=bls\n",
+                f"/lib/modules/{RELEASE}/vmlinuz": "",
+            },
+            69,
+            "nothing on this host builds",
+        ),
+        (
+            {"/etc/dracut.conf": "uefi=yes\n", "/etc/dracut.conf.d/u.conf": 'x=1\nkernel_cmdline="ro"\n'},
+            78,
+            "/etc/dracut.conf.d/u.conf:2: sets what dracut puts into unified kernel images",
+        ),
+        ({"/etc/dracut.conf": "uefi=yes\n"}, 78, "/etc/dracut.conf:1: has dracut build unified kernel images, and no"),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline /x'\n"},
+            78,
+            "l.preset:2: names a command line of its own",
+        ),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\n# ALL_cmdline=/x\nfallback_cmdline=/x\n"},
+            78,
+            "l.preset:3: names a command line of its own",
+        ),
+        ({**PRESET, CMDLINE: None}, 78, "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it"),
+    ],
+)
+def test_an_image_that_cannot_be_built_of_a_known_source_is_refused(
+    files: dict[str, str | None], code: int, says: str
+) -> None:
+    with pytest.raises((UnavailableError, BootConfigError), match=re.escape(says)) as caught:
+        rendered(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: unified_image(OPTIONS), **files}))
+    assert caught.value.code == code
+
+
+def test_an_image_that_is_refused_is_still_shown() -> None:
+    config = BACKEND.read(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: unified_image(OPTIONS)}), facts())
+    assert [(each.id, str(each.cmdline), each.reason) for each in config.entries] == [
+        ("arch.efi", OPTIONS, "a unified kernel image, built of /etc/kernel/cmdline")
+    ]
+    assert [finding.rule for finding in config.findings] == ["unified-image-refused"]
+
+
+@pytest.mark.parametrize("runtime", [None, Runtime(f"{OPTIONS} typed=1", is_efi=True, stub_info="systemd-stub 257")])
+def test_the_newest_image_tells_its_own_command_line_where_no_file_does(runtime: Runtime | None) -> None:
+    older = "/efi/EFI/Linux/arc.efi"
+    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), older: unified_image(f"{OPTIONS} old"), READER: ""}
+    files["/efi/loader/addons/a.addon.efi"] = addon("lent")
+    after = applied(arch(files), facts(runtime))
+    assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wrapped entries: the source that a distribution's own tool makes them of is edited, and the tool is called."""
+
+import json
+import re
+
+import pytest
+from archhosts import (
+    ADDED,
+    BACKEND,
+    CMDLINE,
+    ENTRY,
+    NO_ENTRY,
+    PROXMOX,
+    applied,
+    rendered,
+)
+from entryhosts import ENTRIES, OPTIONS, arch, desired, entry, facts
+from trees import MemoryTree
+
+from iommuctl.errors import BootConfigError
+from iommuctl.facts import Runtime
+
+
+def test_proxmox_keeps_both_sources_in_step_and_says_that_the_loader_is_unknown() -> None:
+    files = {CMDLINE: "root=ZFS=x boot=zfs\n", "/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'}
+    tree = arch({**NO_ENTRY, **PROXMOX, **files})
+    after = applied(tree, facts(id="debian"))
+    assert after.files[CMDLINE].decode() == f"root=ZFS=x boot=zfs {ADDED}\n"
+    assert after.files["/etc/default/grub"].decode() == f'GRUB_CMDLINE_LINUX_DEFAULT="quiet {ADDED}"\n'
+    plan = rendered(tree, facts(id="debian"))
+    assert [command.argv for command in plan.commands] == [("proxmox-boot-tool", "refresh")]
+    assert [finding.rule for finding in plan.findings] == ["esp-loader-unknown"]
+    proven = facts(Runtime("x", is_efi=True, loader_info="systemd-boot 252"), id="debian")
+    assert rendered(tree, proven).findings == ()
+
+
+def test_a_value_of_proxmox_that_grub_would_cut_short_is_refused() -> None:
+    grub = "GRUB_CMDLINE_LINUX_DEFAULT='quiet # a=b'\n"
+    tree = MemoryTree.of({**PROXMOX, "/etc/default/grub": grub, CMDLINE: "root=ZFS=rpool/ROOT/pve-1 boot=zfs\n"})
+    with pytest.raises(BootConfigError) as caught:
+        rendered(tree, facts(id="debian"))
+    said = (
+        "/etc/default/grub:1: GRUB_CMDLINE_LINUX_DEFAULT, as GRUB's script would have it: 'intel_iommu=on' is missing"
+    )
+    assert caught.value.brief == said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# c\nroot=x\n", ":1: holds no parameter, and proxmox-boot-tool reads no other line"),
+        (None, "is missing, and proxmox-boot-tool makes the entries of it"),
+    ],
+)
+def test_proxmox_reads_the_first_line_only(text: str | None, says: str) -> None:
+    with pytest.raises(BootConfigError, match=re.escape(says)):
+        rendered(arch({**NO_ENTRY, **PROXMOX, CMDLINE: text}))
+
+
+def test_what_proxmox_does_not_read_does_not_count() -> None:
+    after = applied(arch({**NO_ENTRY, **PROXMOX, CMDLINE: f"root=x\n{ADDED} intel_iommu=off\n"}))
+    assert after.files[CMDLINE].decode() == f"root=x {ADDED}\n{ADDED}\n"
+
+
+@pytest.mark.parametrize("indent", [2, 4, None])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_kernelstubs_list_is_edited_and_it_is_called(indent: int | None, end: str) -> None:
+    own = {"kernel_options": ["quiet", "iommu=soft"], "é": ["x"]}
+    settings = {"default": {"kernel_options": ["quiet"]}, "user": own}
+    path = "/etc/kernelstub/configuration"
+    current = f"{ENTRIES}/Pop_OS-current.conf"
+    tree = arch({ENTRY: None, current: entry(), path: json.dumps(settings, indent=indent) + end})
+    after = applied(tree)
+    own["kernel_options"] = ["quiet", "iommu=pt", "intel_iommu=on"]
+    assert after.files[path].decode() == json.dumps(settings, indent=indent) + end
+    assert after.files[current] == tree.files[current]
+    assert [command.argv for command in rendered(tree).commands] == [("kernelstub",)]
+    assert BACKEND.read_back(after, facts(), desired(), generated=True) != ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"user":  {"kernel_options": []}}', "cannot be represented exactly"),
+        ('{"user": {}}', "has no list user.kernel_options"),
+        ('{"user": {"kernel_options": [1]}}', "has no list user.kernel_options"),
+    ],
+)
+def test_settings_of_kernelstub_that_would_not_come_back_are_refused(text: str, says: str) -> None:
+    with pytest.raises(BootConfigError, match=re.escape(says)) as caught:
+        rendered(arch({"/etc/kernelstub/configuration": text}))
+    assert caught.value.code == 78
+
+
+def test_sdbootutil_is_called_where_entries_do_not_follow_their_sources() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: f"quiet {ADDED}\n"}
+    assert [command.argv for command in rendered(arch(files)).commands] == [("sdbootutil", "update-all-entries")]
+    assert rendered(arch({**files, ENTRY: entry(f"{OPTIONS} {ADDED}")})).commands == ()
+
+
+def test_a_drop_in_of_a_package_is_not_ours_to_change() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: "quiet\n", "/usr/kernel/cmdline.d/a.conf": "iommu=nopt\n"}
+    with pytest.raises(BootConfigError, match="holds 'iommu=nopt', and belongs to a package"):
+        rendered(arch(files))
+
+
+def test_a_drop_in_of_a_package_is_replaced_by_one_of_its_name() -> None:
+    files = {"/usr/bin/sdbootutil": "", CMDLINE: "quiet\n", "/usr/kernel/cmdline.d/a.conf": "iommu=nopt\n"}
+    after = applied(arch({**files, "/etc/kernel/cmdline.d/a.conf": ""}))
+    assert after.files[CMDLINE].decode() == f"quiet {ADDED}\n"
+    assert str(BACKEND.read(after, facts()).future.cmdline) == f"quiet {ADDED}"
