@@ -2,6 +2,7 @@
 """The RPM's specification as each release expands it: what it needs, what it carries, what its scriptlets do."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -71,6 +72,23 @@ def test_enterprise_releases_get_libraries_in_the_package(release: str, python: 
     assert "/usr/lib/iommuctl" in section(release, "files")
     assert "packaging/bundled/install" in section(release, "install")[0]
     assert section(release, "install")[0].endswith(f" /usr/bin/{python}")
+
+
+@pytest.mark.parametrize(("release", "python"), [("el8", "python3.12"), ("el9", "python3.12"), ("el10", "python3")])
+def test_libraries_are_fetched_for_the_python_of_the_package(tmp_path: Path, release: str, python: str) -> None:
+    program("rpmspec")
+    shutil.copytree(PROJECT / "packaging", tmp_path / "packaging")
+    for name, lines in (("export", 'mkdir "$1"'), ("bundled/fetch", 'mkdir "$1"; echo "$2" >"$(dirname "$0")/python"')):
+        (tmp_path / "packaging" / name).write_text(f"#!/bin/sh\n{lines}\n")
+    macro, number = RELEASES[release]
+    (tmp_path / ".rpmmacros").write_text(f"%{macro} {number}\n")
+    subprocess.run(
+        [tmp_path / "packaging/rpm-tree", tmp_path / "top", "bundled"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
+    assert (tmp_path / "packaging/bundled/python").read_text() == f"{python}\n"
 
 
 def test_fedora_builds_with_its_own_macros_and_libraries() -> None:
