@@ -25,7 +25,6 @@ MARK = "\x1e"
 CONTINUED = re.compile(r"^>(?: |$)")
 WHATEVER = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "SNAPSHOT"),
-    (re.compile(r"\b[0-9a-f]{64}\b|\bplan [0-9a-f]{12}\b"), "HASH"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"\b\d+ KiB free"), "ROOM free"),
 )
