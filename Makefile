@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test boot-test lint format man completion wheel deb rpm clean
+.PHONY: help try test boot-test lint format man completion wheel deb-source deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -40,10 +40,12 @@ completion: ## make build/completion/ for bash, zsh and fish, by the application
 
 VARIANT ?= $(shell packaging/variant)
 
-deb: ## build the Debian package in build/deb/; VARIANT=native or bundled, by default what this release needs
+deb-source: ## make what the Debian package is built from, build/deb/iommuctl; apt-get build-dep takes that folder
 	rm -rf build/deb
 	mkdir -p build/deb
 	packaging/deb-tree build/deb/iommuctl $(VARIANT)
+
+deb: deb-source ## build the Debian package in build/deb/; VARIANT=native or bundled, by default what this release needs
 	cd build/deb/iommuctl && dpkg-buildpackage -us -uc
 
 rpm: ## build the RPM package in build/rpm/RPMS/; VARIANT as above

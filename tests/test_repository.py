@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import documents
 import pytest
 from lacking import program
 from typer.main import get_command
@@ -112,6 +113,18 @@ def first_column(document: str, head: str) -> str:
 def test_readme_has_the_commands_that_there_are(document: str, head: str) -> None:
     commands = get_command(application).commands  # type: ignore[attr-defined]  # a group: it has subcommands
     assert set(re.findall(r"`([a-z]+)", first_column(document, head))) == set(commands)
+
+
+def test_documents_name_no_target_of_make_that_is_missing() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named: set[str] = set()
+    for document in (*documents.DOCUMENTS, PROJECT / "packaging/README.md"):
+        text = document.read_text()
+        lines = [line for block in documents.blocks(text) for line in documents.shell_lines(block)]
+        named.update(re.findall(r"^make ([a-z-]+)", "\n".join(lines), re.MULTILINE))
+        named.update(re.findall(r"`make ([a-z-]+)", text))
+    assert named - targets == set()
+    assert {"deb-source", "deb", "rpm", "wheel"} <= named
 
 
 def test_reference_has_the_options_that_there_are() -> None:
