@@ -34,7 +34,7 @@ class ProfileError(IommuctlError):
 
 
 class NotFoundError(IommuctlError):
-    """No such profile, snapshot or root."""
+    """No such profile, snapshot, parameter or root."""
 
     code = 66
 
