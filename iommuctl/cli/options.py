@@ -95,7 +95,8 @@ RegenerateOption = Annotated[
     Regenerate,
     typer.Option(
         "--regenerate",
-        help="Whether generated files such as grub.cfg are built anew; auto: on the running system only.",
+        help="Whether generated files such as grub.cfg are built anew; auto: on the running system, and in a tree that "
+        "is mounted with its own /proc and /dev.",
     ),
 ]
 Force = Annotated[
