@@ -34,7 +34,7 @@ print(value if isinstance(value, str) else json.dumps(value))' "$report" "$1" 2>
 complaint() {
     tail -n 1 "$error" 2>/dev/null | python3 -c '
 import json, sys
-text = sys.stdin.read().strip()
+text = "".join(sys.stdin).strip(" \n")
 try:
     print(json.loads(text)["error"]["brief"])
 except (ValueError, KeyError, TypeError):
