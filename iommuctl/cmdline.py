@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 # lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
@@ -26,12 +26,17 @@ def canonical_name(name: str) -> str:
 class Parameter:
     """One parameter: `text` as written, `name` and `value` as next_arg() hands them to the kernel.
 
-    `value` is None where there is no `=`; that differs from an empty value.
+    `value` is None where there is no `=`; that differs from an empty value. `key` is the name in the spelling that all
+    its spellings share.
     """
 
     text: str
     name: str
     value: str | None
+    key: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", canonical_name(self.name))
 
     @classmethod
     @lru_cache(maxsize=4096)  # the entries of a host repeat the same parameters a thousand times
@@ -48,11 +53,6 @@ class Parameter:
         elif value is None and text.startswith('"'):
             name = name.removesuffix('"')
         return cls(text, name, value)
-
-    @property
-    def key(self) -> str:
-        """The name in the spelling that all its spellings share."""
-        return canonical_name(self.name)
 
     @property
     def is_closed(self) -> bool:

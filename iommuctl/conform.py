@@ -2,11 +2,11 @@
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from iommuctl.arguments import DesiredArguments, Unwanted, Wanted
+from iommuctl.arguments import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.parameters import Catalogue, Definition, Grammar, same_id
 from iommuctl.plan import Finding
@@ -90,21 +90,16 @@ def shortfall(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue)
 
 def observe(cmdlines: Iterable[Cmdline], desired: DesiredArguments, catalogue: Catalogue) -> tuple[Finding, ...]:
     """Give a finding for each watched parameter that stands on one of the lines, each as written and only once."""
+    by_key: dict[str, list[Watched]] = {}
+    for one in desired.watched:
+        by_key.setdefault(canonical_name(one.name), []).append(one)
     found: dict[tuple[str, str], Finding] = {}
     for cmdline in cmdlines:
         for parameter in cmdline.parameters:
-            definition = catalogue.define(parameter.name)
-            for watched in desired.watched:
-                if canonical_name(watched.name) == parameter.key and any(
-                    definition.matches(item, watched.value) for item in definition.items(parameter.value)
-                ):
-                    seen = Finding(
-                        watched.finding.rule,
-                        watched.finding.severity,
-                        watched.finding.message,
-                        parameter.text,
-                        watched.finding.hint,
-                    )
+            for watched in by_key.get(parameter.key, ()):
+                definition = catalogue.define(parameter.name)
+                if any(definition.matches(item, watched.value) for item in definition.items(parameter.value)):
+                    seen = replace(watched.finding, parameter=parameter.text)
                     found.setdefault((seen.rule, parameter.text), seen)
     return tuple(found.values())
 

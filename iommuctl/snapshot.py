@@ -233,6 +233,8 @@ class Store:
 
     def prune(self, keep: int = KEPT_SNAPSHOTS) -> None:
         """Forget the oldest snapshots beyond `keep`, never the newest that is applied."""
+        if len(self._root.names(self.snapshots)) <= keep:  # to read them all takes time
+            return
         snapshots = self.list().snapshots
         applied = next((one.id for one in snapshots if one.state is State.APPLIED), None)
         for manifest in snapshots[keep:]:

@@ -19,15 +19,20 @@ def nearest(name: str, candidates: tuple[str, ...]) -> str | None:
     """
     wanted = canonical_name(name)
     best: tuple[int, str] | None = None
-    for candidate in candidates:
-        known = canonical_name(candidate)
-        allowed = _allowed(known)
-        if allowed == 0 or abs(len(known) - len(wanted)) > allowed or not _shares_a_part(wanted, known, allowed + 1):
+    for candidate, known, allowed in _known(candidates):
+        if abs(len(known) - len(wanted)) > allowed or not _shares_a_part(wanted, known, allowed + 1):
             continue
         slips = _slips(wanted, known)
         if slips <= allowed and (best is None or slips < best[0]):
             best = (slips, candidate)
     return best[1] if best else None
+
+
+@lru_cache(maxsize=8)
+def _known(candidates: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+    """Those that a slip can be forgiven in: each with the spelling that all its spellings share, and how many."""
+    names = ((candidate, canonical_name(candidate)) for candidate in candidates)
+    return tuple((candidate, known, allowed) for candidate, known in names if (allowed := _allowed(known)))
 
 
 def _allowed(known: str) -> int:

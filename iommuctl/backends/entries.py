@@ -170,9 +170,10 @@ def _sort_key(entry: BlsEntry) -> tuple[bool, bool, str, str]:
 
 def another_system(cmdline: Cmdline, booted: Cmdline | None) -> str | None:
     """Tell how a command line's root= or rootflags= differ from those that this system boots with; None if not."""
-    for name in _ROOT_PARAMETERS:
-        here, there = _last(cmdline, name), None if booted is None else _last(booted, name)
-        if booted is not None and here != there:
+    if booted is None:
+        return None
+    for name, here, there in zip(_ROOT_PARAMETERS, _root_of(cmdline), _root_of(booted), strict=True):
+        if here != there:
             return f"another system: {_spelled(name, here)}, where this one has {_spelled(name, there)}"
     return None
 
@@ -205,9 +206,10 @@ def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:
     return cmdline if cmdline.tokens else Cmdline.parse(" ".join(line.value for line in entry.options))
 
 
-def _last(cmdline: Cmdline, name: str) -> str | None:
-    values = cmdline.named(name)
-    return values[-1].value if values else None
+def _root_of(cmdline: Cmdline) -> tuple[str | None, ...]:
+    """The values of the parameters that tell one installation from another: the last of each counts."""
+    values = {parameter.key: parameter.value for parameter in cmdline.parameters}
+    return tuple(values.get(name) for name in _ROOT_PARAMETERS)
 
 
 def _spelled(name: str, value: str | None) -> str:
