@@ -39,6 +39,13 @@ def host(tmp_path: Path) -> Host:
     return Host.open(tmp_path)
 
 
+@pytest.fixture
+def proxmox(project: Path, tmp_path: Path) -> Path:
+    """A host whose entries are written by a program of its own."""
+    golden = project / "tests/golden/systemd-boot/proxmox-8-zfs/before"
+    return Path(shutil.copytree(golden, tmp_path / "host", symlinks=True))
+
+
 def test_an_assumed_platform_is_no_change(host: Host) -> None:
     plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
     assert plan.survey.facts.platform_assumed
@@ -59,11 +66,10 @@ class FailingRunner:
 
 
 def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
-    host = Host.open(tmp_path / "host")
-    source = tmp_path / "host/etc/kernel/cmdline"
+    host = Host.open(proxmox)
+    source = proxmox / "etc/kernel/cmdline"
     before = source.read_text()
     runner = FailingRunner(source)
     monkeypatch.setattr(Host, "runner", property(lambda _: runner))
@@ -85,11 +91,8 @@ class KilledRunner:
         os._exit(9)
 
 
-def test_a_program_that_writes_by_itself_is_named_after_a_kill(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
-    host = Host.open(tmp_path / "host")
+def test_a_program_that_writes_by_itself_is_named_after_a_kill(proxmox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host.open(proxmox)
     if (child := os.fork()) == 0:
         monkeypatch.setattr(Host, "runner", property(lambda _: KilledRunner()))
         carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
@@ -113,11 +116,10 @@ class FailingThenKilledRunner(FailingRunner):
 
 
 def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
-    host = Host.open(tmp_path / "host")
-    source = tmp_path / "host/etc/kernel/cmdline"
+    host = Host.open(proxmox)
+    source = proxmox / "etc/kernel/cmdline"
     before = source.read_text()
     if (child := os.fork()) == 0:
         runner = FailingThenKilledRunner(source)
@@ -141,11 +143,10 @@ class FailingThenStoppedRunner(FailingRunner):
 
 
 def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_undo(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(project / "tests/golden/systemd-boot/proxmox-8-zfs/before", tmp_path / "host", symlinks=True)
-    host = Host.open(tmp_path / "host")
-    runner = FailingThenStoppedRunner(tmp_path / "host/etc/kernel/cmdline")
+    host = Host.open(proxmox)
+    runner = FailingThenStoppedRunner(proxmox / "etc/kernel/cmdline")
     monkeypatch.setattr(Host, "runner", property(lambda _: runner))
     plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
     with pytest.raises(ExecutionError) as caught:
