@@ -3,7 +3,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import crash
 import pytest
-from lacking import program
-from program import PROFILE, Seen, debris, live
+from program import PROFILE, Seen, live
+from rolling import apply, execute, planned, rollback
 from test_crash_matrix_cli import _HISTORIES as HISTORIES
 from test_crash_matrix_cli import Lab
 from test_real_kernel_install import install_kernel
@@ -21,12 +20,10 @@ from test_real_kernel_install import install_kernel
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan
-from iommuctl.app.rollback import CHANGED_SINCE, plan_rollback
+from iommuctl.app.rollback import CHANGED_SINCE
 from iommuctl.cli.render import plan_text
 from iommuctl.errors import ConflictError, ExecutionError
 from iommuctl.facts import Platform
-from iommuctl.grubenv import GrubEnv
 from iommuctl.plan import Change, FileClass, Op, Regenerate
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -43,8 +40,6 @@ LINE = "root=UUID=0a3407de-014b-458b-b5c1-848e92a327a3 ro rootflags=subvol=root 
 # Debian with systemd-boot
 COUNTED = "boot/efi/loader/entries"
 FIRST, SECOND = f"{COUNTED}/{MACHINE}-6.12.43+deb13-amd64", f"{COUNTED}/{MACHINE}-6.12.48+deb13-amd64"
-# RHEL 8
-BLOCK = "boot/grub2/grubenv"
 
 Trees = Callable[[str], Path]
 
@@ -63,31 +58,6 @@ def fedora(trees: Trees) -> Path:
 @pytest.fixture
 def debian(trees: Trees) -> Path:
     return trees("systemd-boot/debian-13")
-
-
-@pytest.fixture
-def rhel8(trees: Trees) -> Path:
-    return trees("bls/rhel-8")
-
-
-def execute(root: Path, plan: Plan) -> str:
-    executed = carry_out(Host.open(root), plan, progress=lambda _: nullcontext())
-    assert debris(root) == set()
-    assert executed.snapshot is not None
-    return executed.snapshot
-
-
-def apply(root: Path, profile: str = PROFILE) -> str:
-    choices = Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER)
-    return execute(root, plan_apply(Host.open(root), profile, choices))
-
-
-def planned(root: Path, name: str | None = None, *force: str, regenerate: Regenerate = Regenerate.NEVER) -> Plan:
-    return plan_rollback(Host.open(root), name, Choices(regenerate=regenerate, force=frozenset(force)))
-
-
-def rollback(root: Path, name: str | None = None, *force: str) -> str:
-    return execute(root, planned(root, name, *force))
 
 
 def read(root: Path, path: str) -> str:
@@ -331,59 +301,6 @@ def test_an_entry_gets_its_mode_owner_and_attributes_back(fedora: Path) -> None:
     path.chmod(0o600)
     rollback(fedora)
     assert live(fedora, times=False) == before
-
-
-def editenv(root: Path, *arguments: str) -> None:
-    editenv = program("grub-editenv", "grub2-editenv")
-    subprocess.run([editenv, str(root / BLOCK), *arguments], check=True, capture_output=True)
-
-
-def variables(root: Path) -> dict[str, str]:
-    return dict(GrubEnv.parse(PurePosixPath("/", BLOCK), (root / BLOCK).read_bytes()).variables)
-
-
-@pytest.mark.programs
-def test_a_block_keeps_what_others_wrote_since(rhel8: Path) -> None:
-    before, old = live(rhel8, times=False), variables(rhel8)
-    apply(rhel8)
-    editenv(rhel8, "set", "saved_entry=another", "boot_success=1", "new=x")
-    name = rollback(rhel8)
-    others = {"saved_entry": "another", "boot_success": "1", "new": "x"}
-    assert variables(rhel8) == old | others
-    assert {path: facts for path, facts in live(rhel8, times=False).items() if path != BLOCK} == {
-        path: facts for path, facts in before.items() if path != BLOCK
-    }
-    editenv(rhel8, "set", "boot_success=0")
-    rollback(rhel8, name)
-    assert variables(rhel8)["kernelopts"].endswith(f"quiet {ADDED} ")
-    assert {key: variables(rhel8)[key] for key in others} == others | {"boot_success": "0"}
-
-
-@pytest.mark.programs
-def test_a_block_in_which_our_variable_was_changed_is_kept_unless_forced(rhel8: Path) -> None:
-    old = variables(rhel8)
-    apply(rhel8)
-    editenv(rhel8, "set", f"kernelopts={variables(rhel8)['kernelopts']}nosmt", "boot_success=1")
-    before = live(rhel8)
-    with pytest.raises(ConflictError, match="/boot/grub2/grubenv was changed since") as caught:
-        planned(rhel8)
-    assert (caught.value.code, live(rhel8)) == (78, before)
-    rollback(rhel8, None, CHANGED_SINCE)
-    assert variables(rhel8) == old | {"boot_success": "1"}
-
-
-@pytest.mark.programs
-def test_a_variable_that_we_made_goes(rhel8: Path) -> None:
-    menu = "boot/grub2/grub.cfg"
-    value = variables(rhel8)["kernelopts"]
-    editenv(rhel8, "unset", "kernelopts")
-    (rhel8 / menu).write_text(f'if [ -z "${{kernelopts}}" ]; then\n  set kernelopts="{value}"\nfi\nblscfg\n')
-    before = variables(rhel8)
-    apply(rhel8)
-    assert ADDED in variables(rhel8)["kernelopts"]
-    editenv(rhel8, "set", "boot_success=1")
-    rollback(rhel8)
-    assert variables(rhel8) == before | {"boot_success": "1"}
 
 
 def time(root: Path, path: str) -> int:
