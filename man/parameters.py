@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from textwrap import indent
 
-from iommuctl.explain import describe, explain
-from iommuctl.shipped import shipped_catalogue
+from iommuctl.kernel.explain import describe, explain
+from iommuctl.profile.shipped import shipped_catalogue
 
 _TITLE = "iommuctl-parameters"
 _SUBTITLE = "kernel parameters that iommuctl knows"

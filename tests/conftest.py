@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from lacking import lacks
+from project import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 CORPUS = PROJECT.parent / "shared" / "corpus"
 
 # A shared machine is slow at times, and a run in continuous integration must be the same twice.

@@ -9,19 +9,19 @@ from pathlib import PurePosixPath
 from iommuctl.app.host import Host, facts_of, survey
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
-from iommuctl.backends.bootmounts import MOUNT_POINTS
+from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
-from iommuctl.firmware import tables_of
-from iommuctl.observed import Observed
-from iommuctl.parameters import Catalogue
-from iommuctl.preflight import GENERATED_RESERVE, STATE_RESERVE
-from iommuctl.probe import read_runtime
-from iommuctl.promise import vendors
-from iommuctl.shipped import shipped_catalogue
-from iommuctl.sysfs import Security, read_security
-from iommuctl.verify import DRIVERS, OVERRIDES
-from iommuctl.volume import Volume, read_volume
+from iommuctl.host.probe import read_runtime
+from iommuctl.host.space import Volume, read_volume
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.firmware import tables_of
+from iommuctl.running.promise import vendors
+from iommuctl.running.state import Observed
+from iommuctl.running.sysfs import Security, read_security
+from iommuctl.running.verify import DRIVERS, OVERRIDES
+from iommuctl.transaction.preflight import GENERATED_RESERVE, STATE_RESERVE
 
 # Where a change writes: the sources, the menus and entries, the snapshots.
 _WRITTEN = {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explain: parameters of the package's catalogue in words, and their names for the shell's completion."""
 
-from iommuctl.explain import Explanation, completions, explain
-from iommuctl.shipped import shipped_catalogue
+from iommuctl.kernel.explain import Explanation, completions, explain
+from iommuctl.profile.shipped import shipped_catalogue
 
 
 def explain_parameters(texts: tuple[str, ...]) -> tuple[Explanation, ...]:

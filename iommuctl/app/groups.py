@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from iommuctl.app.host import Host
 from iommuctl.app.running import observe_host
-from iommuctl.observed import Device, Group
-from iommuctl.pciids import Names
-from iommuctl.shipped import shipped_catalogue
-from iommuctl.sysfs import read_names
+from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.pci_ids import Names
+from iommuctl.running.state import Device, Group
+from iommuctl.running.sysfs import read_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from iommuctl.app.host import Host
 from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.plan import FileEdit
-from iommuctl.snapshot import Action, Listing, Manifest, State
+from iommuctl.transaction.snapshot import Action, Listing, Manifest, State
 
 
 def snapshots(host: Host) -> Listing:

@@ -11,18 +11,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.backends.base import Backend, Tree
-from iommuctl.backends.detect import Evidence, detect
+from iommuctl.backends.detection.detect import Evidence, detect
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform, Runtime
-from iommuctl.parameters import Catalogue
-from iommuctl.probe import read_facts, read_runtime
-from iommuctl.root import RecordingTree, Root
-from iommuctl.shipped import shipped_catalogue
+from iommuctl.host.probe import read_facts, read_runtime
+from iommuctl.host.root import RecordingTree, Root
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.shipped import shipped_catalogue
 
 if TYPE_CHECKING:
-    from iommuctl.commands import Runner
-    from iommuctl.snapshot import Store
+    from iommuctl.host.commands import Runner
+    from iommuctl.transaction.snapshot import Store
 
 # systemd's container interface, and the marker files of podman and docker.
 _CONTAINER_MARKS = tuple(
@@ -56,21 +56,21 @@ class Host:
     @property
     def runner(self) -> "Runner":
         """What runs programs inside the root."""
-        from iommuctl.commands import SystemRunner
+        from iommuctl.host.commands import SystemRunner
 
         return SystemRunner(self.path)
 
     @property
     def store(self) -> "Store":
         """Where the snapshots are."""
-        from iommuctl.snapshot import Store
+        from iommuctl.transaction.snapshot import Store
 
         return Store(self.root)
 
     @property
     def runs_generators(self) -> bool:
         """Whether generators run without being asked for: on the running system, and in a root made ready for it."""
-        from iommuctl.mounts import is_live_mount
+        from iommuctl.host.mounts import is_live_mount
 
         return self.is_system or is_live_mount(self.path)
 

@@ -7,18 +7,18 @@ from pathlib import PurePosixPath
 
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
-from iommuctl.cmdline import Cmdline, join
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
-from iommuctl.hostrules import HOST_RULES
-from iommuctl.lint import Subject, Surroundings, lint
+from iommuctl.host.probe import read_runtime
+from iommuctl.kernel.cmdline import Cmdline, join
+from iommuctl.lint.engine import Subject, Surroundings, lint
+from iommuctl.lint.host_rules import HOST_RULES
+from iommuctl.lint.line_rules import RULES
 from iommuctl.plan import Finding, Severity
-from iommuctl.probe import read_runtime
-from iommuctl.profile import Profile
-from iommuctl.resolve import resolve
-from iommuctl.rules import RULES
-from iommuctl.shipped import shipped_catalogue
-from iommuctl.surroundings import read_surroundings
+from iommuctl.profile.profile import Profile
+from iommuctl.profile.resolve import resolve
+from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.environment import read_surroundings
 
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 

@@ -8,15 +8,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Host, Survey
-from iommuctl.arguments import DesiredArguments
-from iommuctl.cmdline import Cmdline
-from iommuctl.conform import satisfied
 from iommuctl.errors import UnavailableError
+from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit, Finding, Severity
+from iommuctl.profile.conform import satisfied
+from iommuctl.profile.desired import DesiredArguments
 
 if TYPE_CHECKING:
-    from iommuctl.durable import Metadata
-    from iommuctl.snapshot import State
+    from iommuctl.transaction.durable import Metadata
+    from iommuctl.transaction.snapshot import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def lagging(
     host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
 ) -> tuple[Finding, ...]:
     """Tell where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
-    from iommuctl.mounts import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
+    from iommuctl.host.mounts import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
 
     read_by_grub = {edit.path.parent for edit in edits if edit.file_class is not FileClass.SOURCE}
     read_by_grub |= {command.output.target.parent for command in commands if runs and command.output}
@@ -92,8 +92,8 @@ def obstacles(
     """Tell what an apply of this plan would fail of as things are: files that may not be replaced, missing programs."""
     if not edits and not (runs and commands):
         return ()
-    from iommuctl import preflight  # noqa: PLC0415 - an unchanged host needs none of it
-    from iommuctl.commands import find_program  # noqa: PLC0415
+    from iommuctl.host.commands import find_program  # noqa: PLC0415
+    from iommuctl.transaction import preflight  # noqa: PLC0415 - an unchanged host needs none of it
 
     run = commands if runs else ()
     paths = (*(edit.path for edit in edits), *(command.output.target for command in run if command.output))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
-from iommuctl.profile import MOST_BYTES, Absence, Profile, Setting, load_profile, merge_parents, parse_profile
-from iommuctl.shipped import decode_profile, profiles
+from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting, load_profile, merge_parents, parse_profile
+from iommuctl.profile.shipped import decode_profile, profiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 
 from iommuctl.app.host import Host
 from iommuctl.errors import UsageError
-from iommuctl.recovery import Recovered, recover
+from iommuctl.transaction.recovery import Recovered, recover
 
 
 def recover_host(host: Host, *, accept_current: bool, restore: bool) -> Recovered | None:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from iommuctl.app.host import Host
-from iommuctl.arguments import DesiredArguments
 from iommuctl.errors import UsageError
 from iommuctl.facts import Facts
-from iommuctl.observed import Observed
-from iommuctl.parameters import Catalogue
-from iommuctl.profile import Profile
-from iommuctl.resolve import resolve
-from iommuctl.sysfs import read_observed
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.profile import Profile
+from iommuctl.profile.resolve import resolve
+from iommuctl.running.state import Observed
+from iommuctl.running.sysfs import read_observed
 
 
 def observe_host(host: Host, catalogue: Catalogue, command: str) -> Observed:

@@ -8,18 +8,18 @@ from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
-from iommuctl.arguments import DesiredArguments
 from iommuctl.backends.base import BootConfig
-from iommuctl.backends.detect import Evidence
-from iommuctl.cmdline import Cmdline
-from iommuctl.conform import SegmentError, satisfied, shortfall
+from iommuctl.backends.detection.detect import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
-from iommuctl.observed import Observed
+from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Finding, Severity
-from iommuctl.resolve import resolve
-from iommuctl.snapshot import Listing, Manifest
-from iommuctl.verify import Verification, verify
+from iommuctl.profile.conform import SegmentError, satisfied, shortfall
+from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.resolve import resolve
+from iommuctl.running.state import Observed
+from iommuctl.running.verify import Verification, verify
+from iommuctl.transaction.snapshot import Listing, Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
-from iommuctl.shipped import shipped_catalogue
-from iommuctl.snapshot import Manifest
-from iommuctl.verify import Verification, verify
+from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.verify import Verification, verify
+from iommuctl.transaction.snapshot import Manifest
 
 
 def verify_host(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Protocol
 
-from iommuctl.arguments import DesiredArguments
-from iommuctl.cmdline import Cmdline
 from iommuctl.facts import Facts
+from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Command, FileEdit, Finding, Rendering
+from iommuctl.profile.desired import DesiredArguments
 
 
 class Tree(Protocol):

@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from iommuctl.backends.base import Backend
-from iommuctl.parameters import Catalogue
+from iommuctl.kernel.parameters import Catalogue
 
 
 def _grub2(catalogue: Catalogue) -> Backend:
-    from iommuctl.backends.grub2 import Grub2
+    from iommuctl.backends.grub.backend import Grub2
 
     return Grub2(catalogue)
 
 
 def _bls(catalogue: Catalogue) -> Backend:
-    from iommuctl.backends.bls import Bls
+    from iommuctl.backends.bls.backend import Bls
 
     return Bls(catalogue)
 
 
 def _systemd_boot(catalogue: Catalogue) -> Backend:
-    from iommuctl.backends.systemd_boot import SystemdBoot
+    from iommuctl.backends.systemd_boot.backend import SystemdBoot
 
     return SystemdBoot(catalogue)
 

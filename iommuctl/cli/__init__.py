@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from iommuctl.cli.pipe import outlive_the_reader
 from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError, UsageError
-from iommuctl.interrupts import SIGNAL_EXIT, InterruptedRun, end_on_signals
+from iommuctl.host.signals import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
 if TYPE_CHECKING:
     from iommuctl.cli.session import Session
@@ -80,14 +80,14 @@ def _print_traceback(error: Exception) -> None:
 
 def _fail(error: IommuctlError, session: "Session") -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
-    from iommuctl.cli.text import legible, visible
+    from iommuctl.cli.output.text import legible, visible
 
     if session.root is not None and isinstance(error, BootConfigError):
         error.details = (*error.details, f"the path is one inside {session.root}")
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:
-        from iommuctl.report import ErrorDetail, ErrorReport
+        from iommuctl.documents.models import ErrorDetail, ErrorReport
 
         details = tuple(map(legible, error.details))
         hint = legible(error.hint) if error.hint else None

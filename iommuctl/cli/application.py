@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 import iommuctl
-from iommuctl.cli import knowledge, observation, options
+from iommuctl.cli import options
+from iommuctl.cli.commands import knowledge, observation
 from iommuctl.cli.session import print_result, wants_colour
 from iommuctl.plan import Regenerate
 
@@ -118,7 +119,7 @@ def rollback(
     A rollback is a snapshot too: to redo what it took back, name its snapshot.
     """
     from iommuctl.app.apply import Choices
-    from iommuctl.app.rollback import plan_rollback
+    from iommuctl.app.rollback.plan import plan_rollback
     from iommuctl.cli.running import finish, opened
 
     host = opened(root, dry_run=dry_run, exit_code=exit_code)
@@ -139,8 +140,8 @@ def status(
     """Tell what boots this host and why, what runs, what boots next."""
     from iommuctl.app.host import Host
     from iommuctl.app.status import read_status
-    from iommuctl.cli.render import status_text
-    from iommuctl.cli.reports import status_report
+    from iommuctl.cli.output.plan import status_text
+    from iommuctl.cli.output.reports import status_report
 
     found = read_status(Host.open(root), platform=options.parse_platform(platform), backend=backend)
     print_result(context, lambda: status_report(found), lambda: status_text(found, colour=wants_colour(sys.stdout)))
@@ -170,8 +171,8 @@ def recover(
     """
     from iommuctl.app.host import Host
     from iommuctl.app.recover import recover_host
-    from iommuctl.cli.render import recover_text
-    from iommuctl.cli.reports import recover_report
+    from iommuctl.cli.output.plan import recover_text
+    from iommuctl.cli.output.reports import recover_report
 
     host = Host.open(root)
     found = recover_host(host, accept_current=accept_current, restore=restore)
@@ -191,7 +192,7 @@ def history_list(
         return
     from iommuctl.app.history import snapshots
     from iommuctl.app.host import Host
-    from iommuctl.cli.reports import history_report, history_text
+    from iommuctl.cli.output.reports import history_report, history_text
 
     found = snapshots(Host.open(root))
     print_result(context, lambda: history_report(found), lambda: history_text(found))
@@ -208,8 +209,8 @@ def history_show(
     """Show what one snapshot changed, and how its files differ now."""
     from iommuctl.app.history import snapshot_edits
     from iommuctl.app.host import Host
-    from iommuctl.cli.reports import history_report, snapshot_text
-    from iommuctl.snapshot import Listing
+    from iommuctl.cli.output.reports import history_report, snapshot_text
+    from iommuctl.transaction.snapshot import Listing
 
     manifest, edits = snapshot_edits(Host.open(root), snapshot)
     colour = wants_colour(sys.stdout)
@@ -228,7 +229,7 @@ def profile_list(
     """List the profiles with their summaries."""
     from iommuctl.app.host import Host
     from iommuctl.app.profiles import list_profiles
-    from iommuctl.cli.reports import profiles_report, profiles_text
+    from iommuctl.cli.output.reports import profiles_report, profiles_text
 
     found = list_profiles(Host.open(root))
     print_result(context, lambda: profiles_report(found), lambda: profiles_text(found))

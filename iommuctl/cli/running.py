@@ -13,8 +13,8 @@ import typer
 
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
+from iommuctl.cli.output.plan import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.question import confirmed
-from iommuctl.cli.render import Style, finding_lines, plan_text, recover_text, styled
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.errors import ExecutionError
 from iommuctl.plan import Command
@@ -69,7 +69,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
 
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
     if session(context).json:
-        from iommuctl.cli.reports import plan_report
+        from iommuctl.cli.output.reports import plan_report
 
         typer.echo(plan_report(plan, str(host.path), executed).model_dump_json(indent=2, by_alias=True))
         return

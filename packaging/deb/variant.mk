@@ -5,8 +5,9 @@ export PYBUILD_NAME = iommuctl
 dh_options = --buildsystem=pybuild --with=python3
 
 # The core and what the libraries of the release take part in; these tests need no program beside Python.
-tests = $(patsubst %,tests/test_%.py, bls blsentry cmdline detect durable grub2 grubdefault kernelcmdline parameters \
-	profile recovery resolve root schemas snapshot systemd_boot transaction verify)
+tests = tests/kernel tests/profile tests/formats tests/documents tests/backends/bls tests/backends/detection \
+	tests/backends/grub tests/backends/systemd_boot tests/host/test_root.py tests/running/test_verify.py \
+	$(patsubst %,tests/transaction/test_%.py, durable recovery snapshot transaction)
 
 execute_after_dh_auto_build:
 	$(MAKE) man completion PYTHON=python3

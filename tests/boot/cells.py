@@ -10,13 +10,13 @@ from itertools import combinations, product
 from boot.machine import Iommu
 from boot.recipes import Loader, Suite
 
-from iommuctl.cmdline import Cmdline
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
-from iommuctl.parameters import Catalogue
-from iommuctl.predict import DomainType, Machine, predict
-from iommuctl.profile import load_profile
-from iommuctl.resolve import resolve
-from iommuctl.shipped import shipped_profiles
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.kernel.predict import DomainType, Machine, predict
+from iommuctl.profile.profile import load_profile
+from iommuctl.profile.resolve import resolve
+from iommuctl.profile.shipped import shipped_profiles
 
 NEUTRAL = "kernel-default"
 

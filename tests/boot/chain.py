@@ -21,8 +21,8 @@ from boot.machine import Boot, Iommu, Machine
 from boot.recipes import Loader, Recipe
 
 from iommuctl.facts import KernelVersion, Platform
-from iommuctl.predict import DomainType
-from iommuctl.shipped import shipped_catalogue
+from iommuctl.kernel.predict import DomainType
+from iommuctl.profile.shipped import shipped_catalogue
 
 _VENDORS = {Platform.INTEL: "GenuineIntel", Platform.AMD: "AuthenticAMD", Platform.ARM64: ""}
 _BACKENDS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from boot import machine, wheel
 from lacking import lacks
+from project import PROJECT
 
 # What takes minutes comes first, the longest before the others, so that no processor is idle at the end.
 _FIRST = (
@@ -39,6 +40,6 @@ def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def results() -> Path:
     """The folder of what the machines of this run showed; scripts/boot-test makes a page of it."""
-    folder = wheel.PROJECT / "build" / "boot-results"
+    folder = PROJECT / "build" / "boot-results"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

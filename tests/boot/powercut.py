@@ -22,9 +22,9 @@ from boot.guest import Job
 from boot.machine import Boot, Firmware, Iommu, Machine
 from boot.recipes import Loader, Suite
 
-from iommuctl import recovery as iommuctl_recovery
-from iommuctl.root import Root
-from iommuctl.snapshot import Store
+from iommuctl.host.root import Root
+from iommuctl.transaction import recovery as iommuctl_recovery
+from iommuctl.transaction.snapshot import Store
 
 PROFILE = "passthrough-perf"
 TIMEOUT_SECONDS = 120

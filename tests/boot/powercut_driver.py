@@ -21,9 +21,15 @@ from pathlib import Path
 
 CONSOLE = "/dev/console"
 RESULT = Path("/run/result")
+_FOLDERS = {"grub2": "grub", "bls": "bls", "systemd-boot": "systemd_boot"}
 _NEEDED = (
     *("augeas", "iommuctl.app.apply", "iommuctl.app.execute", "iommuctl.app.history", "iommuctl.app.recover"),
-    *("iommuctl.app.rollback", "iommuctl.cli.application", "iommuctl.cli.render", "iommuctl.cli.reports"),
+    *(
+        "iommuctl.app.rollback.plan",
+        "iommuctl.cli.application",
+        "iommuctl.cli.output.plan",
+        "iommuctl.cli.output.reports",
+    ),
     "iommuctl.cli.running",
 )
 Commands = tuple[tuple[str, ...], tuple[str, ...]]  # an apply and a rollback
@@ -32,7 +38,7 @@ _CHANGES_NAMES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 
 def load(backend: str) -> None:
     """Import what the commands need, so that each fork of this process has it."""
-    for name in (*_NEEDED, f"iommuctl.backends.{backend.replace('-', '_')}"):
+    for name in (*_NEEDED, f"iommuctl.backends.{_FOLDERS[backend]}.backend"):
         importlib.import_module(name)
 
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from boot import archive
+from project import PROJECT
 
 TIMEOUT_SECONDS = 300
-PROJECT = Path(__file__).resolve().parents[2]
 # Debian 12 has python3-augeas 0.5 and pydantic 1.10, and its python3 is 3.11.
 _FROM_PYPI = {"bookworm": "3.11"}
 _BINARY = ("pydantic>=2.5,<3", "typer>=0.12", "cffi")

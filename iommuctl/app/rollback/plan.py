@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rollback: from a snapshot to a plan that brings every file back by its class (design, promise 8)."""
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import assert_never
+
+from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
+from iommuctl.app.history import newest_applied, require_whole
+from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.plan import Plan, lagging, obstacles, pending
+from iommuctl.app.rollback.history import Way, find_entries, touched_files
+from iommuctl.app.rollback.inverse import differences
+from iommuctl.app.rollback.reversal import Back, entry_back, shared_back, source_back, withdrawn
+from iommuctl.backends.base import Overlay
+from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
+from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
+from iommuctl.transaction.durable import Metadata
+from iommuctl.transaction.snapshot import DAMAGED, Action, Listing, Manifest, State
+
+CHANGED_SINCE = "changed-since-snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What becomes of the files, in the making. `again` is the command that plans the same."""
+
+    found: Survey
+    again: str
+    reason: str
+    force: frozenset[str]
+    edits: list[FileEdit] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    metadata: dict[PurePosixPath, Metadata] = field(default_factory=dict)
+    withdrawn: dict[PurePosixPath, frozenset[str]] = field(default_factory=dict)
+
+    def take_back(self, way: Way) -> bool:
+        """Note what becomes of one file; False for a generated one that is to be made anew.
+
+        Raises ConflictError where something of others would be lost, and that is not forced.
+        """
+        now = self.found.tree.read(way.path)
+        if way.file_class is not FileClass.ENTRY and digest(now) == digest(way.steps[-1].before):
+            return True
+        match way.file_class:
+            case FileClass.SOURCE:
+                self._put(way, now, source_back(way.steps, now))
+            case FileClass.SHARED:
+                self._put(way, now, shared_back(way.path, way.steps, now))
+            case FileClass.ENTRY:
+                self._take_entry_back(way, now or b"")
+            case FileClass.GENERATED if digest(now) == way.steps[0].left:
+                self._put(way, now, Back(way.steps[-1].before, way.steps[-1].metadata))
+            case FileClass.GENERATED:
+                return False
+            case _:
+                assert_never(way.file_class)
+        return True
+
+    def _take_entry_back(self, way: Way, now: bytes) -> None:
+        back = entry_back(way.path, way.steps, now)
+        self._put(way, now, back)
+        if back.content is not None and back.content != now:
+            self.changes.extend(differences(way.path, now, back.content, self.reason))
+            self.withdrawn[way.path] = withdrawn(way.path, way.steps, now)
+
+    def _put(self, way: Way, now: bytes | None, back: Back) -> None:
+        if back.content == now:
+            return
+        edit = FileEdit(way.path, way.file_class, now, back.content, self.reason)
+        if not back.is_safe:
+            self.findings.append(self._changed_since(edit))
+        self.edits.append(edit)
+        if back.metadata is not None:
+            self.metadata[way.path] = back.metadata
+
+    def _changed_since(self, edit: FileEdit) -> Finding:
+        if CHANGED_SINCE not in self.force:
+            raise ConflictError(
+                f"{edit.path} was changed since: going back would lose that",
+                details=edit.diff.removesuffix("\n").split("\n"),
+                hint=f"keep what is there, or snapshot it and go back: {self.again} --force {CHANGED_SINCE}",
+            )
+        message = f"{edit.path} was changed since; the snapshot taken now keeps that"
+        return Finding(CHANGED_SINCE, Severity.WARNING, message)
+
+
+def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
+    """Plan to go back to before a snapshot, or before the newest apply in force.
+
+    Raises NotFoundError where there is none, ConflictError for what was changed since and is not forced.
+    """
+    require_known("rollback", choices.force, (CHANGED_SINCE, DAMAGED))
+    store = host.store
+    listing = store.list()
+    undone = _range(host, listing, name, choices.force)
+    oldest = undone[-1]
+    found = survey(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
+    draft = _Draft(found, host.root.command("rollback", oldest.id), f"as it was before {oldest.id}", choices.force)
+    touched = touched_files(store, undone)
+    entries = find_entries(found, undone, touched)
+    files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
+    taken = [draft.take_back(way) for way in (*entries.ways, *files)]
+    draft.edits.extend(found.backend.follow(found.tree, draft.edits))
+    commands = _commands(draft, stale=not all(taken))
+    runs = runs_commands(host, choices.regenerate)
+    findings = (
+        *listing.findings,
+        *draft.findings,
+        *map(_vanished, entries.vanished),
+        *(() if runs else pending(host, commands)),
+        *lagging(host, tuple(draft.edits), commands, runs=runs),
+        *obstacles(host, tuple(draft.edits), commands, runs=runs),
+    )
+    stop_on_errors(findings, choices.force)
+    kept = {way.path for way in files}
+    inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
+    return Plan(
+        profile=oldest.profile,
+        of=oldest.id,
+        survey=found,
+        desired=None,
+        changes=(*(change for change in inverse if change.path in kept), *draft.changes),
+        edits=tuple(draft.edits),
+        commands=commands,
+        runs=runs,
+        findings=findings,
+        inputs=oldest.inputs,
+        entries=entries.there,
+        fingerprint=fingerprint(found, oldest.id, str(runs)),
+        metadata=draft.metadata,
+        removed_directories=tuple(path for one in undone for path in one.made_directories),
+        marks=_marks(listing.snapshots, undone),
+        withdrawn=draft.withdrawn,
+    )
+
+
+def _range(host: Host, listing: Listing, name: str | None, force: frozenset[str]) -> tuple[Manifest, ...]:
+    """The snapshots to go back over, newest first: the named one and everything after it that was not undone.
+
+    One that cannot be read may be among them: what is after the named one would then go back without it.
+    """
+    snapshots = listing.snapshots
+    wanted = newest_applied(listing) if name is None else host.store.load(name)
+    if DAMAGED not in force:
+        again = host.root.command("rollback", *(() if name is None else (name,)), "--force", DAMAGED)
+        require_whole(host, listing, wanted, again)
+    if wanted is None:
+        hint = host.root.command("history")
+        raise NotFoundError("there is nothing to roll back: no apply is in force", hint=hint)
+    if wanted.state is State.UNDONE:
+        raise NotFoundError(f"snapshot {wanted.id} was undone when it was taken: nothing of it is in force")
+    ids = [one.id for one in snapshots]
+    return tuple(one for one in snapshots[: ids.index(wanted.id) + 1] if one.state is not State.UNDONE)
+
+
+def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dict[str, State]:
+    """The states after going back: what is in range is rolled back; what a rollback in range took back is in force."""
+    marks = {one.id: State.ROLLED_BACK for one in undone if one.state is State.APPLIED}
+    ids = [one.id for one in snapshots]
+    for manifest in undone:
+        if manifest.action is Action.ROLLBACK and manifest.of in ids and manifest.id in marks:
+            taken_back = snapshots[ids.index(manifest.id) + 1 : ids.index(manifest.of) + 1]
+            marks |= {
+                one.id: State.APPLIED for one in taken_back if one.state is State.ROLLED_BACK and one not in undone
+            }
+    return marks
+
+
+def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
+    """Give the commands that make what is generated follow the files put back; none where it does.
+
+    The way back must not depend on understanding the sources: where they are not, what follows them is made anew.
+    """
+    found, edits = draft.found, draft.edits
+    if not edits and not stale:
+        return ()
+    after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
+    try:
+        follows = not found.backend.read_back(after, found.facts, None, generated=True)
+    except BootConfigError as error:
+        follows = False
+        message = f"what is generated is not compared with its sources: {error.brief}"
+        draft.findings.append(Finding("sources-not-understood", Severity.WARNING, message))
+    # A generated file put back byte for byte need not follow: it did not before. Else somebody ran the generator since.
+    stale = stale or not (follows or any(edit.file_class is FileClass.GENERATED for edit in edits))
+    commands = found.backend.regenerate(after, found.facts)
+    # What is not published is not read either, so whether it follows is not known.
+    return commands if stale or not any(command.output for command in commands) else ()
+
+
+def _vanished(path: PurePosixPath) -> Finding:
+    return Finding("entry-vanished", Severity.INFO, f"{path} has gone since, and is not made again")
+
+
+def _inverse(change: Change, reason: str) -> Change:
+    op = {Op.ADD: Op.REMOVE, Op.REMOVE: Op.ADD, Op.REPLACE: Op.REPLACE}[change.op]
+    return Change(op, change.after, change.before, change.path, change.target, reason)

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GRUB that boots Boot Loader Specification entries: Fedora, RHEL and their kin. No generator is run."""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.entries import cmdlinefile, survey
+from iommuctl.backends.entries.edit import EntryEditor
+from iommuctl.backends.entries.survey import Found, Reading
+from iommuctl.backends.grub import defaults
+from iommuctl.backends.grub import variables as grub_variables
+from iommuctl.backends.grub.distributions import GrubFamily, grub_family
+from iommuctl.backends.grub.menus import MENUS
+from iommuctl.backends.grub.variables import KERNELOPTS, GrubVariables
+from iommuctl.errors import UnavailableError
+from iommuctl.facts import Facts
+from iommuctl.formats.blsentry import BlsEntry, expand, parse_entry, variables
+from iommuctl.formats.kernelcmdline import PATH
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Rendering, Severity
+from iommuctl.profile.conform import observe, satisfied
+from iommuctl.profile.desired import DesiredArguments
+
+ENTRIES = PurePosixPath("/boot/loader/entries")
+_MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
+# The entry that a kernel package of RHEL 8 brings along; kernel-install copies it (20-grub.install).
+_SHIPPED_ENTRY = "bls.conf"
+_ZIPL = PurePosixPath("/etc/zipl.conf")
+# Where GRUB's own modules are, one folder for each of its platforms.
+_GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
+_BLSUKI = "blsuki.mod"
+
+
+class Bls:
+    """Backend of hosts whose GRUB reads entries: the entries, and every source that a later kernel's is made of."""
+
+    name: ClassVar[str] = "bls"
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def read(self, tree: Tree, facts: Facts) -> BootConfig:
+        """Read the entries, and what the next kernel's would say."""
+        family = _family(tree, facts)
+        known = grub_variables.read_variables(tree)
+        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        return BootConfig(
+            entries=tuple(each.shown for each in found),
+            future=_future(tree, facts, known, found),
+            findings=(*survey.findings(found), *_later_menu(tree, facts, found)),
+            beside=() if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),),
+        )
+
+    def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
+        """Give the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
+        known = grub_variables.read_variables(tree)
+        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        ours = survey.require_ours(found, str(ENTRIES))
+        family = _family(tree, facts)
+        changes: list[Change] = []
+        edits: list[FileEdit] = []
+        findings = list(survey.findings(found))
+        if family is not None:
+            settings = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.LINUX)
+            changes += settings.changes
+            edits += settings.files
+            findings += _follows(settings.changes, defaults.LINUX, _rescues(found), "once grub2-mkconfig rewrites them")
+        options = grub_variables.conform_kernelopts(
+            known, desired, self._catalogue, used=any(_uses(each.entry, KERNELOPTS) for each in ours)
+        )
+        changes += options.changes
+        edits += options.edits
+        sharing = tuple(each for each in found if not each.ours and _uses(each.entry, KERNELOPTS))
+        findings += _follows(options.changes, KERNELOPTS, sharing, "too")
+        editor = EntryEditor(desired, self._catalogue, value_of=options.variables.get, pads=_has_blsuki(tree))
+        for each in ours:
+            entry_changes, edit = editor.edit(each)
+            changes += entry_changes
+            edits += () if edit is None else (edit,)
+        default = next((each.cmdline for each in ours if each.default), ours[0].cmdline)
+        last = cmdlinefile.conform_file(
+            tree, desired, self._catalogue, default=None if _shipped_entry(tree, facts) else default
+        )
+        changes += last.changes
+        edits += last.edits or self.follow(tree, edits)
+        findings += last.findings
+        findings += observe((each.cmdline for each in ours), desired, self._catalogue)
+        commands = _zipl(tree) if edits else ()
+        files = tuple(each.entry.path for each in found)
+        return Rendering(tuple(changes), tuple(edits), commands, tuple(findings), entries=files)
+
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give the entries, whoever's they are."""
+        reading = _reading(grub_variables.read_variables(tree))
+        return tuple(each.shown for each in survey.survey(tree, facts, (ENTRIES,), reading))
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
+        paths = {edit.path for edit in edits}
+        content = tree.read(PATH)
+        if defaults.MAIN not in paths or PATH in paths or content is None:
+            return ()
+        reason = f"unchanged; it must not be older than {defaults.MAIN}, or grub2-mkconfig overwrites it"
+        return (FileEdit(PATH, FileClass.SOURCE, content, content, reason),)
+
+    def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
+        """Give the commands that make the boot record follow the entries: zipl where it is in use, else none."""
+        return _zipl(tree)
+
+    def read_back(
+        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
+    ) -> tuple[str, ...]:
+        """Tell, in words, how entries and sources fall short, by what GRUB makes of every `$word`."""
+        known = grub_variables.read_variables(tree)
+        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        ours = survey.require_ours(found, str(ENTRIES))
+        if desired is None:
+            return ()
+        lines = [(str(each.entry.path), each.cmdline) for each in ours]
+        if (family := _family(tree, facts)) is not None:
+            lines.append((str(defaults.MAIN), defaults.read(tree, family).cmdline))
+        coming = _future(tree, facts, known, found)
+        lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
+        return tuple(
+            f"{where}: {problem}"
+            for where, cmdline in lines
+            for problem in satisfied(cmdline, desired, self._catalogue)
+        )
+
+
+def _reading(known: GrubVariables) -> Reading:
+    def cmdline(entry: BlsEntry) -> Cmdline:
+        line = entry.grub_options
+        return Cmdline.parse("") if line is None else expand(line.value, known.get)
+
+    def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
+        listed = tuple(candidates)
+        saved = next((entry for entry in listed if entry.id == known.saved_entry), None)
+        return saved or survey.newest(listed)
+
+    return Reading(cmdline, default)
+
+
+def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
+    """How this distribution builds its menu; None where GRUB has no settings file."""
+    if tree.read(defaults.MAIN) is None:
+        return None
+    family = grub_family(facts.distribution)
+    if family is None:
+        names = " or ".join(repr(name) for name in facts.distribution.names) or "a system without os-release"
+        raise UnavailableError(f"it is not known how {names} builds its GRUB menu")
+    return family
+
+
+def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[Found, ...]) -> Future:
+    """What the next kernel boots with: by the entry that its package brings along, else by /etc/kernel/cmdline."""
+    shipped = _shipped_entry(tree, facts)
+    if shipped is not None:
+        line = shipped.grub_options
+        source = known.block.path if known.block is not None and _uses(shipped, KERNELOPTS) else shipped.path
+        return Future(Cmdline.parse("") if line is None else expand(line.value, known.get), source)
+    default = next((each for each in found if each.default), None)
+    return cmdlinefile.future(
+        tree,
+        Cmdline.parse("") if default is None else default.cmdline,
+        ENTRIES if default is None else default.entry.path,
+    )
+
+
+def _shipped_entry(tree: Tree, facts: Facts) -> BlsEntry | None:
+    """The entry that the newest installed kernel's package brought along, as the next one's will."""
+    for release in sorted(facts.kernels, key=survey.version_key, reverse=True):
+        for modules in _MODULES:
+            path = modules / release / _SHIPPED_ENTRY
+            content = tree.read(path)
+            if content is not None:
+                return parse_entry(path, content.decode("utf-8", "surrogateescape"))
+    return None
+
+
+def _uses(entry: BlsEntry, name: str) -> bool:
+    return any(name in variables(line.value) for line in entry.options)
+
+
+def _has_blsuki(tree: Tree) -> bool:
+    """Whether this is GRUB 2.14's own reader of entries, rather than the one of Fedora and RHEL."""
+    return any(_BLSUKI in tree.names(folder / platform) for folder in _GRUB_FOLDERS for platform in tree.names(folder))
+
+
+def _rescues(found: tuple[Found, ...]) -> tuple[Found, ...]:
+    return tuple(each for each in found if each.reason == survey.RESCUE)
+
+
+def _follows(changes: tuple[Change, ...], source: str, sharing: tuple[Found, ...], when: str) -> tuple[Finding, ...]:
+    """Tell which entries share a source that changes, though they are not ours to change (design, promise 5)."""
+    names = ", ".join(repr(each.entry.id) for each in sharing)
+    return tuple(
+        Finding(
+            "rescue-follows",
+            Severity.WARNING,
+            f"{names} share {source} and {'gain' if change.op is Op.ADD else 'lose'} it {when}",
+            parameter=change.after if change.op is Op.ADD else change.before,
+        )
+        for change in changes
+        if sharing and change.target == source and (change.op is not Op.ADD or source == KERNELOPTS)
+    )
+
+
+def _later_menu(tree: Tree, facts: Facts, found: tuple[Found, ...]) -> tuple[Finding, ...]:
+    """Tell what a grub2-mkconfig that rewrites entries would take from them: it knows GRUB's settings alone."""
+    family = _family(tree, facts)
+    if family is None:
+        return ()
+    given = {token.text for token in defaults.read(tree, family).cmdline.tokens}
+    lost = {
+        token.text: None
+        for each in found
+        if each.ours
+        for token in each.cmdline.parameters
+        if token.text not in given and token.name not in _ADDED_BY_MKCONFIG
+    }
+    if not lost:
+        return ()
+    message = f"{defaults.MAIN} lacks what entries have: {' '.join(lost)}; a grub2-mkconfig that rewrites them drops it"
+    return (Finding("later-mkconfig", Severity.INFO, message),)
+
+
+# What 10_linux itself writes before GRUB's settings.
+_ADDED_BY_MKCONFIG = frozenset({"root", "ro", "rootflags"})
+
+
+def _zipl(tree: Tree) -> tuple[Command, ...]:
+    if tree.read(_ZIPL) is None:
+        return ()
+    return (Command(("zipl",), "the boot record holds the entries as zipl last read them; not atomic"),)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entries: the Boot Loader Specification entries of a host, whose each one is, and which one boots by default."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Entry, Tree
+from iommuctl.errors import UnavailableError
+from iommuctl.facts import Facts
+from iommuctl.formats.blsentry import BlsEntry, is_entry_name, parse_entry
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.plan import Finding, Severity
+
+OURS = "of this system"
+RESCUE = "rescue entry: the way back"
+_OF_ANOTHER = "it belongs to the machine-id"
+_MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
+_ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+# What tells one installation from another beside its machine-id (design, section 5).
+_ROOT_PARAMETERS = ("root", "rootflags")
+_VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
+_DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
+# rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
+_TILDE, _END, _LETTERS, _NUMBER = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry: its file, the line that the bootloader hands to the kernel, and whose it is, with the reason."""
+
+    entry: BlsEntry
+    content: bytes
+    cmdline: Cmdline
+    ours: bool
+    default: bool
+    reason: str
+
+    @property
+    def shown(self) -> Entry:
+        """The entry as status shows it."""
+        return Entry(
+            id=self.entry.id,
+            title=self.entry.value("title") or self.entry.id,
+            kernel_release=self.entry.kernel_release,
+            path=self.entry.path,
+            cmdline=self.cmdline,
+            rescue=self.entry.is_rescue,
+            default=self.default,
+            ours=self.ours,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one bootloader reads entries: the command line that it makes of one, and which one it boots by default."""
+
+    cmdline: Callable[[BlsEntry], Cmdline]
+    default: Callable[[Iterable[BlsEntry]], BlsEntry | None]
+
+
+def survey(tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: Reading) -> tuple[Found, ...]:
+    """Read every entry of the folders and tell whose it is.
+
+    Another's is one that names another machine-id, by its key or its name, and one whose root= or rootflags= differ
+    from those of the booted entry, or of the default one in a root that is not the running system.
+    """
+    paths = (folder / name for folder in folders for name in tree.names(folder) if is_entry_name(name))
+    files = {path: content for path in paths if (content := tree.read(path)) is not None}
+    entries = tuple(parse_entry(path, content.decode("utf-8", "surrogateescape")) for path, content in files.items())
+    machine = _machine(tree)
+    own = tuple(entry for entry in entries if entry.is_linux and not entry.is_rescue and _is_of(machine, entry))
+    default = reading.default(own)
+    if not machine and default is not None:
+        machine = frozenset(default.owners)
+    booted = None
+    if facts.runtime is not None:
+        booted = Cmdline.parse(facts.runtime.cmdline)
+    elif default is not None:
+        booted = _written(default, reading.cmdline(default))
+    found: list[Found] = []
+    for entry in entries:
+        cmdline = reading.cmdline(entry)
+        reason = _left_alone(entry, _written(entry, cmdline), machine, booted)
+        found.append(
+            Found(
+                entry, files[entry.path], cmdline, reason is None, entry is default, OURS if reason is None else reason
+            )
+        )
+    return tuple(found)
+
+
+def require_ours(found: tuple[Found, ...], where: str) -> tuple[Found, ...]:
+    """Give the entries of this system. Raises UnavailableError, with the reason of each other, where there are none."""
+    ours = tuple(each for each in found if each.ours)
+    if not ours:
+        raise UnavailableError(
+            f"no boot entry of this system in {where}",
+            details=tuple(f"{each.entry.path}: {each.reason}" for each in found),
+            hint=claim(found) or "mount the boot file system, or name the bootloader that boots with --backend",
+        )
+    return ours
+
+
+def claim(found: tuple[Found, ...]) -> str | None:
+    """Tell how entries of another machine-id become this system's, as after a new one was made; None without such."""
+    left = (each.entry for each in found if each.reason.startswith(_OF_ANOTHER))
+    owner = next((entry.owners[-1] for entry in left), None)
+    return None if owner is None else f"if {owner} is what this system was, put it into {_ENTRY_TOKEN}"
+
+
+def findings(found: tuple[Found, ...]) -> tuple[Finding, ...]:
+    """Tell which entries are left alone, and where the two bootloaders disagree about one."""
+    told = [
+        Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {each.reason}")
+        for each in found
+        if not each.ours
+    ]
+    for each in found:
+        options = each.entry.options
+        if each.ours and len(options) > 1:
+            message = (
+                f"{each.entry.path}:{options[1].number}: systemd-boot joins all options lines, GRUB reads the first"
+            )
+            told.append(Finding("bls-options-lines", Severity.WARNING, message, hint="put all parameters on one line"))
+        stop = each.entry.grub_stop
+        if each.ours and stop is not None and any(line.number > stop for line in options):
+            message = f"{each.entry.path}:{stop}: GRUB reads nothing behind a blank line, systemd-boot passes over it"
+            told.append(Finding("bls-blank-line", Severity.WARNING, message, hint=f"remove line {stop}"))
+    return tuple(told)
+
+
+def newest(entries: Iterable[BlsEntry]) -> BlsEntry | None:
+    """The entry that GRUB sorts first: by its file's name, newest version first (rpmvercmp)."""
+    return max(entries, key=lambda entry: version_key(entry.id), default=None)
+
+
+def by_specification(entries: Iterable[BlsEntry]) -> tuple[BlsEntry, ...]:
+    """Give entries as systemd-boot sorts them (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
+    ordered = sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
+    ordered.sort(key=lambda entry: version_key(entry.value("version") or ""), reverse=True)
+    return tuple(sorted(ordered, key=_sort_key))
+
+
+def matching(entries: Iterable[BlsEntry], pattern: str) -> BlsEntry | None:
+    """The entry that loader.conf's `default` names, by a pattern of its file's name with or without `.conf`."""
+    wanted = pattern.lower().removesuffix(".conf")
+    return next((entry for entry in entries if fnmatchcase(entry.id.lower(), wanted)), None)
+
+
+def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Give a key that sorts versions as rpmvercmp does, oldest first."""
+    parts = _VERSION_PART.findall(text)
+    ranked = [
+        (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if _DIGITS.fullmatch(part) else (_LETTERS, 0, part)
+        for part in parts
+    ]
+    return (*ranked, (_END, 0, ""))
+
+
+def _sort_key(entry: BlsEntry) -> tuple[bool, bool, str, str]:
+    tries = entry.tries
+    key = entry.value("sort-key")
+    return tries is not None and tries[0] == 0, key is None, key or "", entry.value("machine-id") or ""
+
+
+def another_system(cmdline: Cmdline, booted: Cmdline | None) -> str | None:
+    """Tell how a command line's root= or rootflags= differ from those that this system boots with; None if not."""
+    if booted is None:
+        return None
+    for name, here, there in zip(_ROOT_PARAMETERS, _root_of(cmdline), _root_of(booted), strict=True):
+        if here != there:
+            return f"another system: {_spelled(name, here)}, where this one has {_spelled(name, there)}"
+    return None
+
+
+def _machine(tree: Tree) -> frozenset[str]:
+    """The machine-ids by which this system's entries may be named; empty for an image that has none yet."""
+    texts = ((tree.read(path) or b"").decode("utf-8", "replace").strip() for path in (_MACHINE_ID_FILE, _ENTRY_TOKEN))
+    return frozenset(text.lower() for text in texts if _MACHINE_ID.fullmatch(text.lower()))
+
+
+def _is_of(machine: frozenset[str], entry: BlsEntry) -> bool:
+    return not machine or machine.issuperset(entry.owners)
+
+
+def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], booted: Cmdline | None) -> str | None:
+    """Why an entry is not ours to change; None for one that is."""
+    if not entry.is_linux:
+        inside = any(entry.value(key) is not None for key in ("uki", "uki-url"))
+        return "it starts a unified kernel image, with what is inside" if inside else "it starts no Linux kernel"
+    if not _is_of(machine, entry):
+        other = next(owner for owner in entry.owners if owner not in machine)
+        return f"{_OF_ANOTHER} {other}"
+    if entry.is_rescue:
+        return RESCUE
+    return another_system(cmdline, booted)
+
+
+def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:
+    """What tells whose entry it is: its command line, else the options that its bootloader passes over."""
+    return cmdline if cmdline.tokens else Cmdline.parse(" ".join(line.value for line in entry.options))
+
+
+def _root_of(cmdline: Cmdline) -> tuple[str | None, ...]:
+    """The values of the parameters that tell one installation from another: the last of each counts."""
+    values = {parameter.key: parameter.value for parameter in cmdline.parameters}
+    return tuple(values.get(name) for name in _ROOT_PARAMETERS)
+
+
+def _spelled(name: str, value: str | None) -> str:
+    return f"no {name}=" if value is None else f"{name}={value}"

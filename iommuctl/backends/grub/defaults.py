@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/etc/default/grub and its drop-ins: what grub-mkconfig makes of them, and the edits that bring them to a profile."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Overlay, Tree
+from iommuctl.backends.grub.distributions import GrubFamily
+from iommuctl.errors import BootConfigError
+from iommuctl.formats.lens import Lens, Span
+from iommuctl.formats.shell.assignments import Assignment, ShellFile, parse
+from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, splice
+from iommuctl.formats.shell.words import Char
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.plan import Change, FileClass, FileEdit, Op
+from iommuctl.profile.conform import Segment, SegmentError, TokenChange, conform, satisfied
+from iommuctl.profile.desired import DesiredArguments
+
+MAIN = PurePosixPath("/etc/default/grub")
+LINUX = "GRUB_CMDLINE_LINUX"
+DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
+_LENS = "Grubdefault.lns"
+_MOST_BYTES = 128 * 1024  # of one file; the largest real one that is known has 40 kB, half of it comments
+_DROP_INS = PurePosixPath("/etc/default/grub.d")
+# How a grub-mkconfig that sources drop-ins names their folder, whatever its sysconfdir variable is called.
+_DROP_INS_IN_SCRIPT = b"default/grub.d"
+_PROGRAMS = (PurePosixPath("/usr/sbin"), PurePosixPath("/usr/bin"), PurePosixPath("/sbin"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The shell files that grub-mkconfig sources, in its order, and what they make of the two variables.
+
+    10_linux writes `${GRUB_CMDLINE_LINUX} ${GRUB_CMDLINE_LINUX_DEFAULT}` into a normal entry, in that order, and only
+    the first into a recovery entry (util/grub.d/10_linux.in).
+    """
+
+    files: tuple[ShellFile, ...]
+    linux: Chain
+    default: Chain
+
+    @property
+    def chains(self) -> tuple[Chain, Chain]:
+        """The two variables in the order in which 10_linux joins them."""
+        return self.linux, self.default
+
+    @property
+    def cmdline(self) -> Cmdline:
+        """What a normal entry gets of them."""
+        return Cmdline.parse(f"{self.linux.value} {self.default.value}".strip(" "))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEdit:
+    """The edits of the sources, and the command line that they give."""
+
+    changes: tuple[Change, ...]
+    files: tuple[FileEdit, ...]
+    after: Cmdline
+
+
+def read(tree: Tree, family: GrubFamily) -> Sources:
+    """Read and evaluate the sources. Raises BootConfigError, with file and line, for what is not known exactly."""
+    paths = [MAIN]
+    if _sources_drop_ins(tree, family):
+        # A shell's `*.cfg` passes over names that begin with a dot; in the C locale it sorts by code point.
+        paths += [_DROP_INS / name for name in tree.names(_DROP_INS) if name.endswith(".cfg") and name[0] != "."]
+    for path in paths:
+        # Neither a plan in JSON nor a snapshot's manifest could name it.
+        if not path.name.isprintable():
+            raise BootConfigError(path, None, "its name has control characters or is not UTF-8", hint="rename the file")
+    contents = ((path, tree.read(path)) for path in paths)
+    files = tuple(_parse(path, content) for path, content in contents if content is not None)
+    return Sources(files, chain(files, LINUX), chain(files, DEFAULT))
+
+
+def _parse(path: PurePosixPath, content: bytes) -> ShellFile:
+    if len(content) > _MOST_BYTES:
+        raise BootConfigError(path, None, f"larger than {_MOST_BYTES} bytes")
+    return parse(path, decode(path, content))
+
+
+def decode(path: PurePosixPath, content: bytes) -> str:
+    """Read a file's text. Raises BootConfigError with the line where it is not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BootConfigError(path, content.count(b"\n", 0, error.start) + 1, "is not UTF-8") from error
+
+
+def conform_sources(
+    tree: Tree, family: GrubFamily, desired: DesiredArguments, catalogue: Catalogue, *, additions: str
+) -> SourceEdit:
+    """Give the edits that bring the sources to `desired`; `additions` is the variable that gains parameters.
+
+    What conflicts is removed from both. The edited files are evaluated again before they are given out.
+    Raises BootConfigError, with file and line, where that cannot be done exactly.
+    """
+    sources = read(tree, family)
+    segments = tuple(Segment(Cmdline.parse(each.value), each.name == additions) for each in sources.chains)
+    try:
+        token_changes = conform(segments, desired, catalogue)
+    except SegmentError as error:
+        raise _in_the_way(sources, error) from error
+    if not token_changes:
+        return SourceEdit((), (), sources.cmdline)
+    words: dict[Assignment, str] = {}
+    new_lines: list[tuple[str, str]] = []
+    for number, value in enumerate(sources.chains):
+        edit = _ChainEdit(value, tuple(change for change in token_changes if change.segment == number))
+        if value.links:
+            words |= splice(value, edit.value_edits())
+        elif edit.additions:
+            new_lines.append((value.name, requote(edit.additions)))
+    files = _file_edits(tree, sources, words, tuple(new_lines), desired)
+    after = read(Overlay(tree, {edit.path: edit.after for edit in files}), family)
+    if problems := satisfied(after.cmdline, desired, catalogue):
+        raise BootConfigError(MAIN, None, f"the edit would not give what is wanted: {problems[0]}")
+    changes = tuple(_record(sources.chains[change.segment], change) for change in token_changes)
+    return SourceEdit(changes, files, after.cmdline)
+
+
+class _ChainEdit:
+    """Changes of one variable's tokens, as edits of its characters."""
+
+    def __init__(self, value: Chain, changes: Sequence[TokenChange]) -> None:
+        self._chain = value
+        self._cmdline = Cmdline.parse(value.value)
+        self._at = _character_offsets(value.value)
+        self._replaced = {change.index: change.after for change in changes if change.index is not None and change.after}
+        self._removed = [change.index for change in changes if change.index is not None and change.after is None]
+        self.additions = " ".join(change.after for change in changes if change.index is None and change.after)
+
+    def value_edits(self) -> list[ValueEdit]:
+        """Give the edits, none overlapping."""
+        gone: set[int] = set()
+        for index in self._removed:
+            gone |= self._with_blank(index, gone)
+        edits = [ValueEdit(run[0], run[-1] + 1, "") for run in _runs(gone)]
+        edits += [ValueEdit(*self._span(index), text) for index, text in self._replaced.items()]
+        return [*edits, self._addition(gone)] if self.additions else edits
+
+    def _span(self, index: int) -> tuple[int, int]:
+        start, end = self._cmdline.span(index)
+        try:
+            return self._at[start], self._at[end]
+        except KeyError as error:
+            link = self._chain.links[0]
+            message = "the kernel splits a character beside what would change (its bytes hold 0xA0, a blank to it)"
+            raise BootConfigError(link.path, link.line, message) from error
+
+    def _with_blank(self, index: int, gone: set[int]) -> set[int]:
+        """A token's characters and one blank beside it: the one before, else the one behind, of the same assignment."""
+        cells = self._chain.cells
+        start, end = self._span(index)
+        own = {cell.assignment for cell in cells[start:end]}
+        before, behind = start, end
+        while before > 0 and cells[before - 1].char.isspace():
+            before -= 1
+        while behind < len(cells) and cells[behind].char.isspace():
+            behind += 1
+        for blank in (range(before, start) if before > 0 else range(0), range(end, behind)):
+            taken = {at for at in blank if cells[at].assignment in own} - gone
+            if taken:
+                return set(range(start, end)) | taken
+        return set(range(start, end))
+
+    def _addition(self, gone: set[int]) -> ValueEdit:
+        """Before a `--`, else at the end of the chain's first link."""
+        if self._cmdline.kernel_count < len(self._cmdline.tokens):
+            at = self._span(self._cmdline.kernel_count)[0]
+            return ValueEdit(at, at, f"{self.additions} ")
+        end = len(self._chain.cells)
+        return ValueEdit(end, end, f"{' ' if self._needs_blank(gone) else ''}{self.additions}")
+
+    def _needs_blank(self, gone: set[int]) -> bool:
+        """Whether what is kept of the first link's word ends in something that an addition would run into."""
+        first = self._chain.links[0]
+        own = [(at, cell) for at, cell in enumerate(self._chain.cells) if cell.assignment == first]
+        removed = {cell.start for at, cell in own if at in gone}
+        kept = [cell for at, cell in own if at not in gone]
+        last = next((part for part in reversed(first.word) if part.start not in removed), None)
+        if isinstance(last, Char):
+            return not last.char.isspace()
+        # What another variable gives may end in anything, and its name would go on.
+        return last is not None and (not kept or kept[-1].start < last.start or not kept[-1].char.isspace())
+
+
+def _sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
+    """By what the installed grub-mkconfig itself says; by the distribution's row where it is not in the tree."""
+    for folder in _PROGRAMS:
+        script = tree.read(folder / family.mkconfig)
+        if script is not None:
+            return _DROP_INS_IN_SCRIPT in script
+    return family.drop_ins
+
+
+def _in_the_way(sources: Sources, error: SegmentError) -> BootConfigError:
+    value = sources.chains[error.segment]
+    if error.index is None or not value.cells:
+        return BootConfigError(MAIN, None, f"{value.name}: {error.message}")
+    start, _ = Cmdline.parse(value.value).span(error.index)
+    cell = value.cells[_character_offsets(value.value).get(start, 0)]
+    return BootConfigError(cell.assignment.path, cell.assignment.line, f"{value.name}: {error.message}")
+
+
+def _file_edits(
+    tree: Tree,
+    sources: Sources,
+    words: dict[Assignment, str],
+    new_lines: tuple[tuple[str, str], ...],
+    desired: DesiredArguments,
+) -> tuple[FileEdit, ...]:
+    lens = Lens(_LENS)
+    edits: list[FileEdit] = []
+    for file in sources.files:
+        values = {Span(link.start, link.end): word for link, word in words.items() if link.path == file.path}
+        added = new_lines if file.path == MAIN else ()
+        if values or added:
+            after = lens.rewrite(file.path, file.text, values, added=added).encode("utf-8")
+            reason = f"profile {desired.profile} on {desired.platform}"
+            edits.append(FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), after, reason))
+    return tuple(edits)
+
+
+def _record(value: Chain, change: TokenChange) -> Change:
+    op = Op.ADD if change.before is None else Op.REMOVE if change.after is None else Op.REPLACE
+    path = value.links[0].path if value.links else MAIN
+    if change.index is not None:
+        start = Cmdline.parse(value.value).span(change.index)[0]
+        path = value.cells[_character_offsets(value.value)[start]].assignment.path
+    return Change(op, change.before, change.after, path, value.name, change.reason)
+
+
+def _character_offsets(text: str) -> dict[int, int]:
+    """Map each offset in the UTF-8 bytes of a text where a character begins, and its end, to that character's index."""
+    offsets = {0: 0}
+    octets = 0
+    for index, char in enumerate(text):
+        octets += len(char.encode("utf-8", "surrogateescape"))
+        offsets[octets] = index + 1
+    return offsets
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Group numbers into runs of consecutive ones."""
+    ordered = sorted(numbers)
+    return [[number for _, number in run] for _, run in groupby(enumerate(ordered), lambda pair: pair[1] - pair[0])]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GRUB's script: what the kernel is left with of a value that grub-mkconfig writes into a menu."""
+
+from iommuctl.backends.base import Tree
+from iommuctl.backends.grub import defaults
+from iommuctl.backends.grub.distributions import GrubFamily
+from iommuctl.errors import BootConfigError
+from iommuctl.formats import grubcfg
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.conform import satisfied
+from iommuctl.profile.desired import DesiredArguments
+
+
+def as_menu_says(value: str) -> Cmdline:
+    """What GRUB hands the kernel of a value: 10_linux writes it into the menu, where GRUB unquotes it.
+
+    Raises BootConfigError where GRUB could not read such a menu.
+    """
+    menu = grubcfg.parse(defaults.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
+    return menu.entries[0].linux[0].cmdline
+
+
+def require_uncut(
+    tree: Tree, family: GrubFamily, after: Cmdline, desired: DesiredArguments, catalogue: Catalogue
+) -> None:
+    """Raise BootConfigError where the generated menu, which is a script, would give the kernel less than `after`.
+
+    To GRUB a `;` ends the line and ` #` begins a comment; of a `|` or a lone `$` it can make nothing.
+    """
+    try:
+        problems = satisfied(as_menu_says(str(after)), desired, catalogue)
+    except BootConfigError as error:
+        problems = (error.message,)
+    if problems:
+        assigned = [value for value in defaults.read(tree, family).chains if value.links]
+        culprit = next((value for value in assigned if _is_cut(value.value)), assigned[-1])
+        link = culprit.links[0]
+        message = f"{culprit.name}, as GRUB's script would have it: {problems[0]}"
+        raise BootConfigError(link.path, link.line, message)
+
+
+def _is_cut(value: str) -> bool:
+    try:
+        return len(as_menu_says(value).tokens) < len(Cmdline.parse(value).tokens)
+    except BootConfigError:
+        return True

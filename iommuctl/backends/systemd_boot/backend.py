@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""systemd-boot and what writes its entries: entries are edited in place, images and wrapped entries are built anew."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.entries import cmdlinefile, survey
+from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
+from iommuctl.backends.entries.edit import EntryEditor
+from iommuctl.backends.grub import defaults, script
+from iommuctl.backends.grub.distributions import GrubFamily, grub_family
+from iommuctl.backends.systemd_boot import images, kernelstub
+from iommuctl.backends.systemd_boot.images import Image
+from iommuctl.backends.systemd_boot.layout import Layout, default_image, look, look_anyhow
+from iommuctl.errors import BootConfigError
+from iommuctl.facts import Facts
+from iommuctl.formats.kernelcmdline import PATH
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.plan import Change, Command, FileEdit, Finding, Rendering, Severity
+from iommuctl.profile.conform import observe, satisfied, shortfall
+from iommuctl.profile.desired import DesiredArguments
+
+_SYSTEMD_BOOT_INFO = "systemd-boot "
+
+
+class SystemdBoot:
+    """Backend of hosts that boot by systemd-boot, by unified kernel images, or by entries that a wrapper writes."""
+
+    name: ClassVar[str] = "systemd-boot"
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def read(self, tree: Tree, facts: Facts) -> BootConfig:
+        """Read the entries and images, and what the next kernel would boot with."""
+        layout, refused = look_anyhow(tree, facts)
+        coming = _future(tree, layout)
+        images = tuple(each.shown(coming.source) for each in layout.images)
+        shown = _with_default((*(each.shown for each in layout.found), *images), default_image(tree, facts, layout))
+        findings = (*_left_alone(layout), *_esp_findings(layout, facts), *_elsewhere(layout, facts), *refused)
+        family = _grub_beside(tree, facts, layout)
+        beside = () if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),)
+        return BootConfig(shown, coming, findings, beside)
+
+    def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
+        """Give the edits of sources and entries, and the commands that build what is not edited in place."""
+        layout = look(tree, facts)
+        changes: list[Change] = []
+        edits: list[FileEdit] = []
+        if layout.wrapper is None:
+            editor = EntryEditor(desired, self._catalogue, value_of=None)
+            for each in layout.ours:
+                entry_changes, edit = editor.edit(each)
+                changes += entry_changes
+                edits += () if edit is None else (edit,)
+        # After the entries: what is wrong with one is said of it, not of the file that is made of it.
+        sources = self._sources(tree, facts, layout, desired)
+        self._refuse_addons(layout, desired)
+        generated = [*(each.cmdline for each in layout.wrapped), *(each.cmdline for each in layout.built)]
+        stale = any(satisfied(each, desired, self._catalogue) for each in generated)
+        commands = _commands(layout) if sources.edits or stale else ()
+        findings = (
+            *_left_alone(layout),
+            *_esp_findings(layout, facts),
+            *_elsewhere(layout, facts),
+            *_unwritten(layout),
+            *sources.findings,
+            *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
+            *observe((each.cmdline for each in layout.built), desired, self._catalogue),
+        )
+        rebuilt = () if layout.wrapper is None else tuple(each.entry.path for each in layout.ours)
+        rebuilt += tuple(each.path for each in layout.built) if commands else ()
+        entries = tuple(each.entry.path for each in layout.found) if layout.wrapper is None else ()
+        return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt, entries)
+
+    def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
+        """Give the Type #1 entries; none where a wrapper writes them."""
+        layout = look(tree, facts, builds=False)
+        return tuple(each.shown for each in layout.found) if layout.wrapper is None else ()
+
+    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+        """Give none: nobody compares the times of the sources."""
+        return ()
+
+    def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
+        """Give the commands that make wrapped entries and images follow their sources; none for plain entries."""
+        return _commands(look(tree, facts))
+
+    def read_back(
+        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
+    ) -> tuple[str, ...]:
+        """Tell, in words, how entries, images and sources fall short. What a hidden ESP holds is not read."""
+        layout = look(tree, facts)
+        coming = _future(tree, layout)
+        images = layout.built if layout.builder is not None and generated else ()
+        if desired is None:
+            return tuple(
+                f"{each.path}: {each.id} does not follow {coming.source}" for each in images if self._lags(each, coming)
+            )
+        read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
+        lines = [(str(each.entry.path), each.cmdline) for each in read]
+        lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
+        lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
+        return tuple(
+            f"{where}: {problem}"
+            for where, cmdline in lines
+            for problem in satisfied(cmdline, desired, self._catalogue)
+        )
+
+    def _refuse_addons(self, layout: Layout, desired: DesiredArguments) -> None:
+        """Raise BootConfigError for an addon that lends an image what the profile must not have: none is ours."""
+        for addon in dict.fromkeys(addon for image in layout.built for addon in image.addons):
+            for change in shortfall(addon.cmdline, desired, self._catalogue):
+                if change.before is not None:
+                    message = f"lends {change.before!r} to the images beside it, which the profile must not have"
+                    raise BootConfigError(
+                        addon.path, None, message, hint=f"remove {addon.path}, or build it anew without that parameter"
+                    )
+
+    def _lags(self, image: Image, coming: Future) -> bool:
+        """Whether an image has other parameters of the IOMMU inside than what it is built of."""
+        inside, source = (
+            [token.text for token in (line.parameters if line else ()) if self._catalogue.known(token.name)]
+            for line in (image.inside, coming.cmdline)
+        )
+        return inside != source
+
+    def _sources(self, tree: Tree, facts: Facts, layout: Layout, desired: DesiredArguments) -> CmdlineEdit:
+        """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
+        wrapper = layout.wrapper
+        if wrapper is not None and wrapper.settings is not None:
+            return kernelstub.conform_settings(tree, wrapper.settings, desired, self._catalogue)
+        first_line_only = wrapper is not None and wrapper.first_line_only
+        drop_ins = _drop_ins(tree, layout)
+        edit = cmdlinefile.conform_file(
+            tree,
+            desired,
+            self._catalogue,
+            default=_basis(layout),
+            beside=drop_ins,
+            beside_suffice=layout.builder is not None,
+            first_line_only=first_line_only,
+        )
+        if wrapper is None or not wrapper.hides_entries:
+            made_of = (cmdlinefile.VENDOR, *drop_ins)
+            nothing = tree.read(PATH) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
+            if layout.builder is not None and nothing:
+                raise BootConfigError(PATH, None, f"is missing, and {layout.builder.name} builds the images of it")
+            return edit
+        family = _grub_beside(tree, facts, layout)
+        if family is None and tree.read(PATH) is None:
+            raise BootConfigError(PATH, None, f"is missing, and {wrapper.name} makes the entries of it")
+        if family is None:
+            return edit
+        grub = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.DEFAULT)
+        script.require_uncut(tree, family, grub.after, desired, self._catalogue)
+        return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
+
+
+def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
+    """Whose GRUB settings are kept in step as well: those of a host where any of its hidden ESPs may boot by GRUB."""
+    if layout.wrapper is None or not layout.wrapper.hides_entries or tree.read(defaults.MAIN) is None:
+        return None
+    return grub_family(facts.distribution)
+
+
+def _with_default(shown: tuple[Entry, ...], image: Image | None) -> tuple[Entry, ...]:
+    if image is None:
+        return shown
+    return tuple(replace(each, default=(each.id, each.path) == (image.id, image.path)) for each in shown)
+
+
+def _basis(layout: Layout) -> Cmdline | None:
+    """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image."""
+    if layout.wrapper is not None and layout.wrapper.hides_entries:
+        return None
+    if layout.default is not None:
+        return layout.default.cmdline
+    return next((image.inside for image in images.newest_first(layout.built)), None)
+
+
+def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
+    """The files that are joined to /etc/kernel/cmdline, in this order; one of a later folder replaces its namesakes."""
+    if layout.builder is not None:
+        return layout.builder.drop_ins
+    folders = () if layout.wrapper is None else layout.wrapper.drop_ins
+    found = {name: folder / name for folder in folders for name in tree.names(folder) if not name.startswith(".")}
+    return tuple(sorted(found.values(), key=lambda path: (folders.index(path.parent), path.name)))
+
+
+def _commands(layout: Layout) -> tuple[Command, ...]:
+    if layout.wrapper is not None:
+        return (Command(layout.wrapper.argv, layout.wrapper.reason),)
+    return () if layout.builder is None else layout.builder.commands
+
+
+def _future(tree: Tree, layout: Layout) -> Future:
+    if layout.wrapper is not None and layout.wrapper.settings is not None:
+        settings = layout.wrapper.settings
+        return Future(kernelstub.read_parameters(tree, settings), settings)
+    default = layout.default
+    if default is None:
+        return cmdlinefile.future(tree, Cmdline.parse(""), PATH, _drop_ins(tree, layout))
+    return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
+
+
+def _left_alone(layout: Layout) -> tuple[Finding, ...]:
+    return (
+        *survey.findings(layout.found),
+        *(
+            Finding("entry-left-alone", Severity.INFO, f"{each.path} is left alone: {each.left_alone}")
+            for each in layout.images
+            if each.left_alone is not None
+        ),
+    )
+
+
+def _unwritten(layout: Layout) -> tuple[Finding, ...]:
+    """Tell which entries of this system the wrapper writes only with the next kernel."""
+    if layout.wrapper is None:
+        return ()
+    late = f"{layout.wrapper.name} writes it when the next kernel is installed"
+    return tuple(
+        Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {late}")
+        for each in layout.ours
+        if each not in layout.wrapped
+    )
+
+
+def _elsewhere(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    """Tell that what is mounted is not the partition whose loader booted: hosts with two ESPs boot by either."""
+    runtime = facts.runtime
+    if runtime is None or not runtime.partitions or (layout.wrapper is not None and layout.wrapper.hides_entries):
+        return ()
+    booted = (runtime.loader_partition or "").lower()
+    if not booted or booted in runtime.partitions:
+        return ()
+    message = (
+        f"the loader that booted is on the partition {booted}, and {' and '.join(runtime.mounts)} "
+        f"{'has' if len(runtime.mounts) == 1 else 'have'} {' and '.join(runtime.partitions)}"
+    )
+    hint = f"mount /dev/disk/by-partuuid/{booted} there as well, if that is what shall boot"
+    return (Finding("loader-elsewhere", Severity.WARNING, message, hint=hint),)
+
+
+def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    """Tell that nothing proves which loader is on ESPs that are not mounted."""
+    wrapper = layout.wrapper
+    if wrapper is None or not wrapper.hides_entries:
+        return ()
+    runtime = facts.runtime
+    info = None if runtime is None else runtime.loader_info
+    if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
+        return ()
+    message = f"the ESPs of {wrapper.name} are not mounted; {PATH} and {defaults.MAIN} are both kept in step"
+    return (Finding("esp-loader-unknown", Severity.WARNING, message, hint="proxmox-boot-tool status tells the loader"),)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kernelstub's configuration: the list of parameters in its JSON, edited only where a round trip is exact."""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Tree
+from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
+from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
+from iommuctl.errors import BootConfigError
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
+from iommuctl.plan import Change, FileClass, FileEdit
+from iommuctl.profile.conform import apply_changes
+from iommuctl.profile.desired import DesiredArguments
+
+_SECTION, _KEY = "user", "kernel_options"
+_INDENTS = (2, 4, None)  # kernelstub writes with two blanks; hands and older versions with others
+
+
+def read_parameters(tree: Tree, path: PurePosixPath) -> Cmdline:
+    """Give the parameters that kernelstub puts behind root= and the initrd. Raises BootConfigError."""
+    _, document = _read(path, tree.read(path) or b"")
+    return _parameters(path, document)
+
+
+def conform_settings(tree: Tree, path: PurePosixPath, desired: DesiredArguments, catalogue: Catalogue) -> CmdlineEdit:
+    """Give the edit of the list. Raises BootConfigError where the file would not come back as it was."""
+    content = tree.read(path) or b""
+    indent, document = _read(path, content)
+    line = _parameters(path, document)
+    try:
+        changes = conform_lines([stretches(str(line), None)], desired, catalogue, joined=True)[0]
+    except LineError as error:
+        raise BootConfigError(path, None, error.message) from error
+    if not changes:
+        return CmdlineEdit()
+    tokens = [token.text for token in apply_changes(line, changes).tokens]
+    after = _written({**document, _SECTION: {**_section(document), _KEY: tokens}}, indent, content)
+    records = tuple(Change(op_of(each), each.before, each.after, path, _KEY, each.reason) for each in changes)
+    reason = f"profile {desired.profile} on {desired.platform}: what kernelstub writes into its entries"
+    return CmdlineEdit(records, (FileEdit(path, FileClass.SOURCE, content, after, reason),))
+
+
+def _read(path: PurePosixPath, content: bytes) -> tuple[int | None, Mapping[str, object]]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BootConfigError(path, getattr(error, "lineno", None), "is not JSON") from error
+    if not isinstance(document, dict):
+        raise BootConfigError(path, 1, "is not a JSON object")
+    for indent in _INDENTS:
+        if _written(document, indent, content) == content:
+            return indent, document
+    raise BootConfigError(path, None, "cannot be represented exactly: an unedited copy would differ")
+
+
+def _parameters(path: PurePosixPath, document: Mapping[str, object]) -> Cmdline:
+    values = _section(document).get(_KEY)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise BootConfigError(path, None, f"has no list {_SECTION}.{_KEY}")
+    return Cmdline.parse(" ".join(values))
+
+
+def _section(document: Mapping[str, object]) -> Mapping[str, object]:
+    section = document.get(_SECTION)
+    return section if isinstance(section, dict) else {}
+
+
+def _written(document: Mapping[str, object], indent: int | None, like: bytes) -> bytes:
+    end = "\n" if like.endswith(b"\n") else ""
+    return f"{json.dumps(document, indent=indent)}{end}".encode()

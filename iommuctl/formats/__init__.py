@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text and bytes of boot files. Pure: text in, text out."""

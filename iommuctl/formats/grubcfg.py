@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grubcfg: read the menu entries of a generated grub.cfg and the kernel command lines in them. Pure; never edits."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import PurePosixPath
+
+from iommuctl.errors import BootConfigError
+from iommuctl.kernel.cmdline import Cmdline
+
+# grub-core/script/yylex.l: WORD and its parts. `$"…"` is a translated string, which reads like a double-quoted one.
+_VARIABLE = r"\$(?:[A-Za-z_]\w*|\d+|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
+_SINGLE = r"'[^']*'"
+_DOUBLE = r'\$?"[^\\"]*(?:\\[\s\S][^\\"]*)*"'
+_WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]+|{_SINGLE}|{_DOUBLE}|\\[\s\S]|{_VARIABLE})+"
+_PART = re.compile(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
+_MARK = re.compile(r"['\"\\$]")
+_INSIDE_DOUBLE = re.compile(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
+
+# One token and the blanks before it. Some kind fits at every place and nothing follows it, so that a match never fails
+# and what was read is never read again. `#` begins a comment where a word would begin, and is part of a word elsewhere.
+_TOKEN = re.compile(
+    rf"[ \t]*(?:(?P<end>#[^\n]*|[\n;][ \t\n;]*|\Z)|(?P<word>{_WORD})|(?P<open>{{)|(?P<close>}})|(?P<stray>[^ \t]))",
+    re.ASCII,
+)
+
+# grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
+_PREFIXES = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!"})
+_LINUX = re.compile(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
+_DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
+_ENTRY_COMMANDS = frozenset({"menuentry", "hiddenentry"})
+# grub-core/commands/menuentry.c: its options that take a value, given as `--name value` or `--name=value`.
+_VALUE_OPTIONS = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})
+_ID_VARIABLE = re.compile(r"\$(?:menuentry_id_option|\{menuentry_id_option\})")
+
+_SECTION = re.compile(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
+_NORMAL_SECTION = re.compile(r"10_linux(?!_xen)")
+_XEN_SECTION = re.compile(r"\d+_linux_xen")
+_LAST_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_RECOVERY = re.compile(r"\brecovery\b", re.IGNORECASE)
+_RELEASE = re.compile(r"-(\d+\.\d+.*)")
+_NUMBER = re.compile(r"[0-9]{1,9}")  # no menu has more entries
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxLine:
+    """One `linux` command: `cmdline` is what GRUB's loader hands the kernel, without its own `BOOT_IMAGE=`.
+
+    A GRUB variable stays as `$name` or `${name}`, as written; `variables` names each of them, so that a dollar sign of
+    a value is told from one that GRUB replaces at boot.
+    """
+
+    line: int
+    kernel: str
+    cmdline: Cmdline
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """One menu entry. `id` is empty where none is given; `section` is the grub.d script, empty outside of any.
+
+    `submenus` are the titles of the enclosing submenus, outermost first. `linux` has the lines of every inner branch.
+    """
+
+    id: str
+    title: str
+    line: int
+    section: str
+    submenus: tuple[str, ...]
+    linux: tuple[LinuxLine, ...]
+
+    @property
+    def recovery(self) -> bool:
+        """Whether it is a way back: 10_linux writes `-recovery-` into the id, a title says `(recovery mode)`."""
+        last = _LAST_PARENTHESES.search(self.title)
+        return "-recovery-" in self.id or (last is not None and _RECOVERY.search(last[1]) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class GrubCfg:
+    """A grub.cfg: its entries in file order, the grub.d scripts that wrote into it, and what it boots by default.
+
+    `default` is the one value that `default` is set to beside `${next_entry}`; None where there is none or several.
+    """
+
+    entries: tuple[MenuEntry, ...]
+    sections: tuple[str, ...]
+    has_blscfg: bool
+    default: str | None
+
+
+def parse(path: PurePosixPath, text: str) -> GrubCfg:
+    """Read a grub.cfg as GRUB's own lexer does. Raises BootConfigError with the line where GRUB could not read on."""
+    return _Reader(path, _Script.of(text)).read()
+
+
+def normal_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
+    """Give the entries that must carry the profile: those of `10_linux*` that start a kernel and are no way back."""
+    return tuple(
+        entry for entry in cfg.entries if _NORMAL_SECTION.match(entry.section) and entry.linux and not entry.recovery
+    )
+
+
+def xen_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
+    """Give the entries that start a hypervisor, from `20_linux_xen*`: its IOMMU is set by its own command line."""
+    return tuple(entry for entry in cfg.entries if _XEN_SECTION.match(entry.section))
+
+
+def default_entry(cfg: GrubCfg) -> MenuEntry | None:
+    """Give the entry that boots by default; None where that is not known, as with `saved`.
+
+    GRUB takes a number for a place in the top menu, counted from 0 with submenus, and any other text for an id or a
+    title; `>` leads into a submenu (grub-core/normal/menu.c get_entry_number). Of a path only its end is looked at.
+    """
+    if cfg.default is None:
+        return None
+    if _NUMBER.fullmatch(cfg.default):
+        top: list[MenuEntry | str] = []
+        for entry in cfg.entries:
+            if not entry.submenus:
+                top.append(entry)
+            elif not top or top[-1] != entry.submenus[0]:
+                top.append(entry.submenus[0])
+        place = int(cfg.default)
+        chosen = top[place] if place < len(top) else None
+        return chosen if isinstance(chosen, MenuEntry) else None
+    name = cfg.default.rpartition(">")[2]
+    return next((entry for entry in cfg.entries if name in (entry.id, entry.title)), None)
+
+
+def kernel_release(kernel_path: str) -> str | None:
+    """Read the release out of a kernel's file name; None where the name has none (`vmlinuz-linux`)."""
+    name = kernel_path.rpartition("/")[2]
+    match = _RELEASE.search(name)
+    if match is None or match.end() < len(name):
+        return None
+    parts = match[1].split(".")
+    while parts[-1] in {"efi", "old"} or parts[-2:] == ["efi", "signed"]:
+        parts.pop()
+    return ".".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """The text that GRUB's lexer sees, and where it came from: `starts[i]` is the offset of line `lines[i]`."""
+
+    text: str
+    starts: tuple[int, ...]
+    lines: tuple[int, ...]
+    markers: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, text: str) -> "_Script":
+        # GRUB drops every carriage return (grub-core/kern/file.c, grub_file_getline) and each line that begins with
+        # `#`, be it inside a quotation (grub-core/normal/main.c, read_config_file_getline).
+        every = text.replace("\r", "").split("\n")
+        lines = tuple(number for number, line in enumerate(every, 1) if line[:1] != "#")
+        kept = [every[number - 1] for number in lines]
+        starts = tuple(accumulate((len(line) + 1 for line in kept), initial=0))
+        markers = tuple(
+            (number, match[2] if match[1] == "BEGIN" else "")
+            for number, line in enumerate(every, 1)
+            if line[:1] == "#" and (match := _SECTION.match(line))
+        )
+        return cls("\n".join(kept), starts, lines, markers)
+
+    def line(self, offset: int) -> int:
+        return self.lines[bisect_right(self.starts, offset) - 1]
+
+    def section(self, line: int) -> str:
+        index = bisect_right(self.markers, line, key=lambda marker: marker[0]) - 1
+        return self.markers[index][1] if index >= 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """One word after unquoting, with the names of the variables in it; `quoted` words are words even when empty."""
+
+    text: str
+    variables: tuple[str, ...]
+    quoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """An open brace. `title` is None but for a submenu; `entry` is its place among the entries, None for no entry."""
+
+    line: int
+    title: str | None = None
+    entry: int | None = None
+
+
+@dataclass(slots=True)
+class _Reader:
+    path: PurePosixPath
+    script: _Script
+    blocks: list[_Block] = field(default_factory=list)
+    heads: list[MenuEntry] = field(default_factory=list)
+    bodies: list[list[LinuxLine]] = field(default_factory=list)
+    defaults: set[str] = field(default_factory=set)
+    cmdlines: dict[str, Cmdline] = field(default_factory=dict)
+    has_blscfg: bool = False
+
+    def read(self) -> GrubCfg:
+        for line, raw_words, opens in self._commands():
+            self._command(line, raw_words, opens)
+        if self.blocks:
+            raise self._error(self.blocks[-1].line, "a '{' is never closed")
+        entries = tuple(
+            MenuEntry(head.id, head.title, head.line, head.section, head.submenus, tuple(body))
+            for head, body in zip(self.heads, self.bodies, strict=True)
+        )
+        sections = tuple(dict.fromkeys(name for _, name in self.script.markers if name))
+        default = next(iter(self.defaults)) if len(self.defaults) == 1 else None
+        return GrubCfg(entries, sections, self.has_blscfg, default)
+
+    def _commands(self) -> Iterator[tuple[int, list[str], bool]]:
+        """Give every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
+        words: list[str] = []
+        start = 0
+        for token in _TOKEN.finditer(self.script.text):
+            kind = token.lastgroup
+            if kind == "word":
+                word = token["word"]
+                if words:
+                    words.append(word)
+                elif word not in _PREFIXES:
+                    words, start = [word], token.start("word")
+                continue
+            if kind == "stray" or (kind == "open" and not words):
+                raise self._error(self.script.line(token.start(kind)), _complaint(token[kind]))
+            if words:
+                yield self.script.line(start), words, kind == "open"
+                words = []
+            if kind == "close":
+                self._close(self.script.line(token.start("close")))
+
+    def _command(self, line: int, raw_words: list[str], opens: bool) -> None:
+        name = raw_words[0]
+        if _LINUX.fullmatch(name):
+            if opens:
+                raise self._error(line, "a '{' in a kernel's command line, which GRUB takes for a block")
+            self._linux(line, raw_words[1:])
+        elif name == "blscfg":
+            self.has_blscfg = True
+        elif name.startswith("default="):
+            self._default(line, name)
+        elif name == "set" and len(raw_words) > 1:
+            self._default(line, raw_words[1])
+        if not opens:
+            return
+        if len(self.blocks) == _DEPTH_LIMIT:
+            raise self._error(line, f"more than {_DEPTH_LIMIT} blocks inside each other")
+        if name in _ENTRY_COMMANDS or name == "submenu":
+            identity, title = self._heading(line, raw_words[1:])
+            if name == "submenu":
+                self.blocks.append(_Block(line, title=title))
+                return
+            submenus = tuple(block.title for block in self.blocks if block.title is not None)
+            self.blocks.append(_Block(line, entry=len(self.heads)))
+            self.heads.append(MenuEntry(identity, title, line, self.script.section(line), submenus, ()))
+            self.bodies.append([])
+        else:
+            self.blocks.append(_Block(line))
+
+    def _close(self, line: int) -> None:
+        if not self.blocks:
+            raise self._error(line, "a '}' closes nothing")
+        self.blocks.pop()
+
+    def _linux(self, line: int, raw_words: list[str]) -> None:
+        entry = next((block.entry for block in reversed(self.blocks) if block.entry is not None), None)
+        words = self._words(line, raw_words)
+        if entry is None or not words:
+            return
+        text = " ".join(_loader_word(word.text) for word in words[1:])
+        if (cmdline := self.cmdlines.get(text)) is None:
+            cmdline = self.cmdlines[text] = Cmdline.parse(text)
+        variables = tuple(dict.fromkeys(name for word in words for name in word.variables))
+        self.bodies[entry].append(LinuxLine(line, words[0].text, cmdline, variables))
+
+    def _default(self, line: int, raw_word: str) -> None:
+        name, equals, value = self._word(line, raw_word).text.partition("=")
+        if name == "default" and equals and value not in ("$next_entry", "${next_entry}"):
+            self.defaults.add(value)
+
+    def _heading(self, line: int, raw_words: list[str]) -> tuple[str, str]:
+        """Give the id and the title of a menu entry or submenu, whose options may stand anywhere."""
+        words = iter(self._words(line, raw_words))
+        identity, title = "", None
+        for word in words:
+            option, equals, value = word.text.partition("=")
+            if _ID_VARIABLE.fullmatch(word.text):
+                option = "--id"
+            if option in _VALUE_OPTIONS:
+                if not equals:
+                    value = next(words, _Word("", (), quoted=False)).text
+                identity = value if option == "--id" else identity
+            elif title is None and not word.text.startswith("--"):
+                title = word.text
+        return identity, title or ""
+
+    def _words(self, line: int, raw_words: list[str]) -> list[_Word]:
+        words = [self._word(line, raw) for raw in raw_words]
+        return [word for word in words if word.text or word.quoted]
+
+    def _word(self, line: int, raw: str) -> _Word:
+        if _MARK.search(raw) is None:
+            return _Word(raw, (), quoted=False)
+        pieces: list[str] = []
+        variables: list[str] = []
+        quoted = False
+        for part in _PART.finditer(raw):
+            single, double, escape, variable = part.groups()
+            if single is not None:
+                pieces.append(single[1:-1])
+                quoted = True
+            elif double is not None:
+                pieces.append(self._inside_double(line, double, variables))
+                quoted = True
+            elif escape is not None:
+                pieces.append(escape[1:].removeprefix("\n"))
+            else:
+                pieces.append(part[0])
+                variables.extend([variable.strip("${}")] if variable else [])
+        return _Word("".join(pieces), tuple(variables), quoted)
+
+    def _inside_double(self, line: int, quotation: str, variables: list[str]) -> str:
+        def replace(match: re.Match[str]) -> str:
+            escaped, variable, stray = match.groups()
+            if stray is not None:
+                raise self._error(line, "a '$' inside double quotes that names no variable")
+            if variable is not None:
+                variables.append(variable.strip("${}"))
+                return str(variable)
+            return str(escaped).removeprefix("\n")
+
+        return _INSIDE_DOUBLE.sub(replace, quotation.removeprefix("$")[1:-1])
+
+    def _error(self, line: int, message: str) -> BootConfigError:
+        return BootConfigError(self.path, line, message)
+
+
+def _loader_word(word: str) -> str:
+    # grub-core/lib/cmdline.c, grub_create_loader_cmdline(): quotes around blanks, a backslash before the marks.
+    word = word.replace("\\", "\\\\").replace("'", "\\'").replace('"', '\\"')
+    return f'"{word}"' if " " in word else word
+
+
+def _complaint(character: str) -> str:
+    match character:
+        case "'" | '"':
+            return f"a quotation that begins with {character} is never closed"
+        case "$":
+            return "a '$' that names no variable"
+        case "\\":
+            return "a backslash at the end of the file"
+        case _:
+            return f"{character!r} where GRUB's grammar has no place for it"

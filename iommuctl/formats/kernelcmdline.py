@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/etc/kernel/cmdline: what the next kernel boots with, and how differently its readers read it. Pure."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from iommuctl.formats.blsentry import is_word
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.plan import Finding, Severity
+
+PATH = PurePosixPath("/etc/kernel/cmdline")
+# What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
+_OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
+_NO_CONTENT = re.compile(r"[ \t\r]*(?:#|\Z)")
+_SEVERAL_BLANKS = re.compile(r"[ \t]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with parameters: `text[start:end]` is its value, `number` counts from 1."""
+
+    number: int
+    value: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCmdline:
+    """The file. `lines` are those with parameters; the first takes additions.
+
+    Most readers join the lines (kernel-install, mkinitcpio, sdbootutil); grubby and Proxmox know only the first of the
+    file. Comments are parameters to systemd 252 and to Fedora's 20-grub.install (boot-formats, section 3.1).
+    """
+
+    path: PurePosixPath
+    text: str
+    lines: tuple[Line, ...]
+
+    @property
+    def cmdline(self) -> Cmdline:
+        """What the readers that join the lines make of it, each blank as it is."""
+        return Cmdline.parse(" ".join(line.value for line in self.lines))
+
+    @property
+    def first_line(self) -> str:
+        """The file's first line, which is all that grubby and Proxmox read."""
+        return self.text.split("\n", 1)[0]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What its readers disagree about."""
+        found: list[Finding] = []
+        if len(self.lines) > 1:
+            message = f"{self.path} has {len(self.lines)} lines of parameters; grubby and Proxmox read only the first"
+            found.append(_finding("kernel-cmdline-lines", message, f"put all parameters on one line of {self.path}"))
+        if any(line.lstrip(" \t").startswith("#") for line in self.text.split("\n")):
+            message = f"{self.path} has comments, which some versions of kernel-install pass to the kernel"
+            found.append(_finding("kernel-cmdline-comments", message, f"remove the comments from {self.path}"))
+        elif self.lines and self.lines[0].number > 1:
+            message = f"{self.path} begins with a blank line; grubby and Proxmox read only the first line"
+            found.append(_finding("kernel-cmdline-lines", message, f"remove the blank lines from {self.path}"))
+        if any(_SEVERAL_BLANKS.search(token.text) for token in self.cmdline.tokens):
+            message = f"{self.path} has several blanks inside quotes, of which most readers keep one"
+            found.append(_finding("kernel-cmdline-blanks", message, "use single blanks"))
+        return tuple(found)
+
+
+def parse_kernel_cmdline(path: PurePosixPath, text: str) -> KernelCmdline:
+    """Read the file; every text is one."""
+    lines: list[Line] = []
+    start = 0
+    for number, raw in enumerate(text.split("\n"), 1):
+        if not _NO_CONTENT.match(raw):
+            lines.append(Line(number, raw, start, start + len(raw)))
+        start += len(raw) + 1
+    return KernelCmdline(path, text, tuple(lines))
+
+
+def new_kernel_cmdline(cmdline: Cmdline) -> Cmdline:
+    """Give the one line for a file that is made of an entry: without `$words` and what belongs to one boot."""
+    kept = (token.text for token in cmdline.tokens if not is_word(token.text) and token.name not in _OF_ONE_BOOT)
+    return Cmdline.parse(" ".join(kept))
+
+
+def _finding(rule: str, message: str, hint: str) -> Finding:
+    return Finding(rule, Severity.WARNING, message, hint=hint)

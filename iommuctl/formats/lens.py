@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lens: Augeas as a function from text to text. The only module that imports augeas; no live file is ever opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from iommuctl.errors import InternalError, LensError
+
+if TYPE_CHECKING:
+    import augeas
+
+_LENSES = Path(__file__).parent / "lenses"
+_INPUT = "/input"
+_TREE = "/tree"
+_ERROR = "/augeas/text/tree/error"
+# Every node but those that keep a line whole: to name one of those takes time by the number of them.
+_EDITABLE = f"{_TREE}/*[label() != 'line' and label() != '#line']"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a value stands in a text, as indices of characters: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+class Lens:
+    """One of the lenses in `lenses/`, such as `Grubdefault.lns`, with one Augeas handle for many texts.
+
+    The handle loads no file of the system and no lens but ours (flags NO_LOAD, NO_STDINC, NO_MODL_AUTOLOAD), so
+    neither the host's own lenses nor its configuration take part. Not to be shared between threads. Where a label is
+    named, values of no other node are edited, and none of those costs the time to find it.
+    """
+
+    def __init__(self, name: str, label: str | None = None) -> None:
+        self._name = name
+        self._editable = _EDITABLE if label is None else f"{_TREE}/{label}"
+        self._augeas = _handle()
+
+    def rewrite(
+        self,
+        path: PurePosixPath,
+        text: str,
+        values: Mapping[Span, str | None],
+        *,
+        added: tuple[tuple[str, str], ...] = (),
+    ) -> str:
+        """Give the text with each value replaced, and each `(label, value)` of `added` as a new node at its end.
+
+        None in the place of a value removes its line. A span must be exactly one node's value, as the lens reads it.
+        Two gates enclose the edit: without it the text must come back byte for byte, and with it nothing may differ
+        outside the spans. The final newline stays as it was, missing or not. Raises LensError with file and line;
+        `path` only names the text.
+        """
+        closed = text if text.endswith("\n") or not text else f"{text}\n"
+        nodes = self._store(path, closed)
+        if self._retrieve(path) != closed:
+            raise LensError(path, None, "cannot be represented exactly: an unedited copy would differ")
+        expected = _spliced(closed, values)
+        # Backwards, since a node that is removed moves those behind it.
+        for span, value in sorted(values.items(), key=lambda item: item[0].start, reverse=True):
+            node = nodes.get(span)
+            if node is None:
+                line = text.count("\n", 0, span.start) + 1
+                raise LensError(path, line, "the value is not where the lens reads one, at the start of a line")
+            if value is None:
+                self._augeas.remove(node)
+            else:
+                self._augeas.set(node, value)
+        for label, value in added:
+            self._augeas.set(f"{_TREE}/{label}[last()+1]", value)
+        edited = self._retrieve(path)
+        if not added and edited != expected:
+            raise LensError(path, None, "the edit would change more than the values it is meant for")
+        if added and not (edited.startswith(expected) and all(value in edited[len(expected) :] for _, value in added)):
+            raise LensError(path, None, "the addition would change more than the end of the file")
+        return edited if closed == text or added else edited.removesuffix("\n")
+
+    def values(self, path: PurePosixPath, text: str, label: str) -> tuple[Span, ...]:
+        """Give where the values of all nodes of that label stand, in order. Raises LensError with file and line."""
+        closed = text if text.endswith("\n") or not text else f"{text}\n"
+        nodes = self._store(path, closed)
+        return tuple(span for span, node in nodes.items() if _label(node) == label)
+
+    def _store(self, path: PurePosixPath, text: str) -> dict[Span, str]:
+        """Parse a text into the tree; give the node of each value by its place, in the order of the text."""
+        try:
+            octets = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            line = text.count("\n", 0, error.start) + 1
+            raise LensError(path, line, "is not UTF-8") from error
+        if "\0" in text:
+            raise LensError(path, text.count("\n", 0, text.index("\0")) + 1, "holds a NUL byte")
+        self._augeas.remove(_TREE)
+        self._augeas.set(_INPUT, text)
+        try:
+            self._augeas.text_store(self._name, _INPUT, _TREE)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise LensError(path, self._failed_line(), "has a form that cannot be represented exactly") from error
+        ascii_only = len(octets) == len(text)
+        nodes: dict[Span, str] = {}
+        for node in self._augeas.match(self._editable):
+            start, end = self._augeas.span(node)[3:5]
+            if not ascii_only:
+                start, end = len(octets[:start].decode("utf-8")), len(octets[:end].decode("utf-8"))
+            nodes[Span(start, end)] = node
+        return nodes
+
+    def _retrieve(self, path: PurePosixPath) -> str:
+        """Write the tree back as a text."""
+        try:
+            self._augeas.text_retrieve(self._name, _INPUT, _TREE, "/output")
+        except (ValueError, RuntimeError, OSError) as error:
+            raise LensError(path, None, "the edited value cannot be represented") from error
+        return _string(self._augeas.get("/output"))
+
+    def _failed_line(self) -> int | None:
+        line = self._augeas.get(f"{_ERROR}/line")
+        return int(line) if line else None
+
+
+def _handle() -> "augeas.Augeas":
+    import augeas  # noqa: PLC0415 - loading libaugeas costs as much as the rest of a small command
+
+    if not _LENSES.is_dir():
+        raise InternalError(f"the lenses are missing from {str(_LENSES)!r}", hint="install iommuctl again")
+    flags = augeas.Augeas.NO_LOAD | augeas.Augeas.NO_STDINC | augeas.Augeas.NO_MODL_AUTOLOAD | augeas.Augeas.ENABLE_SPAN
+    # The root is never read with NO_LOAD; a folder of ours keeps AUGEAS_ROOT of the environment out of it.
+    return augeas.Augeas(root=str(_LENSES), loadpath=str(_LENSES), flags=flags)
+
+
+def _spliced(text: str, values: Mapping[Span, str | None]) -> str:
+    pieces: list[str] = []
+    end = 0
+    for span in sorted(values, key=lambda span: span.start):
+        value = values[span]
+        whole = value is None
+        start = text.rfind("\n", 0, span.start) + 1 if whole else span.start
+        pieces += (text[end:start], value or "")
+        end = text.index("\n", span.end) + 1 if whole else span.end
+    return "".join((*pieces, text[end:]))
+
+
+def _label(node: str) -> str:
+    return node.rsplit("/", 1)[1].split("[", 1)[0]
+
+
+def _string(value: str | bytes | None) -> str:
+    # python-augeas 1.2 gives an empty value as b"" and a missing one as None.
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shell files that grub-mkconfig sources: where variables are assigned, and what could assign unseen. Pure; no I/O."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from iommuctl.errors import BootConfigError
+from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, Grammar
+from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
+from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Source, Word, walk
+
+_MORE_WORDS = "with more words after the value"
+_NOT_AT_START = "not at the start of its line"
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
+_SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
+_REST_OF_LINE = re.compile(r"[ \t]*;?[ \t]*(?:(?<![^ \t;])#[^\n]*)?(?=\n|\Z)")
+# What `export V=word` may expand where `V=word` would not: dash before 0.5.11 splits and globs it.
+_EXPORT_EXPANDS = "*?[]{}~"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name=value` outside subshells. `start` and `end` span the raw value word, quotes included, in the file's text.
+
+    `append` marks the `+=` form, which only bash knows. `obstacle` says why the assignment may not be taken at its
+    word or may not be edited; None for an unconditional one at top level, alone on its line (blanks, `export ` before
+    it, `;` and a comment after it may stand there too).
+    """
+
+    path: PurePosixPath
+    line: int
+    name: str
+    append: bool
+    start: int
+    end: int
+    raw: str
+    word: Word = field(repr=False, compare=False)
+    obstacle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """Something that could assign, or cut the file short, unseen. `names` are the variables at risk (None: any)."""
+
+    path: PurePosixPath
+    line: int
+    offset: int
+    what: str
+    names: tuple[str, ...] | None
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class ShellFile:
+    """A shell file read: its text, assignments and hazards, each in the order of the text."""
+
+    path: PurePosixPath
+    text: str
+    assignments: tuple[Assignment, ...]
+    hazards: tuple[Hazard, ...]
+
+
+def parse(path: PurePosixPath, text: str) -> ShellFile:
+    """Read a shell file. Raises BootConfigError, with the line, for whatever is not understood exactly."""
+    source = Source(path, text)
+    for char, name in (("\r", "a carriage return"), ("\0", "a NUL byte"), ("\ufeff", "a byte order mark")):
+        if (at := text.find(char)) >= 0:
+            raise source.error(at, f"{name}, which the shell takes as part of a word")
+    parser = _Reader(source, 0)
+    try:
+        parser.commands(frozenset())
+    except RecursionError:
+        raise BootConfigError(path, None, "commands are nested too deep") from None
+    hazards = tuple(sorted(parser.hazards, key=lambda hazard: hazard.offset))
+    return ShellFile(path, text, tuple(sorted(parser.assignments, key=lambda each: each.start)), hazards)
+
+
+class _Reader(Grammar):
+    """Collects assignments and hazards."""
+
+    def __init__(self, source: Source, at: int) -> None:
+        super().__init__(source, at)
+        self.assignments: list[Assignment] = []
+        self.hazards: list[Hazard] = []
+
+    def _simple(self) -> None:
+        start = self.at
+        first = len(self.assignments)
+        words: list[Word] = []
+        count = 0
+        exported = False
+        while not self._ends_command():
+            count += 1
+            if self._redirection():
+                continue
+            if (not words or exported) and (match := _ASSIGNMENT.match(self.text, self.at)):
+                self._assignment(match, exported=exported)
+            else:
+                words.append(self._command_word() if not words else self._word())
+                exported = len(words) == 1 and literal(words[0]) == "export"
+            if self.text.startswith("(", self.at):
+                raise self.source.error(self.at, "unexpected '('")
+        if count == 0:
+            raise self.source.error(self.at, f"unexpected {self.text[self.at : self.at + 1]!r}")
+        self._judge(start, first, count - exported)
+        for effect in effects(words) if words else ():
+            self._hazard(start, effect)
+
+    def _judge(self, start: int, first: int, count: int) -> None:
+        """Give the assignments of one simple command the obstacles that only its surroundings show."""
+        line_start = self.text.rfind("\n", 0, start) + 1
+        for index in range(first, len(self.assignments)):
+            each = self.assignments[index]
+            if each.obstacle is None and self.text[line_start:start].strip(" \t"):
+                each = replace(each, obstacle=_NOT_AT_START)
+            if each.obstacle is None and (count > 1 or not _REST_OF_LINE.match(self.text, self.at)):
+                each = replace(each, obstacle=_MORE_WORDS)
+            self.assignments[index] = each
+
+    def _assignment(self, match: re.Match[str], *, exported: bool) -> None:
+        name, start = match[1], match.end()
+        obstacle = next((reason for reason in self._context if reason in IN_FUNCTIONS), None)
+        obstacle = obstacle or next(iter(self._context), None)
+        line = self.source.line(match.start())
+        self.at = start
+        word: Word = ()
+        if self.text.startswith("(", start):
+            self._array()
+            obstacle = obstacle or "an array"
+        else:
+            word = self._word(may_be_empty=True)
+        if exported and obstacle is None and any(_expands_after_export(part) for part in walk(word)):
+            obstacle = "with expansions outside quotes after export"
+        raw = self.text[start : self.at]
+        path = self.source.path
+        self.assignments.append(Assignment(path, line, name, match[2] == "+", start, self.at, raw, word, obstacle))
+
+    def _array(self) -> None:
+        self.at += 1
+        self._newlines()
+        while not self.text.startswith(")", self.at):
+            if self.at == len(self.text):
+                raise self.source.error(self.at, "an array is not closed")
+            self._word()
+            self._newlines()
+        self.at += 1
+
+    def _command_word(self) -> Word:
+        if _SUBSCRIPT.match(self.text, self.at):
+            raise self.source.error(self.at, "an array element, on which shells do not agree")
+        at = self.at
+        word = self._word()
+        if "\\\n" in self.text[at : self.at]:
+            raise self.source.error(at, "a command whose name goes on behind a line's end")
+        return word
+
+    def _hazard(self, offset: int, effect: Effect) -> None:
+        in_function = not IN_FUNCTIONS.isdisjoint(self._context)
+        if effect.what in LOOP_EXITS and self._loops > 0:
+            return
+        if effect.what == RETURN and IN_FUNCTION in self._context:
+            return
+        reach = Reach.ALL if in_function else effect.reach
+        line = self.source.line(offset)
+        self.hazards.append(Hazard(self.source.path, line, offset, effect.what, effect.names, reach))
+
+    @contextmanager
+    def _subshell(self) -> Iterator[None]:
+        assignments, hazards = len(self.assignments), len(self.hazards)
+        yield
+        del self.assignments[assignments:]
+        del self.hazards[hazards:]
+
+
+def _expands_after_export(part: Char | Reference | Opaque) -> bool:
+    match part:
+        case Char(char, _, _, quoting):
+            return quoting is Quoting.BARE and char in _EXPORT_EXPANDS
+        case Reference(quoted=quoted):
+            return not quoted
+        case Opaque():
+            return True

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The grammar of shell files: lists, compound commands, functions, here-documents. Pure; executes nothing.
+
+POSIX.1-2024 Shell Command Language 2.10, as dash and bash read it; simple commands are the subclass's matter.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from iommuctl.formats.shell.hazards import REDEFINED, Effect, literal
+from iommuctl.formats.shell.words import METACHARACTERS, Opaque, Reach, Source, Word, WordScanner, walk
+
+IN_FUNCTION = "in a function"
+# dash knows no `function`: it runs such a body at once, as a group of commands.
+IN_BASH_FUNCTION = "in a function of bash"
+IN_FUNCTIONS = frozenset({IN_FUNCTION, IN_BASH_FUNCTION})
+_AFTER_OPERATOR = "after && or ||"
+_KEYWORD = re.compile(r"(?:[!{}]|\[\[|\]\]|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
+_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\([ \t]*\)")
+_FUNCTION_KEYWORD = re.compile(r"function[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:[ \t]*\([ \t]*\))?(?=[ \t\n{(])")
+_REDIRECTION = re.compile(r"[0-9]*(<<-?|<&|<>|>>|>&|>\||<|>)(?![<(])")
+_FILE_DESCRIPTOR_VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}[<>]")
+_TEST_END = re.compile(r"\]\](?=[ \t\n;&|)]|\Z)")
+_HERE_EXPANSION = re.compile(r"`|\$[({\[]")
+_ARITHMETIC_TEST = re.compile(r"-(?:eq|ne|lt|le|gt|ge|v)$")
+_OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "in", "}", "]]"})
+_NOT_POSIX = frozenset({"select", "coproc"})
+
+
+class Grammar(ABC):
+    """Recursive descent over the text from an offset. Each method leaves `at` behind what it read."""
+
+    def __init__(self, source: Source, at: int) -> None:
+        self.source = source
+        self.text = source.text
+        self.at = at
+        self._context: list[str] = []
+        self._loops = 0
+        self._here_documents: list[tuple[int, str, bool, bool]] = []
+        self._scanner = WordScanner(source, self._substitution)
+        self._compounds: dict[str, Callable[[], None]] = {
+            "{": self._group,
+            "if": self._if,
+            "while": self._loop,
+            "until": self._loop,
+            "for": self._for,
+            "case": self._case,
+            "[[": self._test,
+        }
+
+    @abstractmethod
+    def _simple(self) -> None:
+        """Read a simple command, up to what ends it."""
+
+    @abstractmethod
+    def _hazard(self, offset: int, effect: Effect) -> None:
+        """Take note of an effect of what stands at an offset."""
+
+    @abstractmethod
+    def _subshell(self) -> AbstractContextManager[None]:
+        """Forget afterwards what was noted inside: a subshell changes nothing outside it."""
+
+    def commands(self, closers: frozenset[str]) -> str:
+        """Read commands up to one of the closers (up to the end where there are none); give the closer."""
+        empty = True
+        while True:
+            self._newlines()
+            if self.at == len(self.text):
+                if closers:
+                    raise self.source.error(self.at, f"the file ends where {_either(closers)} should come")
+                self.require_no_here_document()
+                return ""
+            if closer := self._closer(closers):
+                if empty and closer not in (")", ";;", "esac"):
+                    raise self.source.error(self.at, f"no command before {closer!r}")
+                self.at += len(closer)
+                return closer
+            self._and_or()
+            empty = False
+            self._blanks()
+            if self.text.startswith(";;", self.at):
+                if ";;" not in closers:
+                    raise self.source.error(self.at, "';;' outside a case")
+            elif self.text[self.at : self.at + 1] in (";", "&"):
+                self.at += 1
+            elif self.at < len(self.text) and self.text[self.at] != "\n" and not self._closer(closers):
+                raise self.source.error(self.at, f"unexpected {self.text[self.at]!r}")
+
+    def _closer(self, closers: frozenset[str]) -> str:
+        for closer in (")", ";;"):
+            if closer in closers and self.text.startswith(closer, self.at):
+                return closer
+        keyword = self._keyword()
+        return keyword if keyword in closers else ""
+
+    def _and_or(self) -> None:
+        self._pipeline()
+        self._blanks()
+        while self.text.startswith(("&&", "||"), self.at):
+            self.at += 2
+            self._newlines()
+            with self._inside(_AFTER_OPERATOR):
+                self._pipeline()
+            self._blanks()
+
+    def _pipeline(self) -> None:
+        if (keyword := self._keyword()) in ("!", "time"):
+            self.at += len(keyword)
+            self._blanks()
+            with self._inside(f"after {keyword}"):
+                self._pipeline()
+            return
+        self._command()
+        self._blanks()
+        while self.text.startswith("|", self.at) and not self.text.startswith(("||", "|&"), self.at):
+            self.at += 1
+            self._newlines()
+            with self._inside("in a pipeline"):
+                self._command()
+            self._blanks()
+
+    def _command(self) -> None:
+        keyword = self._keyword()
+        if keyword in _OUT_OF_PLACE or keyword in _NOT_POSIX:
+            raise self.source.error(self.at, f"unexpected {keyword!r}")
+        if function := _FUNCTION.match(self.text, self.at):
+            self._function(function[1], function.end(), IN_FUNCTION)
+            return
+        if keyword == "function":
+            function = _FUNCTION_KEYWORD.match(self.text, self.at)
+            if function is None:
+                raise self.source.error(self.at, "a 'function' that is not understood")
+            self._function(function[1], function.end(), IN_BASH_FUNCTION)
+            return
+        if keyword in self._compounds:
+            start = self.at
+            self.at += len(keyword)
+            with self._inside(f"inside the {keyword!r} of line {self.source.line(start)}"):
+                self._compounds[keyword]()
+        elif self.text.startswith("(", self.at):
+            if self.text.startswith("((", self.at):
+                raise self.source.error(self.at, "'((', on which shells do not agree")
+            self.at += 1
+            self._newlines()
+            if self.text.startswith(")", self.at):
+                raise self.source.error(self.at, "no command before ')'")
+            with self._subshell():
+                self.commands(frozenset({")"}))
+        else:
+            self._simple()
+            return
+        self._redirections()
+
+    def _until(self, *closers: str) -> str:
+        return self.commands(frozenset(closers))
+
+    def _group(self) -> None:
+        self._until("}")
+
+    def _if(self) -> None:
+        self._until("then")
+        while (closer := self._until("elif", "else", "fi")) != "fi":
+            if closer == "else":
+                self._until("fi")
+                return
+            self._until("then")
+
+    def _loop(self) -> None:
+        self._until("do")
+        self._loop_body()
+
+    def _loop_body(self) -> None:
+        self._loops += 1
+        self._until("done")
+        self._loops -= 1
+
+    def _for(self) -> None:
+        self._blanks()
+        start = self.at
+        name = _NAME.match(self.text, self.at)
+        if name is None:
+            raise self.source.error(start, "a 'for' without a plain variable name")
+        self.at = name.end()
+        self._hazard(start, Effect(f"for {name[0]}", Reach.EARLIER, (name[0],)))
+        self._newlines()
+        if self._keyword() == "in":
+            self.at += len("in")
+            self._blanks()
+            while self.at < len(self.text) and self.text[self.at] not in ";\n":
+                self._word()
+                self._blanks()
+        if self.text.startswith(";", self.at):
+            self.at += 1
+        self._newlines()
+        if self._keyword() != "do":
+            raise self.source.error(self.at, "a 'for' without 'do'")
+        self.at += len("do")
+        self._loop_body()
+
+    def _case(self) -> None:
+        self._blanks()
+        self._word()
+        self._newlines()
+        if self._keyword() != "in":
+            raise self.source.error(self.at, "a 'case' without 'in'")
+        self.at += len("in")
+        while True:
+            self._newlines()
+            if self._keyword() == "esac":
+                self.at += len("esac")
+                return
+            self._case_patterns()
+            if self._until(";;", "esac") == "esac":
+                return
+            if self.text.startswith("&", self.at):
+                raise self.source.error(self.at, "';;&', which only bash knows")
+
+    def _case_patterns(self) -> None:
+        self.at += self.text.startswith("(", self.at)
+        while True:
+            self._blanks()
+            self._word()
+            self._blanks()
+            if not self.text.startswith("|", self.at):
+                break
+            self.at += 1
+        if not self.text.startswith(")", self.at):
+            raise self.source.error(self.at, "a 'case' pattern without ')'")
+        self.at += 1
+
+    def _test(self) -> None:
+        start = self.at
+        while True:
+            self._blanks()
+            if _TEST_END.match(self.text, self.at):
+                self.at += len("]]")
+                return
+            if self.at == len(self.text) or self.text[self.at] in "\n;":
+                raise self.source.error(start, "a '[[' whose ']]' is not on the same line")
+            if self.text[self.at] in METACHARACTERS:
+                self.at += 1
+                continue
+            text = literal(self._word()) or ""
+            if text in REDEFINED:
+                raise self.source.error(start, f"{text!r} inside '[[', which dash may run")
+            if _ARITHMETIC_TEST.match(text):
+                self._hazard(start, Effect("arithmetic in '[['", Reach.EARLIER))
+
+    def _function(self, name: str, body: int, reason: str) -> None:
+        if name in REDEFINED or name in self._compounds or name in _OUT_OF_PLACE:
+            raise self.source.error(self.at, f"a function named {name!r}, like a command of the shell")
+        self.at = body
+        self._newlines()
+        if self._keyword() not in self._compounds and not self.text.startswith("(", self.at):
+            raise self.source.error(self.at, f"a body of the function {name!r} that is not understood")
+        with self._inside(reason):
+            self._command()
+
+    def _word(self, *, may_be_empty: bool = False) -> Word:
+        start = self.at
+        if _FILE_DESCRIPTOR_VARIABLE.match(self.text, start):
+            raise self.source.error(start, "a variable for a file descriptor, which only bash knows")
+        word, self.at = self._scanner.scan(start)
+        if self.at == start and not may_be_empty:
+            found = self.text[start : start + 1]
+            message = f"unexpected {found!r}" if found else "the file ends where a word should come"
+            raise self.source.error(start, message)
+        if self._here_documents and "\n" in self.text[start : self.at]:
+            raise self.source.error(start, "a line's end inside a word while a here-document waits")
+        for part in walk(word):
+            if isinstance(part, Opaque) and part.reach is not None:
+                self._hazard(part.start, Effect(part.what, part.reach, part.names))
+        return word
+
+    def _redirections(self) -> None:
+        while self._redirection():
+            pass
+
+    def _redirection(self) -> bool:
+        """Read one redirection, if there is one here."""
+        self._blanks()
+        match = _REDIRECTION.match(self.text, self.at)
+        if match is None:
+            if self.text.startswith(("<", ">"), self.at):
+                raise self.source.error(self.at, "a redirection that not every shell knows")
+            return False
+        operator_at = self.at
+        self.at = match.end()
+        self._blanks()
+        start = self.at
+        word = self._word()
+        if match[1].startswith("<<"):
+            raw = self.text[start : self.at]
+            delimiter = literal(word)
+            if delimiter is None or "\n" in raw:
+                raise self.source.error(operator_at, "a here-document whose end is not plain text")
+            quoted = any(char in raw for char in "'\"\\")
+            self._here_documents.append((operator_at, delimiter, quoted, match[1] == "<<-"))
+        return True
+
+    def _read_here_documents(self) -> None:
+        """Skip the bodies that begin on this line. Expansions in them could assign: those are refused."""
+        waiting, self._here_documents = self._here_documents, []
+        for begun_at, delimiter, quoted, strips_tabs in waiting:
+            while True:
+                if self.at >= len(self.text):
+                    raise self.source.error(begun_at, f"a here-document without its end {delimiter!r}")
+                end = self.text.find("\n", self.at)
+                line = self.text[self.at : end if end >= 0 else len(self.text)]
+                start, self.at = self.at, end + 1 if end >= 0 else len(self.text)
+                if (line.lstrip("\t") if strips_tabs else line) == delimiter:
+                    break
+                if not quoted and (_HERE_EXPANSION.search(line) or line.endswith("\\")):
+                    raise self.source.error(start, "an expansion in a here-document")
+
+    def require_no_here_document(self) -> None:
+        """Raise BootConfigError where a here-document is announced and its body never came."""
+        for begun_at, delimiter, _, _ in self._here_documents:
+            raise self.source.error(begun_at, f"a here-document without its end {delimiter!r}")
+
+    def _substitution(self, at: int) -> int:
+        inner = type(self)(self.source, at)
+        inner.commands(frozenset({")"}))
+        inner.require_no_here_document()
+        return inner.at
+
+    def _blanks(self) -> None:
+        """Skip blanks, joined lines and a comment, up to the line's end."""
+        while True:
+            if self.text[self.at : self.at + 1] in (" ", "\t"):
+                self.at += 1
+            elif self.text.startswith("\\\n", self.at):
+                self.at += 2
+            else:
+                break
+        if self.text.startswith("#", self.at):
+            end = self.text.find("\n", self.at)
+            self.at = end if end >= 0 else len(self.text)
+
+    def _newlines(self) -> None:
+        self._blanks()
+        while self.text.startswith("\n", self.at):
+            self.at += 1
+            self._read_here_documents()
+            self._blanks()
+
+    def _keyword(self) -> str:
+        match = _KEYWORD.match(self.text, self.at)
+        return match[0] if match else ""
+
+    def _ends_command(self) -> bool:
+        self._blanks()
+        return self.at == len(self.text) or self.text[self.at] in "\n;&|()"
+
+    @contextmanager
+    def _inside(self, reason: str) -> Iterator[None]:
+        self._context.append(reason)
+        yield
+        self._context.pop()
+
+
+def _either(closers: frozenset[str]) -> str:
+    return " or ".join(repr(closer) for closer in sorted(closers))

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands: the only module that starts processes. Argument lists only, never a shell; nothing outlives its run."""
+
+import os
+import selectors
+import shlex
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Protocol
+
+from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
+from iommuctl.host.root import Root
+from iommuctl.host.signals import Interrupts
+
+SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+TIMEOUT = 600.0  # seconds; building the initramfs of several kernels takes minutes
+OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes for each stream; the grub.cfg of 1000 kernels has 2 MB
+SHOWN_LINES = 10  # of stderr, in an error
+SHOWN_COLUMNS = 300  # characters of one such line
+
+_CHUNK = 65536  # bytes; the size of a pipe, pipe(7)
+_PATIENCE = 0.2  # seconds between two looks at whether a silent program has ended
+_HASTE = 0.005  # seconds between two such looks where it is about to end
+_GRACE = 5.0  # seconds that a program has to clean up after SIGTERM
+_SETTLING = 0.5  # seconds to wait for the killed; one that init has not reaped yet counts still, but cannot write
+
+# Where the package of a program has another name than the program; the first of a row is Debian's.
+_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "bootctl": "systemd-boot, on other distributions systemd",
+        "grub-editenv": "grub-common, on other distributions grub",
+        "grub-mkconfig": "grub-common, on other distributions grub",
+        "grub-script-check": "grub-common, on other distributions grub",
+        "grub2-editenv": "grub2-tools-minimal, on SUSE grub2",
+        "grub2-mkconfig": "grub2-tools, on SUSE grub2",
+        "grub2-script-check": "grub2-tools, on SUSE grub2",
+        "kernel-install": "systemd, on Fedora systemd-udev",
+        "proxmox-boot-tool": "proxmox-kernel-helper",
+        "unshare": "util-linux",
+        "update-grub": "grub2-common",
+        "zipl": "s390-tools, on Fedora s390utils-core",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ran to its end. A negative `returncode` is the number of the signal that ended it."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    def check(self) -> "Completed":
+        """Give it back if it succeeded. Raises ExecutionError with the end of what it complained about."""
+        if self.returncode == 0:
+            return self
+        raise ExecutionError(
+            f"{self.argv[0]!r} failed",
+            details=(f"command: {shlex.join(self.argv)}", _outcome(self.returncode), *_last_lines(self.stderr)),
+        )
+
+
+class Runner(Protocol):
+    """Something that runs a program inside a root and waits for it."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
+        """Run a program to its success; `timeout` in seconds. Raises what SystemRunner.run raises."""
+        ...
+
+
+class SystemRunner:
+    """Runs the programs of one root: directly for `/`, else confined to it in private mount and pid namespaces.
+
+    A program sees an environment of LC_ALL and PATH alone and an empty stdin, and leads a session and process group.
+    In another root it finds the `/proc` of its own pid namespace, where the tree has that folder. No mount reaches the
+    host.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = Root(root)
+
+    def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
+        """Run a program to its success, and end everything of its process group that is left behind.
+
+        Raises UnavailableError where the program is missing, ExecutionError where it fails, prints more than
+        OUTPUT_LIMIT or takes longer than `timeout` seconds, NotPermittedError.
+        """
+        program = find_program(self._root, command[0])
+        if self._root.is_running_system:
+            return _run(command, (str(program), *command[1:]), timeout).check()
+        completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
+        if completed.returncode and completed.stderr.startswith("unshare: unshare failed: Operation not permitted"):
+            raise NotPermittedError(self._root.path, "run programs in")
+        return completed.check()
+
+    def _confinement(self) -> tuple[str, ...]:
+        root = self._root.path.absolute()
+        unshare = find_program(Root(Path("/")), "unshare")
+        proc = ("--mount-proc",) if _is_directory(root / "proc") else ()
+        options = ("--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", f"--root={root}")
+        return (str(unshare), *options, *proc, "--")
+
+
+def find_program(root: Root, name: str) -> PurePosixPath:
+    """Give where a program is inside a root. Raises UnavailableError that names the package where it is missing."""
+    places = (PurePosixPath(name),) if "/" in name else tuple(PurePosixPath(folder, name) for folder in SEARCH_PATH)
+    for place in places:
+        status = root.stat(place)
+        if status is not None and stat.S_ISREG(status.st_mode) and status.st_mode & 0o111:
+            return place
+    raise UnavailableError(
+        f"no program {name!r}",
+        details=(f"root: {root.path}", f"looked for: {', '.join(map(str, places))}"),
+        hint=f"install the package {_PACKAGES.get(PurePosixPath(name).name, PurePosixPath(name).name)}",
+    )
+
+
+def _run(command: tuple[str, ...], argv: tuple[str, ...], timeout: float) -> Completed:
+    # Held from before there is a process until somebody looks after it, and again while it is ended.
+    with Interrupts() as interrupts, _start(command, argv) as process:
+        try:
+            interrupts.listen()
+            stdout, stderr = _collect(process, command, timeout)
+        except BaseException:
+            _ask_to_end(process)
+            raise
+        finally:
+            interrupts.hold()
+            _end(process)
+    return Completed(command, process.returncode, _text(stdout), _text(stderr))
+
+
+def _start(command: tuple[str, ...], argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env={"LC_ALL": "C", "PATH": ":".join(SEARCH_PATH)},
+            start_new_session=True,
+            umask=0o022,
+        )
+    except PermissionError as error:
+        raise NotPermittedError(PurePosixPath(argv[0]), "run") from error
+    except OSError as error:
+        raise ExecutionError(f"cannot start {command[0]!r}: {error.strerror}") from error
+
+
+def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout: float) -> tuple[bytes, bytes]:
+    """Read both streams until the program has ended and they are drained. Raises ExecutionError."""
+    output = {stream.fileno(): bytearray() for stream in (process.stdout, process.stderr) if stream is not None}
+    deadline = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        for descriptor in output:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            # Asked before the streams are read, so that its last words are read too. Something that it left behind may
+            # hold the streams open for ever: their end is not waited for.
+            ended = _has_ended(process)
+            ready = selector.select(0 if ended else _PATIENCE if selector.get_map() else _HASTE)
+            for key, _ in ready:
+                chunk = os.read(key.fd, _CHUNK)
+                output[key.fd] += chunk
+                if not chunk:
+                    selector.unregister(key.fd)
+            if ended and not ready:
+                stdout, stderr = output.values()
+                return bytes(stdout), bytes(stderr)
+            if max(map(len, output.values())) > OUTPUT_LIMIT:
+                raise _stopped(command, f"printed more than {OUTPUT_LIMIT} bytes")
+            if time.monotonic() > deadline:
+                raise _stopped(command, f"did not end in {timeout:g} s")
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    # WNOWAIT leaves the leader unreaped: until it is reaped nobody else can have its number, nor that of its group.
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    _signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE
+    while not _has_ended(process) and time.monotonic() < deadline:
+        time.sleep(_HASTE)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group, reap its leader, and wait until the others are gone, so that none of them writes on."""
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + _SETTLING
+    while _signal_group(process, 0) and time.monotonic() < deadline:
+        time.sleep(_HASTE)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Signal every process of the group; False where there is none left. The leader's id is the group's."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _stopped(command: tuple[str, ...], what: str) -> ExecutionError:
+    return ExecutionError(f"{command[0]!r} {what} and was stopped", details=(f"command: {shlex.join(command)}",))
+
+
+def _outcome(returncode: int) -> str:
+    return f"exit status: {returncode}" if returncode > 0 else f"killed by {signal.Signals(-returncode).name}"
+
+
+def _last_lines(text: str) -> tuple[str, ...]:
+    # What a program prints may hold escape sequences meant for the terminal of whoever reads the error.
+    lines = [line[:SHOWN_COLUMNS] for line in text.splitlines() if line.strip()][-SHOWN_LINES:]
+    return tuple("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line) for line in lines)
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "surrogateescape")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False

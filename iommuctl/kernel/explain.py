@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explain: what a parameter does, in words. Every fact comes from the catalogue; pure."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from iommuctl.errors import NotFoundError
+from iommuctl.kernel.parameters import (
+    Advice,
+    Assignment,
+    Availability,
+    Catalogue,
+    Definition,
+    Grammar,
+    Kind,
+    Token,
+)
+from iommuctl.kernel.spelling import nearest
+
+WIDTH = 100  # columns of the text
+_READERS = {
+    Kind.EARLY: "the kernel, before anything else (early parameter)",
+    Kind.SETUP: "the kernel, after every early parameter (setup parameter)",
+    Kind.MODULE: "the module as it is loaded, or the kernel where it is built in",
+    Kind.USERSPACE: "programs of the system, not the kernel",
+    Kind.HYPERVISOR: "the hypervisor, not Linux",
+    Kind.NOBODY: "nobody",
+}
+_REPEATS = {
+    Grammar.FLAG: "takes no value",
+    Grammar.BOOL: "0 or 1; the last one on the line counts",
+    Grammar.SCALAR: "one value; the last one on the line counts",
+    Grammar.OPTION_LIST: "tokens with commas between; repeats accumulate",
+    Grammar.LAST_WINS_LIST: "values with commas between; only the last occurrence counts",
+    Grammar.ACCUMULATING: "one value; every occurrence counts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one item of the value that was asked about does."""
+
+    item: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A parameter, and what of its value was asked about. `rivals` set the same to something else, as `name=value`."""
+
+    asked: str
+    definition: Definition
+    said: tuple[Said, ...]
+    rivals: tuple[str, ...]
+    advice: tuple[Advice, ...]
+
+
+def explain(text: str, catalogue: Catalogue) -> Explanation:
+    """Explain a parameter, with a value or without.
+
+    Raises NotFoundError, with the names that are nearest, for one that the catalogue does not have.
+    """
+    name, equals, value = text.partition("=")
+    definition = catalogue.known(name)
+    if definition is None:
+        raise _unknown(name, catalogue)
+    items = definition.items(value) if equals else ()
+    sets = (None,) if definition.grammar is Grammar.FLAG else items
+    return Explanation(
+        text,
+        definition,
+        tuple(Said(item or "", _meaning(definition, item)) for item in items),
+        tuple(_rivals(definition, sets, catalogue)),
+        tuple(one for one in definition.advice if not items or not one.values or set(items) & set(one.values)),
+    )
+
+
+def describe(explanation: Explanation) -> str:
+    """Give an explanation as text, WIDTH columns wide."""
+    return "".join(f"{line}\n" for line in _lines(explanation))
+
+
+def completions(text: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """Give the parameters that begin with a text; behind `=` and each comma the values, myths left out."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        return tuple(sorted(one.name for one in catalogue.definitions if one.name.startswith(name)))
+    definition = catalogue.known(name)
+    if definition is None:
+        return ()
+    before, comma, last = value.rpartition(",") if definition.is_list else ("", "", value)
+    values = ("0", "1") if definition.grammar is Grammar.BOOL else tuple(_spelling(one) for one in definition.tokens)
+    return tuple(f"{name}={before}{comma}{one}" for one in values if one.startswith(last))
+
+
+def span(available: Availability) -> str:
+    """Give an architecture with the releases, as words."""
+    since = f" from {available.since}" if available.since else ""
+    return f"{available.on}{since}{f' up to {available.until}' if available.until else ''}"
+
+
+def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
+    names = tuple(one.name for one in catalogue.definitions)
+    close = nearest(name, names) or nearest(name.lower(), names)  # names are told apart by case, and one slip is that
+    alike = [one for one in names if name and (name in one or _owner(one) == _owner(name))]
+    found = list(dict.fromkeys((*((close,) if close else ()), *alike)))[:5]
+    return NotFoundError(
+        f"no parameter {name!r} in the catalogue of IOMMU parameters",
+        details=(f"near it: {', '.join(found)}",) if found else (),
+        hint=f"run iommuctl explain {found[0] if found else 'iommu'}",
+    )
+
+
+def _owner(name: str) -> str:
+    """The module of a parameter's name."""
+    return name.partition(".")[0]
+
+
+def _meaning(definition: Definition, item: str | None) -> str:
+    """Say what one item does."""
+    tokens = definition.tokens_of(item)
+    if tokens:
+        taken = definition.taken_for(item)
+        as_what = f"read as {taken}, for the kernel compares only the beginning: " if taken else ""
+        return as_what + "; ".join(_token_words(token) for token in tokens)
+    for myth in definition.myths:
+        if myth.value == item:
+            return f"a myth: {myth.meaning}{f'; what is meant is {myth.mend}' if myth.mend else ''}"
+    match definition.grammar:
+        case Grammar.OPTION_LIST:
+            close = nearest(item or "", tuple(token.name for token in definition.tokens))
+            near = f"; near it: {close}" if close else ""
+            return f"no token that an IOMMU acts on{near}" if definition.tokens else definition.summary
+        case Grammar.BOOL:
+            truth = definition.truth(item)
+            weak = "; weakens isolation" if definition.unsafe and definition.matches(item, definition.unsafe) else ""
+            return "no truth value: the kernel refuses it" if truth is None else f"read as {int(truth)}{weak}"
+        case Grammar.FLAG:
+            return "the value is not read: the parameter counts wherever it stands"
+        case Grammar.SCALAR | Grammar.LAST_WINS_LIST | Grammar.ACCUMULATING:
+            return definition.summary
+
+
+def _token_words(token: Token) -> str:
+    facts = [f"sets {token.same_as}"] if token.same_as else []
+    facts += [f"only {', '.join(map(span, token.available))}"] if token.available else []
+    facts += [f"deprecated since {token.deprecated_since}"] if token.deprecated_since else []
+    facts += ["weakens isolation"] if token.unsafe else []
+    return f"{token.meaning} ({'; '.join(facts)})" if facts else token.meaning
+
+
+def _rivals(definition: Definition, items: Iterable[str | None], catalogue: Catalogue) -> Iterator[str]:
+    """Give what contradicts the items: another value of the same variable, and what the catalogue names."""
+    sets = {one for item in items for one in catalogue.assignments(definition.name, item)}
+    asked = {one.variable: one.value for one in sets}
+    tokens = [token for item in items for token in definition.tokens_of(item)]
+    found = dict.fromkeys((*definition.conflicts, *(text for token in tokens for text in token.conflicts)))
+    for other in catalogue.definitions:
+        for text, assignments, conflicts in _settings(other, catalogue):
+            contradicts = any(asked.get(one.variable, one.value) != one.value for one in assignments)
+            if contradicts or any(_assigned(conflict, catalogue) & sets for conflict in conflicts):
+                found.setdefault(text)
+    yield from found
+
+
+def _settings(
+    definition: Definition, catalogue: Catalogue
+) -> Iterator[tuple[str, frozenset[Assignment], tuple[str, ...]]]:
+    """Give every setting of a parameter that the catalogue can name, what it sets, and what it conflicts with."""
+    match definition.grammar:
+        case Grammar.BOOL:
+            for value in ("0", "1"):
+                conflicts = definition.conflicts if value == "1" else ()
+                yield f"{definition.name}={value}", catalogue.assignments(definition.name, value), conflicts
+        case Grammar.OPTION_LIST:
+            for token in definition.tokens:
+                sets = catalogue.token_assignments(definition, token)
+                yield f"{definition.name}={_spelling(token)}", sets, (*definition.conflicts, *token.conflicts)
+        case Grammar.FLAG:
+            yield definition.name, catalogue.assignments(definition.name, None), definition.conflicts
+        case Grammar.SCALAR | Grammar.LAST_WINS_LIST | Grammar.ACCUMULATING:
+            yield definition.name, frozenset(), definition.conflicts
+
+
+def _assigned(parameter: str, catalogue: Catalogue) -> frozenset[Assignment]:
+    name, _, value = parameter.partition("=")
+    return catalogue.assignments(name, value or None)
+
+
+def _spelling(token: Token) -> str:
+    return f"{token.name}=" if token.takes_value else token.name
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    definition = explanation.definition
+    yield from _wrapped(f"{definition.name}: {definition.summary}", "", "    ")
+    for said in explanation.said:
+        yield ""
+        yield from _wrapped(f"{definition.name}={said.item}: {said.meaning}", "", "    ")
+    for advice in explanation.advice:
+        yield from ("", advice.question)
+        for paragraph in advice.answer:
+            yield from _wrapped(paragraph, "  - ", "    ")
+    yield ""
+    for label, text in _facts(explanation):
+        yield from _wrapped(text, f"{label + ':':<15}", " " * 15)
+    for title, rows in _tables(explanation):
+        yield from ("", title)
+        for row in rows:
+            yield from _wrapped(row, "  ", "      ")
+    yield from ("", f"source: {definition.source}")
+
+
+def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    definition = explanation.definition
+    yield "read by", _READERS[definition.kind]
+    if definition.available:
+        drivers = f" (drivers: {', '.join(definition.platforms)})" if definition.platforms else ""
+        yield "on", f"{', '.join(map(span, definition.available))}{drivers}"
+    yield "value", _REPEATS[definition.grammar]
+    if definition.default:
+        yield "default", definition.default
+    if definition.kconfig:
+        yield "configured by", ", ".join(definition.kconfig)
+    if definition.effect:
+        yield "effect", definition.effect
+    if definition.same_as:
+        yield "same as", definition.same_as
+    if definition.deprecated_since:
+        yield "deprecated", f"since {definition.deprecated_since}"
+    if definition.unsafe:
+        weak = definition.name if definition.unsafe == "set" else f"{definition.name}={definition.unsafe}"
+        yield "unsafe", f"{weak} weakens isolation"
+    if explanation.rivals:
+        yield "conflicts", ", ".join(explanation.rivals)
+
+
+def _tables(explanation: Explanation) -> Iterator[tuple[str, tuple[str, ...]]]:
+    definition = explanation.definition
+    if definition.tokens and not explanation.said:
+        yield "values", tuple(f"{_spelling(token)}: {_token_words(token)}" for token in definition.tokens)
+    if definition.myths and not explanation.said:
+        myths = (f"{definition.name}={one.value}: {one.meaning}" for one in definition.myths)
+        yield "myths", tuple(myths)
+    if definition.notes:
+        yield "notes", definition.notes
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lint: what a rule looks at, and how what the rules say becomes findings. Knows no rule itself; pure.
+
+Tuples with names, where a dataclass would do: every dry-run imports this, and they cost a seventh to define.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
+from iommuctl.kernel.parameters import Assignment, Catalogue, Definition, Grammar, Manages, Token, architecture_of
+from iommuctl.plan import Finding, Severity
+from iommuctl.profile.desired import DesiredArguments
+
+# The newest kernel whose sources the catalogue was read from; it stands for kernels that are not known.
+NEWEST_KERNEL = KernelVersion(7, 1)
+_CONCRETE = (Platform.INTEL, Platform.AMD, Platform.ARM64)
+_VTD_ON = Assignment("intel_iommu:state", "on")
+_ISOLATION = frozenset({Assignment("iommu.passthrough", "0"), Assignment("iommu.strict", "1")})
+
+
+class Surroundings(NamedTuple):
+    """What a host adds to its command line; None where it is not known.
+
+    `tables` are the ACPI tables of the firmware. `vtd_default_on` and `ignores_loader` are of the kernels'
+    configuration: CONFIG_INTEL_IOMMU_DEFAULT_ON, and CONFIG_CMDLINE_OVERRIDE or CONFIG_CMDLINE_FORCE. `bootconfig` has
+    the parameters that a boot configuration in the initramfs adds.
+    """
+
+    tables: frozenset[str] | None = None
+    is_guest: bool | None = None
+    is_xen_host: bool | None = None
+    vtd_default_on: bool | None = None
+    ignores_loader: bool | None = None
+    bootconfig: Cmdline | None = None
+
+
+_NOTHING_KNOWN = Surroundings()
+
+
+class Item(NamedTuple):
+    """One unit of a value (a token of a list, else all of it) of a parameter that the catalogue knows.
+
+    `is_read` is False behind a token at which the kernel stops reading the list.
+    """
+
+    parameter: Parameter
+    definition: Definition
+    text: str | None
+    tokens: tuple[Token, ...]
+    is_read: bool
+
+    @property
+    def single(self) -> str:
+        """The item written as a parameter of its own."""
+        return self.parameter.name if self.text is None else f"{self.parameter.name}={self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One command line with what is known of where it is used.
+
+    `platform` None: it may be any. `kernels` empty: the newest. `desired` is the profile that the line came from.
+    `items` are those of every parameter that the catalogue knows, in order.
+    """
+
+    cmdline: Cmdline
+    catalogue: Catalogue
+    platform: Platform | None = None
+    kernels: tuple[KernelVersion, ...] = ()
+    desired: DesiredArguments | None = None
+    surroundings: Surroundings = _NOTHING_KNOWN
+    items: tuple[Item, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", tuple(_items(self.cmdline, self.catalogue)))
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The concrete platforms that the line may meet."""
+        return tuple(one for one in _CONCRETE if self.platform is None or one in self.platform.members)
+
+    @property
+    def readers(self) -> tuple[KernelVersion, ...]:
+        """The kernels that read the line."""
+        return self.kernels or (NEWEST_KERNEL,)
+
+    @property
+    def isolates(self) -> bool:
+        """Whether the profile promises that every device is translated, strictly."""
+        wanted = () if self.desired is None else self.desired.wanted
+        promised = {
+            assignment
+            for one in wanted
+            for item in self.catalogue.define(one.name).items(one.value)
+            for assignment in self.catalogue.assignments(one.name, item)
+        }
+        return promised >= _ISOLATION
+
+    def acts(self, definition: Definition) -> bool:
+        """Whether a driver of a platform that the line may meet acts on a parameter, or would if any kernel had it."""
+        return self.platform is None or not definition.available or bool(definition.acting & set(self.platforms))
+
+    def effects(self, platform: Platform, kernel: KernelVersion) -> frozenset[Assignment]:
+        """Give the variables that the line sets in one platform's drivers, VT-d's default included where known."""
+        from iommuctl.kernel.predict import effective  # noqa: PLC0415 - a line with nothing to weigh does not need it
+
+        variables = effective(self.cmdline, platform, kernel, self.catalogue)
+        if self.surroundings.vtd_default_on and platform is Platform.INTEL:
+            variables.setdefault(_VTD_ON.variable, _VTD_ON.value)
+        return frozenset(Assignment(variable, value) for variable, value in variables.items())
+
+    def has(self, text: str) -> bool:
+        """Whether the line does what a parameter asks for, on some platform that acts on it and some kernel."""
+        name, _, value = text.partition("=")
+        asked = self.catalogue.assignments(name, value or None)
+        acting = [one for one in self.platforms if one in self.catalogue.define(name).acting]
+        return any(asked <= self.effects(platform, kernel) for platform in acting for kernel in self.readers)
+
+    def is_understood(self, item: Item, platform: Platform, kernel: KernelVersion) -> bool:
+        """Whether that kernel has the parameter, and one of the tokens where the item is a token of a list."""
+        spans = [span for token in item.tokens for span in (token.available or item.definition.available)]
+        architecture = architecture_of(platform)
+        return any(span.covers(architecture, kernel) for span in spans or item.definition.available)
+
+    def wants(self, item: Item) -> bool:
+        """Whether the profile itself asks for an item."""
+        wanted = () if self.desired is None else self.desired.wanted
+        return any(
+            canonical_name(one.name) == item.parameter.key and item.definition.serves(item.text, value)
+            for one in wanted
+            for value in item.definition.items(one.value)
+        )
+
+    def is_watched(self, item: Item) -> bool:
+        """Whether the profile has a finding of its own for an item that it lets stay."""
+        watched = () if self.desired is None else self.desired.watched
+        return any(
+            canonical_name(one.name) == item.parameter.key and item.definition.matches(item.text, one.value)
+            for one in watched
+        )
+
+
+class Remark(NamedTuple):
+    """What a rule says of one line. `severity` None: that of the rule."""
+
+    message: str
+    parameter: str | None = None
+    hint: str | None = None
+    severity: Severity | None = None
+
+
+class Rule(NamedTuple):
+    """One thing to look for. `severity` is the usual one; `source` says where the fact behind the rule is from."""
+
+    id: str
+    severity: Severity
+    summary: str
+    source: str
+    check: Callable[[Subject], Iterable[Remark]]
+
+
+def lint(subject: Subject, rules: Iterable[Rule]) -> tuple[Finding, ...]:
+    """Give what the rules find on a line: worst first, then by rule and parameter, each once."""
+    order = list(Severity)
+    findings = {
+        Finding(rule.id, remark.severity or rule.severity, remark.message, remark.parameter, remark.hint)
+        for rule in rules
+        for remark in rule.check(subject)
+    }
+    return tuple(
+        sorted(findings, key=lambda one: (order.index(one.severity), one.rule, one.parameter or "", one.message))
+    )
+
+
+def _items(cmdline: Cmdline, catalogue: Catalogue) -> Iterable[Item]:
+    for parameter in cmdline.parameters:
+        definition = catalogue.known(parameter.name)
+        if definition is None:
+            continue
+        is_read = True
+        for text in definition.items(parameter.value):
+            yield Item(parameter, definition, text, definition.tokens_of(text), is_read)
+            is_read = is_read and not definition.ends_list(text)
+
+
+def is_managed(definition: Definition, item: str | None) -> bool:
+    """Whether a parameter, or this item of it, is one of the IOMMU's."""
+    match definition.manages:
+        case Manages.ALL:
+            return True
+        case Manages.TOKENS:
+            return bool(definition.tokens_of(item))
+        case Manages.NOTHING:
+            return False
+
+
+def is_weakening(item: Item) -> bool:
+    """Whether an item is what the catalogue calls unsafe."""
+    unsafe = item.definition.unsafe
+    if item.definition.grammar is Grammar.BOOL:
+        return unsafe is not None and item.definition.matches(item.text, unsafe)
+    return unsafe is not None or any(token.unsafe for token in item.tokens)
+
+
+def sets(subject: Subject, item: Item) -> frozenset[Assignment]:
+    """Give the variables that an item sets, on whatever platform and kernel."""
+    return subject.catalogue.assignments(item.definition.name, item.text)
+
+
+def assigned(subject: Subject, parameter: str) -> frozenset[Assignment]:
+    """Give the variables that a parameter, as `name=value`, would set."""
+    name, _, value = parameter.partition("=")
+    return subject.catalogue.assignments(name, value or None)
+
+
+def acts_on(subject: Subject, parameter: str) -> bool:
+    """Whether a driver that the line may meet acts on a parameter, as `name=value`."""
+    return subject.acts(subject.catalogue.define(parameter.partition("=")[0]))

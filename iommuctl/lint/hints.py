@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mends: what to write instead of something that is wrong with a line, as a finding's hint says it. Pure."""
+
+from collections.abc import Iterable
+
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.kernel.parameters import architecture_of
+from iommuctl.lint.engine import Item, Subject, acts_on, assigned, sets
+
+
+def instead(item: Item, mend: list[str]) -> str:
+    """Name the parameters that do what was meant, or tell to remove an item that does nothing."""
+    return f"write {' '.join(mend)} instead of {item.single}" if mend else f"remove {item.single}"
+
+
+def successor(subject: Subject, item: Item, replacement: str | None) -> str | None:
+    """Say what to do about a deprecated item: to write its replacement, or to remove it where that stands too."""
+    if replacement is None:
+        return None
+    name = subject.catalogue.define(replacement.partition("=")[0]).name
+    asked = assigned(subject, replacement)
+    others = (one for one in subject.items if one.definition.name == name and one is not item)
+    is_there = any(asked and asked <= sets(subject, one) for one in others)
+    return f"remove {item.single}" if is_there else f"write {replacement} instead"
+
+
+def elsewhere(subject: Subject, item: Item) -> str:
+    """Say what to do about a parameter of another platform: the one that means the same on this, if there is one."""
+    same = next((token.same_as for token in item.tokens if token.same_as), item.definition.same_as)
+    if same is None or not acts_on(subject, same) or subject.has(same):
+        return f"remove {item.parameter.text}"
+    return f"write {same} instead of {item.single}"
+
+
+def older_spelling(
+    subject: Subject, item: Item, platforms: Iterable[Platform], kernels: Iterable[KernelVersion]
+) -> str | None:
+    """Give the token that does the same on kernels that do not know an item, to be written beside it."""
+    own = sets(subject, item)
+    for definition in subject.catalogue.definitions if own else ():
+        for token in definition.tokens:
+            spans = token.available or definition.available
+            if subject.catalogue.token_assignments(definition, token) == own and all(
+                platform in definition.acting and any(span.covers(architecture_of(platform), kernel) for span in spans)
+                for platform in platforms
+                for kernel in kernels
+            ):
+                return f"write {definition.name}={token.name} beside it"
+    return None
+
+
+def written(subject: Subject, parameter: str) -> str:
+    """Give what stands on the line for a parameter: itself, or another spelling of it."""
+    asked = assigned(subject, parameter)
+    return next((item.single for item in subject.items if asked & sets(subject, item)), parameter)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Host rules: what can be wrong with a line where it is used: kernels, firmware, hypervisor. Each rule is pure."""
+
+from collections.abc import Iterable
+
+from iommuctl.facts import Platform
+from iommuctl.kernel.parameters import Assignment, Kind, Manages
+from iommuctl.lint.engine import Remark, Rule, Subject, is_managed, sets
+from iommuctl.plan import Severity
+from iommuctl.running.firmware import tables_of
+
+
+def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
+    if Platform.INTEL not in subject.platforms or subject.surroundings.vtd_default_on is not False:
+        return
+    asking = [item for item in subject.items if subject.catalogue.assignments("iommu", "pt") & sets(subject, item)]
+    if asking and not subject.has("intel_iommu=on") and not subject.has("intel_iommu=off"):
+        message = "VT-d is off by default in an installed kernel, and nothing on the line turns it on"
+        yield Remark(message, asking[-1].parameter.text, "add intel_iommu=on")
+
+
+def _line_ignored(subject: Subject) -> Iterable[Remark]:
+    if subject.surroundings.ignores_loader:
+        message = "an installed kernel has its command line built in and ignores the loader's"
+        yield Remark(message, hint="use a kernel without CONFIG_CMDLINE_OVERRIDE and CONFIG_CMDLINE_FORCE")
+
+
+def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
+    bootconfig = subject.surroundings.bootconfig
+    for parameter in () if bootconfig is None else bootconfig.parameters:
+        definition = subject.catalogue.known(parameter.name)
+        if definition is not None and definition.kind is Kind.EARLY and definition.manages is not Manages.NOTHING:
+            message = "comes from the boot configuration, which is read after such parameters took effect"
+            yield Remark(message, parameter.text, f"write {parameter.text} on the command line of the boot loader")
+
+
+def _xen(subject: Subject) -> Iterable[Remark]:
+    if subject.surroundings.is_xen_host:
+        message = "Xen runs this system and owns the IOMMU; the parameters of Linux do not reach it"
+        yield Remark(message, hint="the hypervisor has its own iommu= and dom0-iommu=")
+
+
+def _guest(subject: Subject) -> Iterable[Remark]:
+    lazy = next((item for item in subject.items if Assignment("iommu.strict", "0") in sets(subject, item)), None)
+    if subject.surroundings.is_guest and lazy is not None:
+        message = "this is a guest, and an IOMMU that is emulated for a guest is strict whatever is asked"
+        yield Remark(message, lazy.parameter.text)
+
+
+def _firmware_off(subject: Subject) -> Iterable[Remark]:
+    tables, expected = subject.surroundings.tables, tables_of(subject.platforms)
+    if tables is None or not tables.isdisjoint(expected):
+        return
+    asking = [one for one in subject.items if subject.acts(one.definition) and sets(subject, one)]
+    if any(is_managed(one.definition, one.text) for one in asking):
+        message = f"the firmware tells of no IOMMU (none of {' '.join(expected)}), so no parameter turns one on"
+        yield Remark(message, hint="turn VT-d, AMD-Vi or the SMMU on in the firmware's setup")
+
+
+HOST_RULES = (
+    Rule(
+        "vtd-not-enabled",
+        Severity.WARNING,
+        "an IOMMU parameter on Intel where nothing turns VT-d on",
+        "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON",
+        _vtd_not_enabled,
+    ),
+    Rule("line-ignored", Severity.ERROR, "a kernel that ignores the line", "arch/{x86,arm64}/Kconfig", _line_ignored),
+    Rule(
+        "bootconfig-too-late",
+        Severity.ERROR,
+        "an early parameter in a boot configuration",
+        "init/main.c setup_boot_config",
+        _bootconfig_too_late,
+    ),
+    Rule("xen-host", Severity.WARNING, "Xen owns the IOMMU", "arch/x86/kernel/pci-dma.c pci_iommu_alloc", _xen),
+    Rule("guest", Severity.WARNING, "a guest that asks for lazy invalidation", "drivers/iommu/intel/iommu.c", _guest),
+    Rule(
+        "firmware-off",
+        Severity.WARNING,
+        "a firmware that shows no IOMMU",
+        "ACPI: DMAR, IVRS, IORT, VIOT",
+        _firmware_off,
+    ),
+)

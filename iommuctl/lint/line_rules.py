@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules: what can be wrong with a line by itself, each a small pure function. Facts come from the catalogue."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import groupby
+
+from iommuctl.facts import COMMAND_LINE_SIZE, Platform
+from iommuctl.kernel.parameters import Assignment, Catalogue, Grammar, Kind, Manages, bool_since
+from iommuctl.kernel.spelling import nearest
+from iommuctl.lint.engine import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
+from iommuctl.lint.hints import elsewhere, instead, older_spelling, successor, written
+from iommuctl.plan import Severity
+
+# What somebody relies on who writes a myth: without it devices reach more than is believed.
+_PROTECTION = frozenset(
+    {Assignment("intel_iommu:state", "on"), Assignment("iommu.strict", "1"), Assignment("iommu.passthrough", "0")}
+)
+_IOMMU_NAMESPACE = "iommu."
+
+
+def _myth(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        myth = next((one for one in item.definition.myths if one.value == item.text), None)
+        if myth is None or not subject.acts(item.definition):
+            continue
+        mend = [one for one in (myth.mend or "").split() if acts_on(subject, one)]
+        lacking = [one for one in mend if not subject.has(one)]
+        believed = any(assigned(subject, one) & _PROTECTION for one in lacking)
+        settled = subject.desired is not None and not subject.wants(item)
+        yield Remark(
+            myth.meaning,
+            item.parameter.text,
+            instead(item, lacking),
+            Severity.ERROR if believed and not settled else Severity.WARNING,
+        )
+
+
+def _unknown_token(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        definition = item.definition
+        if definition.manages is not Manages.ALL or not definition.tokens or item.tokens or item.text == "":
+            continue
+        if any(myth.value == item.text for myth in definition.myths) or not subject.acts(definition):
+            continue
+        if item.text is None:
+            yield Remark(f"{definition.name} without a value does nothing", item.parameter.text)
+            continue
+        close = nearest(item.text, tuple(token.name for token in definition.tokens))
+        hint = f"write {definition.name}={close} instead" if close else f"remove {item.text!r}"
+        yield Remark(
+            f"{item.text!r} is no token of {definition.name}= that an IOMMU acts on", item.parameter.text, hint
+        )
+
+
+def _sloppy_token(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        name = item.definition.taken_for(item.text)
+        if name is not None and subject.acts(item.definition):
+            yield Remark(
+                f"the kernel compares only the beginning and reads {item.text!r} as {name!r}",
+                item.parameter.text,
+                f"write {item.definition.name}={name} instead",
+            )
+
+
+@lru_cache(maxsize=1)  # the same for every entry of a host
+def _names(catalogue: Catalogue) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of all parameters, and of those that are the IOMMU's own."""
+    names = tuple(one.name for one in catalogue.definitions)
+    return names, tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
+
+
+def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
+    names, ours_only = _names(subject.catalogue)
+    for parameter in subject.cmdline.parameters:
+        if subject.catalogue.known(parameter.name.partition("[")[0]) is not None:
+            continue
+        ours = parameter.key.startswith(_IOMMU_NAMESPACE)
+        close = nearest(parameter.name, ours_only if ours else names)
+        if close is None and not ours:
+            continue
+        value = "" if parameter.value is None else f"={parameter.value}"
+        fate = "ignores it without a message" if "." in parameter.name else "hands it to init"
+        yield Remark(
+            f"no such parameter; the kernel {fate}",
+            parameter.text,
+            f"write {close}{value} instead" if close else f"remove {parameter.text}",
+        )
+
+
+def _bad_bool(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        definition = item.definition
+        if definition.grammar is Grammar.BOOL and definition.truth(item.text) is None:
+            shown = "a missing value" if item.text is None else repr(item.text)
+            yield Remark(
+                f"{shown} is no truth value, so the kernel refuses the parameter",
+                item.parameter.text,
+                f"write {definition.name}=1 or {definition.name}=0",
+            )
+
+
+def _unportable_bool(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        truth = item.definition.truth(item.text) if item.definition.grammar is Grammar.BOOL else None
+        since = bool_since(item.text)
+        if truth is not None and since is not None and (not subject.kernels or min(subject.kernels) < since):
+            yield Remark(
+                f"kernels before {since} do not take {item.text!r} for a truth value",
+                item.parameter.text,
+                f"write {item.definition.name}={int(truth)} instead",
+            )
+
+
+def _wrong_platform(subject: Subject) -> Iterable[Remark]:
+    if subject.platform is None:
+        return
+    x86 = Platform.ARM64 not in subject.platforms
+    for item in subject.items:
+        definition = item.definition
+        if subject.acts(definition) or definition.manages is Manages.NOTHING:
+            continue
+        same = x86 and bool(definition.acting & Platform.X86.members)
+        yield Remark(
+            f"no driver of {subject.platform} acts on {definition.name}",
+            item.parameter.text,
+            elsewhere(subject, item),
+            Severity.INFO if same else Severity.WARNING,
+        )
+
+
+def _deprecated(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        if not subject.acts(item.definition):
+            continue
+        for since, replacement in _retired(item):
+            if replacement is None or _all_read(subject, replacement):
+                by = f" of {replacement}" if replacement else ""
+                message = f"{item.single} is a deprecated spelling{by} since {since}"
+                yield Remark(message, item.parameter.text, successor(subject, item, replacement))
+    for parameter in subject.cmdline.parameters:
+        name, bracket, rest = parameter.name.partition("[")
+        definition = subject.catalogue.known(name) if bracket else None
+        if definition is not None and definition.grammar is Grammar.ACCUMULATING and subject.acts(definition):
+            number = rest.removesuffix("]")
+            place = f"{parameter.value}@{number}" if ":" in number else f"{number}@{parameter.value}"
+            yield Remark("; ".join(definition.notes), parameter.text, f"write {definition.name}={place} instead")
+
+
+def _no_effect(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        definition = item.definition
+        if not item.is_read:
+            yield Remark(f"{item.text!r} stands behind a token at which the kernel stops reading", item.parameter.text)
+        elif definition.kind is Kind.HYPERVISOR or (definition.kind is Kind.NOBODY and is_managed(definition, None)):
+            yield Remark(definition.summary, item.parameter.text, f"remove {item.parameter.text}", Severity.WARNING)
+        elif subject.acts(definition) and _is_inert(subject, item):
+            yield Remark(item.tokens[0].meaning, item.parameter.text, f"remove {item.text!r}")
+
+
+def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        acting = [one for one in subject.platforms if one in item.definition.acting]
+        if not acting or not is_managed(item.definition, item.text) or not item.is_read:
+            continue
+        own = sets(subject, item)
+        lacking = [
+            kernel
+            for kernel in subject.readers
+            if not any(subject.is_understood(item, one, kernel) for one in acting)
+            and not any(own and own <= subject.effects(one, kernel) for one in acting)
+        ]
+        if lacking:
+            names = ", ".join(map(str, sorted(set(lacking))))
+            # What the profile itself wants was weighed against the installed kernels when it was resolved.
+            every = len(lacking) == len(subject.readers) and not subject.wants(item)
+            yield Remark(
+                f"kernel {names} does not know {item.single}",
+                item.parameter.text,
+                older_spelling(subject, item, acting, lacking),
+                severity=Severity.WARNING if every else Severity.INFO,
+            )
+
+
+def _contradiction(subject: Subject) -> Iterable[Remark]:
+    setters: dict[str, dict[str, Item]] = {}
+    for item in subject.items:
+        if item.is_read and subject.acts(item.definition) and is_managed(item.definition, item.text):
+            for one in sets(subject, item):
+                setters.setdefault(one.variable, {})[one.value] = item
+    for variable, values in sorted(setters.items()):
+        if len(values) > 1:
+            texts = [item.single for item in values.values()]
+            winner = next((item.single for value, item in values.items() if _wins(subject, variable, value)), texts[-1])
+            together = " and ".join(map(repr, texts))
+            losers = " and ".join(text for text in texts if text != winner)
+            yield Remark(f"{together} contradict each other; {winner!r} takes effect", winner, f"remove {losers}")
+
+
+def _conflict(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        definition = item.definition
+        asked = definition.grammar is not Grammar.BOOL or definition.truth(item.text) is True
+        if not asked or not item.is_read or not subject.acts(definition):
+            continue
+        for other in (*definition.conflicts, *(text for token in item.tokens for text in token.conflicts)):
+            if acts_on(subject, other) and subject.has(other):
+                about = item.tokens[0].meaning if item.tokens else definition.effect or definition.summary
+                beside = written(subject, other)
+                message = f"makes no sense beside {beside}: {about}"
+                yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}")
+
+
+def _duplicate(subject: Subject) -> Iterable[Remark]:
+    items = [item for item in subject.items if item.definition.kind is not Kind.USERSPACE]
+    for _, group in groupby(sorted(items, key=lambda item: item.parameter.key), key=lambda item: item.parameter.key):
+        same = list(group)
+        definition = same[0].definition
+        occurrences = {id(item.parameter): item.parameter for item in same}
+        if definition.grammar is Grammar.LAST_WINS_LIST and len(occurrences) > 1:
+            merged = ",".join(dict.fromkeys(item.text.lower() for item in same if item.text))
+            *lost, _ = occurrences.values()
+            message = f"only the last {definition.name}= counts, this one has no effect"
+            yield from (Remark(message, one.text, f"write one {definition.name}={merged}") for one in lost)
+        elif definition.manages is not Manages.NOTHING:
+            seen: set[str] = set()
+            for item in same:
+                if item.single in seen or (seen and definition.grammar is Grammar.FLAG):
+                    yield Remark(f"{item.single} stands on the line more than once", item.parameter.text, "remove one")
+                seen.add(item.single)
+
+
+def _mixed_spelling(subject: Subject) -> Iterable[Remark]:
+    spellings: dict[str, dict[str, None]] = {}
+    for item in subject.items:
+        spellings.setdefault(item.parameter.key, {}).setdefault(item.parameter.name)
+    for names in spellings.values():
+        if len(names) > 1:
+            first, *others = names
+            message = f"{first} and {' and '.join(others)} are one parameter: - and _ are equal in names"
+            yield Remark(message, others[-1], f"write {first} throughout")
+
+
+def _unsafe(subject: Subject) -> Iterable[Remark]:
+    for item in subject.items:
+        if not is_weakening(item) or not item.is_read or subject.wants(item) or subject.is_watched(item):
+            continue
+        if not subject.acts(item.definition) or _is_inert(subject, item) or _is_overruled(subject, item):
+            continue
+        token = next((one for one in item.tokens if one.unsafe), None)
+        message = token.meaning if token else item.definition.effect or item.definition.summary
+        severity = Severity.ERROR if subject.isolates else Severity.WARNING
+        gone = item.single if token else item.parameter.text
+        yield Remark(message, item.parameter.text, f"remove {gone}", severity)
+
+
+def _behind_separator(subject: Subject) -> Iterable[Remark]:
+    for parameter in subject.cmdline.init_arguments:
+        definition = subject.catalogue.known(parameter.name)
+        if definition is None:
+            continue
+        module = definition.kind is Kind.MODULE
+        if not module and not any(is_managed(definition, item) for item in definition.items(parameter.value)):
+            continue
+        message = (
+            "stands behind --, where modprobe reads it and a built-in driver does not"
+            if module
+            else "stands behind --, where the kernel reads nothing"
+        )
+        severity = Severity.WARNING if module else Severity.ERROR
+        yield Remark(message, parameter.text, f"write {parameter.text} before --, or remove it", severity)
+
+
+def _too_long(subject: Subject) -> Iterable[Remark]:
+    size = len(str(subject.cmdline).encode("utf-8", "surrogateescape"))
+    limit = COMMAND_LINE_SIZE[subject.platform or Platform.X86] - 1
+    if size > limit:
+        yield Remark(f"the line is {size} bytes long; the kernel reads {limit} and cuts the rest without a message")
+
+
+def _open_quote(subject: Subject) -> Iterable[Remark]:
+    for parameter in subject.cmdline.parameters:
+        if not parameter.is_closed:
+            yield Remark("the quote is never closed, so all that follows is part of this value", parameter.text)
+
+
+def _wins(subject: Subject, variable: str, value: str) -> bool:
+    one = Assignment(variable, value)
+    return any(one in subject.effects(platform, kernel) for platform in subject.platforms for kernel in subject.readers)
+
+
+def _is_overruled(subject: Subject, item: Item) -> bool:
+    """Whether something else on the line takes an item back."""
+    own = sets(subject, item)
+    early_or_setup = item.definition.kind in {Kind.EARLY, Kind.SETUP}
+    return early_or_setup and bool(own) and not any(_wins(subject, one.variable, one.value) for one in own)
+
+
+def _is_inert(subject: Subject, item: Item) -> bool:
+    return bool(item.tokens) and all(
+        token.inert_since is not None and token.inert_since <= kernel
+        for token in item.tokens
+        for kernel in subject.readers
+    )
+
+
+def _retired(item: Item) -> Iterable[tuple[str, str | None]]:
+    """Give since when an item is deprecated and what replaces it; nothing where it is not."""
+    definition = item.definition
+    if definition.deprecated_since is not None:
+        yield str(definition.deprecated_since), definition.replacement or definition.same_as
+    for token in item.tokens:
+        if token.deprecated_since is not None:
+            yield str(token.deprecated_since), token.replacement or token.same_as
+
+
+def _all_read(subject: Subject, parameter: str) -> bool:
+    definition = subject.catalogue.define(parameter.partition("=")[0])
+    acting = [one for one in subject.platforms if one in definition.acting]
+    return all(definition.understood(platform, kernel) for platform in acting for kernel in subject.readers)
+
+
+_HANDLERS = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"
+_PARAMS = "kernel/params.c parse_args; init/main.c unknown_bootoption"
+
+RULES = (
+    Rule("myth", Severity.WARNING, "a value that guides recommend and no kernel reads as they say", _HANDLERS, _myth),
+    Rule("unknown-token", Severity.WARNING, "a token that the parameter does not have", _HANDLERS, _unknown_token),
+    Rule("sloppy-token", Severity.WARNING, "a token that only begins like a known one", _HANDLERS, _sloppy_token),
+    Rule("unknown-parameter", Severity.ERROR, "a name that is nearly a known one", _PARAMS, _unknown_parameter),
+    Rule("bad-bool", Severity.ERROR, "a truth value that no kernel takes", "lib/kstrtox.c kstrtobool", _bad_bool),
+    Rule(
+        "unportable-bool",
+        Severity.WARNING,
+        "a truth value that only newer kernels take",
+        "lib/kstrtox.c kstrtobool",
+        _unportable_bool,
+    ),
+    Rule("wrong-platform", Severity.WARNING, "a parameter of another platform", "the catalogue", _wrong_platform),
+    Rule("deprecated", Severity.WARNING, "a spelling that has a successor", "the catalogue", _deprecated),
+    Rule("no-effect", Severity.INFO, "something that no IOMMU driver acts on", "the catalogue", _no_effect),
+    Rule(
+        "not-in-kernel",
+        Severity.WARNING,
+        "something the kernel is too old or too new for",
+        "the catalogue",
+        _not_in_kernel,
+    ),
+    Rule("contradiction", Severity.ERROR, "two values of one variable", _PARAMS, _contradiction),
+    Rule("conflict", Severity.ERROR, "parameters that make no sense together", "the catalogue", _conflict),
+    Rule("duplicate", Severity.WARNING, "a parameter that stands twice", "lib/cmdline.c; kernel/params.c", _duplicate),
+    Rule(
+        "mixed-spelling",
+        Severity.WARNING,
+        "one parameter written in two spellings",
+        "kernel/params.c dash2underscore",
+        _mixed_spelling,
+    ),
+    Rule("unsafe", Severity.WARNING, "something that weakens isolation", "the catalogue", _unsafe),
+    Rule("behind-separator", Severity.ERROR, "a parameter behind --", "kernel/params.c parse_args", _behind_separator),
+    Rule("too-long", Severity.ERROR, "a line longer than COMMAND_LINE_SIZE", "arch/*/include/*/asm/setup.h", _too_long),
+    Rule("open-quote", Severity.WARNING, "a quote that is never closed", "lib/cmdline.c next_arg", _open_quote),
+)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resolve: from a profile, the catalogue and a host's facts to the arguments that are desired. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from iommuctl.errors import ProfileError
+from iommuctl.facts import Facts, KernelVersion, Platform
+from iommuctl.kernel.cmdline import canonical_name
+from iommuctl.kernel.parameters import (
+    Catalogue,
+    Definition,
+    Grammar,
+    Kind,
+    Manages,
+    Token,
+    architecture_of,
+    portable_bool,
+)
+from iommuctl.plan import Finding, Severity
+from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
+from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn
+
+
+def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> DesiredArguments:
+    """Give what a merged profile asks for on one host; `inputs` are the values of `--set`, by name.
+
+    The platform x86 takes what Intel and AMD take. Where an installed kernel is too old for a parameter, the older
+    spelling is wanted as well. Raises ProfileError for a missing, unknown or invalid input, for a platform on which the
+    profile is impossible, and for a profile that contradicts itself.
+    """
+    return _Resolution(profile, catalogue, facts, inputs).desired()
+
+
+class _Resolution:
+    """One profile on its way to one host."""
+
+    def __init__(self, profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> None:
+        self.profile = profile
+        self.catalogue = catalogue
+        self.facts = facts
+        self.values = _values(profile, inputs)
+
+    def desired(self) -> DesiredArguments:
+        """Put everything together, and refuse what contradicts itself."""
+        for refusal in self.profile.refusals:
+            if self._holds(refusal):
+                raise ProfileError(
+                    f"profile {self.profile.name!r} is impossible on {self.facts.platform}: {refusal.reason}"
+                )
+        asked = self._wanted()
+        wanted, legacy = self._with_older_spellings(asked)
+        unwanted = self._unwanted(asked, legacy)
+        self._refuse_contradictions(wanted, unwanted)
+        return DesiredArguments(
+            self.profile.name,
+            self.facts.platform,
+            wanted,
+            unwanted,
+            (*self._notices(), *self._legacy_findings(legacy)),
+            tuple(self._watched()),
+        )
+
+    def _holds(self, entry: Setting | Absence | Warn | Notice | Refusal) -> bool:
+        on = bool(entry.members & self.facts.platform.members)
+        return on and (entry.when is None or self.values.get(entry.when) == "true")
+
+    def _value(self, entry: Setting | Absence | Warn) -> str | None:
+        return entry.value if entry.value_from is None else self.values.get(entry.value_from)
+
+    def _wanted(self) -> tuple[Wanted, ...]:
+        """Give each parameter once, with the tokens of all its tables, in the order in which it is first set."""
+        merged: dict[str, Wanted] = {}
+        for setting in self.profile.sets:
+            value = self._value(setting)
+            if self._holds(setting) and not (setting.value_from is not None and value is None):
+                wanted = Wanted(setting.name, value, setting.reason)
+                key = canonical_name(setting.name)
+                merged[key] = self._joined(merged[key], wanted) if key in merged else wanted
+        return tuple(merged.values())
+
+    def _joined(self, first: Wanted, second: Wanted) -> Wanted:
+        if first.value == second.value:
+            return first
+        definition = self.catalogue.define(first.name)
+        if not definition.is_list or first.value is None or second.value is None:
+            raise ProfileError(f"profile {self.profile.name!r} wants both {str(first)!r} and {str(second)!r}")
+        tokens = dict.fromkeys((*first.value.split(","), *second.value.split(",")))
+        return Wanted(first.name, ",".join(tokens), "; ".join(dict.fromkeys((first.reason, second.reason))))
+
+    def _with_older_spellings(self, wanted: tuple[Wanted, ...]) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
+        """Add the deprecated spellings that an installed kernel needs; give them also by themselves.
+
+        They go to the parameter that is there already, else behind the other parameters of the drivers.
+        """
+        oldest = self.facts.oldest_kernel
+        legacy = tuple(self._older_spellings(wanted, oldest)) if oldest is not None else ()
+        result = list(wanted)
+        for one in legacy:
+            keys = [canonical_name(other.name) for other in result]
+            if canonical_name(one.name) in keys:
+                at = keys.index(canonical_name(one.name))
+                result[at] = self._joined(result[at], one)
+            else:
+                drivers = [at for at, other in enumerate(result, 1) if self._is_driver(other)]
+                result.insert(max(drivers, default=0), one)
+        return tuple(result), legacy
+
+    def _is_driver(self, wanted: Wanted) -> bool:
+        return self.catalogue.define(wanted.name).kind is Kind.SETUP
+
+    def _older_spellings(self, wanted: tuple[Wanted, ...], kernel: KernelVersion) -> Iterable[Wanted]:
+        for one in wanted:
+            modern = self.catalogue.define(one.name)
+            sets = self.catalogue.assignments(one.name, one.value)
+            for platform in (platform for platform in Platform if platform in self.facts.platform.members):
+                if not sets or platform not in modern.acting or modern.understood(platform, kernel):
+                    continue
+                for definition, token in self._deprecated(platform):
+                    if self.catalogue.token_assignments(definition, token) == sets:
+                        reason = f"kernels before {_first(modern, platform)} do not know {one.name}: {one.reason}"
+                        yield Wanted(definition.name, token.name, reason)
+
+    def _deprecated(self, platform: Platform) -> Iterable[tuple[Definition, Token]]:
+        for definition in self.catalogue.definitions:
+            if platform in definition.acting:
+                yield from ((definition, token) for token in definition.tokens if token.deprecated_since is not None)
+
+    def _unwanted(self, asked: tuple[Wanted, ...], legacy: tuple[Wanted, ...]) -> tuple[Unwanted, ...]:
+        """Give what must go, without the older spellings that stay and without what one vendor of x86 sets itself."""
+        several = len(self.facts.platform.members) > 1
+        result: dict[tuple[str, str | None], Unwanted] = {}
+        for absence in self.profile.absent:
+            value = self._value(absence)
+            if not self._holds(absence) or (absence.value_from is not None and value is None):
+                continue
+            definition = self.catalogue.define(absence.name)
+            for item in definition.items(value):
+                unwanted = Unwanted(absence.name, item, absence.reason)
+                vendor_only = several and not self.facts.platform.members <= absence.members
+                if self._hits(unwanted, legacy) or (vendor_only and self._hits(unwanted, asked)):
+                    continue
+                result.setdefault((canonical_name(absence.name), item), unwanted)
+        if self.profile.reset is not None:
+            for unwanted in _managed(self.catalogue, self.profile.reset.reason):
+                result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
+        return tuple(result.values())
+
+    def _hits(self, unwanted: Unwanted, wanted: Iterable[Wanted]) -> bool:
+        definition = self.catalogue.define(unwanted.name)
+        return any(
+            definition.matches(item, unwanted.value)
+            for one in wanted
+            if canonical_name(one.name) == canonical_name(unwanted.name)
+            for item in definition.items(one.value)
+        )
+
+    def _refuse_contradictions(self, wanted: tuple[Wanted, ...], unwanted: tuple[Unwanted, ...]) -> None:
+        for absent in unwanted:
+            if self._hits(absent, wanted):
+                raise ProfileError(f"profile {self.profile.name!r} wants and forbids {str(absent)!r}")
+        seen: dict[str, tuple[str, Wanted]] = {}
+        for one in wanted:
+            definition = self.catalogue.define(one.name)
+            self._check_value(definition, one)
+            for item in definition.items(one.value):
+                for assignment in self.catalogue.assignments(one.name, item):
+                    value, other = seen.setdefault(assignment.variable, (assignment.value, one))
+                    if value != assignment.value:
+                        raise ProfileError(
+                            f"profile {self.profile.name!r} contradicts itself: {str(other)!r} and {str(one)!r}"
+                        )
+
+    def _check_value(self, definition: Definition, wanted: Wanted) -> None:
+        if definition.grammar is Grammar.BOOL and portable_bool(wanted.value) is None:
+            raise ProfileError(f"profile {self.profile.name!r}: {str(wanted)!r} is no truth value, write 0 or 1")
+        if definition.is_list and not all(definition.items(wanted.value)):
+            raise ProfileError(f"profile {self.profile.name!r}: {str(wanted)!r} lacks a value")
+
+    def _watched(self) -> Iterable[Watched]:
+        for warn in self.profile.warns:
+            if self._holds(warn):
+                finding = Finding(warn.rule, warn.severity, warn.message, None, warn.hint)
+                yield Watched(warn.name, self._value(warn), finding)
+
+    def _notices(self) -> Iterable[Finding]:
+        for notice in self.profile.notices:
+            if self._holds(notice):
+                yield Finding(notice.rule, notice.severity, notice.message, None, notice.hint)
+
+    def _legacy_findings(self, legacy: tuple[Wanted, ...]) -> Iterable[Finding]:
+        for one in legacy:
+            yield Finding(
+                "legacy-spelling",
+                Severity.INFO,
+                f"kernel {self.facts.oldest_kernel} is installed, and one line serves all kernels: {one.reason}",
+                str(one),
+            )
+
+
+def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
+    """Give the value of each input: what was given, else its default; a bool without one is false."""
+    declared = {one.name: one for one in profile.inputs}
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        known = ", ".join(declared) or "none"
+        raise ProfileError(f"profile {profile.name!r} has no input {unknown[0]!r}", details=(f"inputs: {known}",))
+    values: dict[str, str] = {}
+    for name, one in declared.items():
+        value = given.get(name, one.default)
+        if value is None and one.type is InputType.BOOL:
+            value = "false"
+        if value is None and one.required:
+            raise ProfileError(
+                f"profile {profile.name!r} needs the input {name!r}: {one.description}",
+                hint=f"run the same command with --set {name}=VALUE",
+            )
+        if value is not None:
+            try:
+                values[name] = one.check(value)
+            except ValueError as error:
+                raise ProfileError(f"input {name!r}: {error}") from error
+    return values
+
+
+def _managed(catalogue: Catalogue, reason: str) -> Iterable[Unwanted]:
+    """Give every IOMMU parameter of the catalogue, and the single tokens of those that are only partly one."""
+    for definition in catalogue.definitions:
+        match definition.manages:
+            case Manages.ALL:
+                yield Unwanted(definition.name, None, reason)
+            case Manages.TOKENS:
+                yield from (Unwanted(definition.name, token.name, reason) for token in definition.tokens)
+            case Manages.NOTHING:
+                pass
+
+
+def _first(definition: Definition, platform: Platform) -> str:
+    architecture = architecture_of(platform)
+    return next((str(span.since) for span in definition.available if span.on is architecture), "this one")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surroundings: reads what a host adds to its command line: kernel configuration, firmware, hypervisor."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from iommuctl.backends.base import Tree
+from iommuctl.errors import IommuctlError
+from iommuctl.facts import Facts
+from iommuctl.kernel.cmdline import Cmdline, join
+from iommuctl.lint.engine import Surroundings
+from iommuctl.running.firmware import IORT, present
+
+_ACPI_TABLES = PurePosixPath("/sys/firmware/acpi/tables")
+_CPUINFO = PurePosixPath("/proc/cpuinfo")
+_BOOTCONFIG = PurePosixPath("/proc/bootconfig")
+# Debian's own symbol turns VT-d on too, all but the integrated GPU's unit (Debian bug 935270).
+_VTD_DEFAULT = re.compile(rb"^CONFIG_INTEL_IOMMU_DEFAULT_ON(_INTGPU_OFF)?=y$", re.MULTILINE)
+_VTD_BUILT = re.compile(rb"^CONFIG_INTEL_IOMMU=y$", re.MULTILINE)
+_IGNORES_LOADER = re.compile(rb"^CONFIG_CMDLINE_(OVERRIDE|FORCE)=y$", re.MULTILINE)
+# arch/x86/include/asm/cpufeatures.h X86_FEATURE_HYPERVISOR
+_GUEST_FLAG = re.compile(rb"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
+# Documentation/admin-guide/bootconfig.rst: what stands below `kernel.` is added to the command line.
+_BOOTCONFIG_LINE = re.compile(r'^kernel\.(\S+)\s*=\s*"?([^"\n]*)"?$', re.MULTILINE)
+
+
+def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
+    """Read what is known beside the line; of another root than the running system only the kernels' configuration."""
+    configs = [config for release in facts.kernels if (config := _kernel_config(tree, release)) is not None]
+    is_system = facts.runtime is not None
+    return Surroundings(
+        tables=present(tree.names(_ACPI_TABLES), _read(tree, _ACPI_TABLES / IORT)) or None if is_system else None,
+        is_guest=bool(_GUEST_FLAG.search(_read(tree, _CPUINFO) or b"")) if is_system else None,
+        is_xen_host=facts.runtime.is_xen_host if facts.runtime is not None else None,
+        vtd_default_on=_vtd_default_on(configs),
+        ignores_loader=any(_IGNORES_LOADER.search(config) for config in configs) if configs else None,
+        bootconfig=parse_bootconfig(_read(tree, _BOOTCONFIG) or b"") if is_system else None,
+    )
+
+
+def parse_bootconfig(content: bytes) -> Cmdline:
+    """Give the parameters that /proc/bootconfig says the kernel added to its command line."""
+    text = content.decode("utf-8", "surrogateescape")
+    return Cmdline.parse(join(f"{key}={value}" if value else key for key, value in _BOOTCONFIG_LINE.findall(text)))
+
+
+def _vtd_default_on(configs: Iterable[bytes]) -> bool | None:
+    """Whether every kernel turns VT-d on by itself; None where no configuration of one with VT-d can be read."""
+    defaults = [bool(_VTD_DEFAULT.search(config)) for config in configs if _VTD_BUILT.search(config)]
+    return all(defaults) if defaults else None
+
+
+def _kernel_config(tree: Tree, release: str) -> bytes | None:
+    return _read(tree, PurePosixPath(f"/boot/config-{release}")) or _read(
+        tree, PurePosixPath(f"/lib/modules/{release}/config")
+    )
+
+
+def _read(tree: Tree, path: PurePosixPath) -> bytes | None:
+    """Give a file's content; None also where it may not be read, for all of this only adds to what is known."""
+    try:
+        return tree.read(path)
+    except IommuctlError:
+        return None

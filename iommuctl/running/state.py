@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Observed: what a running kernel shows of its IOMMU, and how its files are read. Pure; sysfs.py reads them."""
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import kernel_bool
+
+
+class ExtendedCapability(IntEnum):
+    """The extended PCI capabilities that decide about an IOMMU (include/uapi/linux/pci_regs.h: PCI_EXT_CAP_ID_*)."""
+
+    ACS = 0x0D
+    ATS = 0x0F
+    PRI = 0x13
+    PASID = 0x1B
+
+
+_BRIDGE_CLASS = "0604"  # include/linux/pci_ids.h: PCI_CLASS_BRIDGE_PCI
+_DISPLAY_CLASS = "03"  # PCI_BASE_CLASS_DISPLAY
+# Before 5.15 the kernel had no name of its own for a lazy domain (Documentation/ABI: sysfs-kernel-iommu_groups).
+SHOWS_LAZY = KernelVersion(5, 15)
+NOIOMMU_GROUP = "vfio-noiommu"  # drivers/vfio: a group for a device without any IOMMU
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as sysfs shows it. `device_class` has 6 hexadecimal digits, `vendor` and `device` 4; empty for one
+    that is not on PCI.
+
+    `capabilities` are the ids of its extended capabilities, None where they may not be read. `is_removable`: behind a
+    port that the firmware marks as external, which the kernel does not trust. `reset` are the ways to reset it.
+    """
+
+    address: str
+    device_class: str = ""
+    vendor: str = ""
+    device: str = ""
+    driver: str | None = None
+    unit: str | None = None
+    capabilities: frozenset[int] | None = None
+    is_removable: bool = False
+    reset: tuple[str, ...] = ()
+    virtual_functions: int = 0
+    maximal_virtual_functions: int = 0
+    physical_function: str | None = None
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it is a PCI bridge, which stays with the host when its group goes to a guest."""
+        return self.device_class.startswith(_BRIDGE_CLASS)
+
+    @property
+    def is_display(self) -> bool:
+        """Whether it is a graphics device."""
+        return self.device_class.startswith(_DISPLAY_CLASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A range of addresses that the firmware or the hardware keeps for a group; `kind` as the kernel names it."""
+
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One IOMMU group. `type` is that of its default domain, None where the kernel does not show it."""
+
+    id: int
+    type: str | None
+    devices: tuple[Device, ...]
+    regions: tuple[Region, ...] = ()
+    name: str | None = None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether an IOMMU stands behind it."""
+        return self.name != NOIOMMU_GROUP
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the firmware demands a 1:1 mapping (RMRR): the kernel then gives none of its devices to a guest."""
+        return any(region.kind == "direct" for region in self.regions)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One active IOMMU. `cap` and `ecap` are its capability registers, None where the driver shows none."""
+
+    name: str
+    cap: int | None = None
+    ecap: int | None = None
+
+    @property
+    def platform(self) -> Platform | None:
+        """Whose unit it is by the driver's name for it; None for one that several platforms may have (virtio)."""
+        prefixes = {"dmar": Platform.INTEL, "ivhd": Platform.AMD, "smmu": Platform.ARM64}
+        return next((platform for prefix, platform in prefixes.items() if self.name.startswith(prefix)), None)
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether it caches entries that are not present, as only an emulated unit does (VT-d CAP.CM, AMD NpCache)."""
+        match self.platform:
+            case Platform.INTEL:
+                return _bit(self.cap, _CAP_CACHING_MODE) is True
+            case Platform.AMD:
+                return _bit(self.cap, _AMD_NP_CACHE) is True
+            case _:
+                return False
+
+    @property
+    def passes_through(self) -> bool | None:
+        """Whether the hardware can leave devices untranslated (VT-d ECAP.PT); None where that is not shown."""
+        return _bit(self.ecap, _ECAP_PASS_THROUGH) if self.platform is Platform.INTEL else None
+
+    @property
+    def remaps_interrupts(self) -> bool | None:
+        """Whether the hardware can remap interrupts (VT-d ECAP.IR); None where that is not shown."""
+        return _bit(self.ecap, _ECAP_INTERRUPT_REMAPPING) if self.platform is Platform.INTEL else None
+
+
+# drivers/iommu/intel/iommu.h: cap_caching_mode, ecap_pass_through, ecap_ir_support
+_CAP_CACHING_MODE = 7
+_ECAP_PASS_THROUGH = 6
+_ECAP_INTERRUPT_REMAPPING = 3
+_AMD_NP_CACHE = 26  # drivers/iommu/amd/amd_iommu_types.h: IOMMU_CAP_NPCACHE
+
+
+def _bit(register: int | None, number: int) -> bool | None:
+    return None if register is None else bool(register >> number & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a running kernel shows. What may not or cannot be read is None, and never taken for absent.
+
+    `firmware_tables` are the names of ACPI tables, as `firmware.present` counts them. `interrupts_remapped`: an
+    interrupt goes through an IOMMU. `modules` are module parameters by name. `config` is the kernel's configuration, a
+    symbol that is not set left out.
+    """
+
+    cmdline: str
+    release: str
+    units: tuple[Unit, ...] = ()
+    groups: tuple[Group, ...] = ()
+    devices: tuple[Device, ...] = ()
+    firmware_tables: frozenset[str] | None = None
+    interrupts_remapped: bool | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] | None = None
+    config_source: str | None = None
+    cpu_vendor: str = ""
+    cpu_flags: frozenset[str] = frozenset()
+    hypervisor: str | None = None
+    is_xen_host: bool = False
+
+    @property
+    def kernel(self) -> KernelVersion | None:
+        """The running kernel's version; None for a release that does not begin with one."""
+        return KernelVersion.parse(self.release)
+
+    @property
+    def real_groups(self) -> tuple[Group, ...]:
+        """The groups that an IOMMU stands behind."""
+        return tuple(group for group in self.groups if group.is_real)
+
+    @property
+    def encrypts_memory(self) -> bool:
+        """Whether the host's memory is encrypted: AMD's SME, which the command line has to ask for (x86/mm, 6.x)."""
+        asked = [parameter.value for parameter in Cmdline.parse(self.cmdline).named("mem_encrypt")]
+        return "sme" in self.cpu_flags and asked[-1:] == ["on"]
+
+    @property
+    def has_snp(self) -> bool:
+        """Whether guests may use SEV-SNP, for which every device has to be translated."""
+        return kernel_bool(self.modules.get("kvm-amd.sev_snp")) is True
+
+    def is_configured(self, *symbols: str) -> bool | None:
+        """Whether one of the symbols is `y` or `m`; None where the configuration cannot be read."""
+        return None if self.config is None else any(self.config.get(symbol) in {"y", "m"} for symbol in symbols)
+
+
+_CONFIG = re.compile(r"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
+_CHIP = re.compile(r"\s(?:IR|INTEL-IR|HYPERV-IR)-\S")
+_EXTENDED_START = 0x100  # include/uapi/linux/pci_regs.h: PCI_CFG_SPACE_SIZE
+_HIDDEN_SIZE = 64  # Documentation/PCI/sysfs-pci.rst: all that others than root may read
+_HEADER = struct.Struct("<I")
+_NO_DEVICE = 0xFFFFFFFF
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """Read a kernel configuration: each symbol that is set, strings without their quotes."""
+    return {match[1]: match[2].strip('"') for match in _CONFIG.finditer(text)}
+
+
+def parse_interrupts(text: str) -> bool:
+    """Tell from /proc/interrupts whether a chip stands behind interrupt remapping (`IR-IO-APIC`, `IR-PCI-MSI`)."""
+    return _CHIP.search(text) is not None
+
+
+def parse_regions(text: str) -> tuple[Region, ...]:
+    """Read the `reserved_regions` of a group: start, end and kind on each line."""
+    fields = (line.split() for line in text.splitlines())
+    return tuple(Region(int(one[0], 16), int(one[1], 16), one[2]) for one in fields if len(one) == len(("s", "e", "k")))
+
+
+def parse_capabilities(config: bytes) -> frozenset[int] | None:
+    """Give the ids of the extended capabilities in a device's configuration space; None where they are hidden."""
+    if len(config) <= _HIDDEN_SIZE:
+        return None
+    found: set[int] = set()
+    at, seen = _EXTENDED_START, set[int]()
+    while at >= _EXTENDED_START and at not in seen and at + _HEADER.size <= len(config):
+        seen.add(at)
+        header: int = _HEADER.unpack_from(config, at)[0]
+        if header in {0, _NO_DEVICE}:
+            break
+        found.add(header & 0xFFFF)
+        at = header >> 20 & ~3
+    return frozenset(found)
+
+
+def parse_cpu(text: str) -> tuple[str, frozenset[str]]:
+    """Give vendor and flags of the first processor in /proc/cpuinfo; empty where they are not told."""
+    vendor = re.search(r"^vendor_id[ \t]*:[ \t]*(\S+)", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return (vendor[1] if vendor else "", frozenset(flags[1].split()) if flags else frozenset())

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transaction: write a plan's files, all of them or none, whatever happens on the way."""
+
+import shlex
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Self
+
+from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
+from iommuctl.facts import Platform
+from iommuctl.host.root import Root
+from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
+from iommuctl.plan import Change, FileEdit, digest
+from iommuctl.transaction.durable import Metadata, Replacement, remove_empty_directory, replace_files, temporary_name
+from iommuctl.transaction.freeze import settle
+from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
+from iommuctl.transaction.locks import package_manager_at_work, state_lock
+from iommuctl.transaction.preflight import Target, check_space, examine
+from iommuctl.transaction.recovery import finish, recover_locked, undo
+from iommuctl.transaction.snapshot import (
+    STATE_MODE,
+    Action,
+    Blob,
+    Clock,
+    Manifest,
+    SavedFile,
+    State,
+    Store,
+    new_id,
+)
+
+NEW_DIRECTORY_MODE = 0o755
+UNDONE = "the undo succeeded: every file is as it was"
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back.
+
+    `entries` are the boot entries that are there, as the snapshot keeps them.
+    """
+
+    action: Action
+    of: str | None
+    profile: str
+    platform: Platform
+    backend: str
+    fingerprint: str
+    changes: tuple[Change, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[PurePosixPath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a transaction may write: `edits` in this order, then what generators make of them, published one by one.
+
+    `metadata` overrides that of the file now, by the edit's path. `removed_directories` go, innermost last, if they are
+    empty then. `marks` are the states that other snapshots get when it is committed.
+    """
+
+    edits: tuple[FileEdit, ...]
+    generated: tuple[PurePosixPath, ...] = ()
+    metadata: Mapping[PurePosixPath, Metadata] = field(default_factory=dict)
+    removed_directories: tuple[PurePosixPath, ...] = ()
+    marks: Mapping[str, State] = field(default_factory=dict)
+
+
+def add_fact(error: BaseException, fact: str) -> None:
+    """Have an error, or the signal that ended the run, say a fact more."""
+    if isinstance(error, IommuctlError):
+        error.details = (*error.details, fact)
+    elif isinstance(error, InterruptedRun):
+        error.outcome = fact if error.outcome == UNTOLD else f"{error.outcome}; {fact}"
+
+
+class Transaction:
+    """A change under way: leave the block normally to commit it, with an exception (a signal is one) to undo it.
+
+    Nothing live has changed when `begin` returns. The one step that commits is the snapshot's state, written durably.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        store: Store,
+        work: Work,
+        *,
+        targets: tuple[Target, ...],
+        manifest: Manifest,
+        journal: Journal,
+        interrupts: Interrupts,
+        held: ExitStack,
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._work = work
+        self._targets = targets
+        self._manifest = manifest
+        self._journal = journal
+        self._interrupts = interrupts
+        self._held = held
+        self._again: dict[tuple[str, ...], Callable[[], None]] = {}
+
+    @classmethod
+    def begin(
+        cls,
+        root: Root,
+        store: Store,
+        clock: Clock,
+        purpose: Purpose,
+        work: Work,
+        *,
+        verify_unchanged: Callable[[], tuple[PurePosixPath, ...]],
+    ) -> "Transaction":
+        """Take the lock, end what was interrupted, check everything, and put snapshot and journal on disk.
+
+        `verify_unchanged` gives the paths that are no longer what the plan rests on. Raises BusyError, ExecutionError,
+        BootConfigError, ConflictError, NotPermittedError; then nothing live has changed.
+        """
+        with ExitStack() as held:
+            store.prepare()
+            held.enter_context(state_lock(root, store))
+            if root.is_running_system and (reason := package_manager_at_work(root)):
+                raise BusyError(
+                    "a package manager is at work", details=(reason,), hint="run the same command again later"
+                )
+            interrupts = held.enter_context(Interrupts())
+            recover_locked(root, store, accept_current=False, restore=False)
+            if changed := verify_unchanged():
+                raise BusyError(
+                    "files changed since the plan", details=list(map(str, changed)), hint="run the same command again"
+                )
+            targets = examine(root, work.edits, work.generated)
+            check_space(root, store, targets)
+            manifest, contents = _snapshot(_later(clock(), store), purpose, targets)
+            journal = _journal(root, work, targets, manifest)
+            try:
+                store.add(manifest, contents)
+                root.make_directories(store.staging, STATE_MODE)
+                write_journal(root, store, journal)
+            except IommuctlError:
+                recover_locked(root, store, accept_current=False, restore=False)
+                store.discard(manifest.id)
+                raise
+            return cls(
+                root,
+                store,
+                work,
+                targets=targets,
+                manifest=manifest,
+                journal=journal,
+                interrupts=interrupts,
+                held=held.pop_all(),
+            )
+
+    @property
+    def snapshot(self) -> Manifest:
+        """The snapshot as it is by now."""
+        return self._manifest
+
+    @property
+    def staging(self) -> PurePosixPath:
+        """The empty folder that generators may write, emptied at the end; mode 0700."""
+        return self._store.staging
+
+    def write(self) -> None:
+        """Write every edit, in order. Raises ExecutionError, NotPermittedError, BusyError."""
+        self._replace([index for index, one in enumerate(self._targets) if one.path not in self._work.generated])
+        for directory in self._journal.removed_directories:
+            remove_empty_directory(self._root, directory.path)
+
+    def note_start(self, command: tuple[str, ...], run_again: Callable[[], None]) -> None:
+        """Put on disk that a command is about to run that writes by itself, so that recovery names it.
+
+        An undo calls `run_again` once the files are back, of which the command made what it wrote.
+        """
+        self._again[command] = run_again
+        self._journal = self._journal.model_copy(update={"started": (*self._journal.started, command)})
+        write_journal(self._root, self._store, self._journal)
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Run a generator in this block: a live generated file that it writes itself is put back by the undo.
+
+        Raises ExecutionError where one that succeeded did so, since nobody checked what it wrote.
+        """
+        try:
+            yield
+        finally:
+            written = self._claim_generated()
+        if written:
+            raise ExecutionError(f"{str(written[0])!r} was written by a generator that had to write elsewhere")
+
+    def publish(self, path: PurePosixPath, content: bytes) -> None:
+        """Make a generator's checked output the live file; nothing is written where it is that already.
+
+        `path` is one of the generated files that the work named, once.
+        """
+        index = next((index for index, one in enumerate(self._targets) if one.path == path), None)
+        if (
+            index is None
+            or path not in self._work.generated
+            or self._targets[index].after != self._targets[index].before
+        ):
+            raise InternalError(f"{str(path)!r} is not to be published now")
+        if content == self._targets[index].before:
+            return
+        targets, files, saved = list(self._targets), list(self._journal.files), list(self._manifest.files)
+        targets[index] = replace(targets[index], after=content)
+        files[index] = files[index].model_copy(update={"after_sha256": digest(content)})
+        saved[index] = saved[index].model_copy(update={"after_sha256": digest(content)})
+        self._targets = tuple(targets)
+        self._journal = self._journal.model_copy(update={"files": tuple(files)})
+        self._manifest = self._manifest.model_copy(update={"files": tuple(saved)})
+        write_journal(self._root, self._store, self._journal)
+        self._replace([index])
+
+    def _claim_generated(self) -> list[PurePosixPath]:
+        """Count as ours what stands in generated files now, so that the undo replaces it; give those that changed."""
+        files = list(self._journal.files)
+        written: list[PurePosixPath] = []
+        for index, (target, file) in enumerate(zip(self._targets, self._journal.files, strict=True)):
+            if target.path in self._work.generated:
+                now = digest(self._root.read(target.final))
+                if now not in (file.before_sha256, file.after_sha256):
+                    files[index] = file.model_copy(update={"after_sha256": now})
+                    written.append(target.path)
+        if written:
+            self._journal = self._journal.model_copy(update={"files": tuple(files)})
+            write_journal(self._root, self._store, self._journal)
+        return written
+
+    def __enter__(self) -> Self:
+        try:
+            self._interrupts.listen()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._interrupts.hold()
+        with self._held:
+            if error is None:
+                self._commit()
+            else:
+                self._undo(error)
+                self._interrupts.drop()
+
+    def _commit(self) -> None:
+        self._manifest = self._manifest.model_copy(update={"state": State.APPLIED})
+        edited = {edit.path for edit in self._work.edits}
+        changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
+        try:
+            settle(self._root, self._store.directory, changed)
+            self._store.save(self._manifest)
+        except IommuctlError as error:
+            self._undo(error)
+            raise
+        try:
+            finish(self._root, self._store, self._journal)
+        except IommuctlError as error:
+            raise ExecutionError(
+                f"everything is written, but the transaction could not be closed: {error.brief}",
+                details=error.details,
+                hint=self._root.command("recover"),
+            ) from error
+
+    def _undo(self, error: BaseException) -> None:
+        match error:
+            case IommuctlError():
+                brief = error.brief
+            case InterruptedRun():
+                brief = f"interrupted by {error.signal.name}"
+            case _:
+                brief = f"stopped by {error!r}"
+        self._manifest = self._manifest.model_copy(update={"state": State.UNDONE})
+        by_hand: list[str] = []
+
+        def run_again(argv: tuple[str, ...]) -> None:
+            try:
+                self._again[argv]()
+            except (IommuctlError, InterruptedRun) as failed:
+                by_hand.append(f"{shlex.join(argv)} must be run by hand now, since it {_failure(failed)}")
+
+        try:
+            # A failed commit may have left the snapshot as applied, which would make the change final.
+            self._store.mark({self._manifest.id: State.UNDONE})
+            undo(
+                self._root,
+                self._store,
+                self._journal,
+                self._manifest,
+                accept_current=False,
+                restore=False,
+                run_again=run_again,
+            )
+        except IommuctlError as failed:
+            raise ExecutionError(
+                f"{brief}; and the undo failed: {failed.brief}",
+                details=failed.details,
+                hint=failed.hint if isinstance(failed, ConflictError) else self._root.command("recover"),
+            ) from error
+        for fact in (UNDONE, *by_hand):
+            add_fact(error, fact)
+
+    def _replace(self, indexes: list[int]) -> None:
+        replacements: list[Replacement] = []
+        for index in indexes:
+            target, file = self._targets[index], self._journal.files[index]
+            if target.missing:
+                self._root.make_directories(target.final.parent, NEW_DIRECTORY_MODE)
+            metadata = self._work.metadata.get(target.path, target.metadata)
+            replacements.append(Replacement(target.final, file.temporary, file.before_sha256, target.after, metadata))
+        replace_files(self._root, replacements)
+
+
+def _failure(error: IommuctlError | InterruptedRun) -> str:
+    return f"failed: {error.brief}" if isinstance(error, IommuctlError) else f"was interrupted by {error.signal.name}"
+
+
+def _later(now: datetime, store: Store) -> datetime:
+    """Give a time behind every snapshot's: their order is the order of what was done, also when a clock steps back."""
+    newest = max((one.created for one in store.list().snapshots), default=None)
+    return now if newest is None or newest < now else newest + timedelta(seconds=1)
+
+
+def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
+    """Give the manifest of what is there now, in the state that holds until the commit, and the contents saved."""
+    files: list[SavedFile] = []
+    contents = bytearray()
+    for target in targets:
+        blob = None
+        if target.before is not None:
+            blob = Blob(offset=len(contents), size=len(target.before))
+            contents += target.before
+        files.append(
+            SavedFile(
+                path=target.path,
+                target=target.final,
+                file_class=target.file_class,
+                before_sha256=digest(target.before),
+                after_sha256=digest(target.after),
+                before=target.metadata,
+                blob=blob,
+            )
+        )
+    manifest = Manifest(
+        id=new_id(created),
+        created=created,
+        action=purpose.action,
+        of=purpose.of,
+        profile=purpose.profile,
+        inputs=dict(purpose.inputs),
+        platform=purpose.platform,
+        backend=purpose.backend,
+        state=State.UNDONE,
+        fingerprint=purpose.fingerprint,
+        files=tuple(files),
+        changes=purpose.changes,
+        made_directories=_folders_to_make(targets),
+        entries=purpose.entries,
+    )
+    return manifest, bytes(contents)
+
+
+def _journal(root: Root, work: Work, targets: tuple[Target, ...], manifest: Manifest) -> Journal:
+    removed = [
+        JournalDirectory(path=root.resolve(path), mode=stat.S_IMODE(status.st_mode))
+        for path in work.removed_directories
+        if (status := root.stat(path)) is not None
+    ]
+    files = tuple(
+        JournalFile(
+            path=target.final,
+            before_sha256=digest(target.before),
+            after_sha256=digest(target.after),
+            temporary=temporary_name(),
+        )
+        for target in targets
+    )
+    return Journal(
+        snapshot=manifest.id,
+        files=files,
+        made_directories=manifest.made_directories,
+        removed_directories=tuple(removed),
+        marks=dict(work.marks),
+    )
+
+
+def _folders_to_make(targets: tuple[Target, ...]) -> tuple[PurePosixPath, ...]:
+    """Give the missing folders of every target, each above before below."""
+    return tuple(sorted({path for target in targets for path in target.missing}))

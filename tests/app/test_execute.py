@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Execute: a plan is carried out only on the host that it was made for."""
+
+import os
+import shutil
+import signal
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.execute import carry_out
+from iommuctl.app.host import Host
+from iommuctl.app.recover import recover_host
+from iommuctl.cli.output.plan import recover_text
+from iommuctl.errors import BusyError, ExecutionError
+from iommuctl.host.commands import Completed
+from iommuctl.host.signals import InterruptedRun
+from iommuctl.plan import Command, Regenerate
+from iommuctl.transaction.transaction import UNDONE
+
+GRUB_DEFAULT = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX=""\n'
+
+
+def quiet(_: Command) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A tree that tells nothing of its platform."""
+    for path, text in {"etc/os-release": "ID=debian\n", "etc/default/grub": GRUB_DEFAULT}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    return Host.open(tmp_path)
+
+
+@pytest.fixture
+def proxmox(project: Path, tmp_path: Path) -> Path:
+    """A host whose entries are written by a program of its own."""
+    golden = project / "tests/golden/systemd-boot/proxmox-8-zfs/before"
+    return Path(shutil.copytree(golden, tmp_path / "host", symlinks=True))
+
+
+def test_an_assumed_platform_is_no_change(host: Host) -> None:
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
+    assert plan.survey.facts.platform_assumed
+    assert carry_out(host, plan, progress=quiet).snapshot is not None
+
+
+class FailingRunner:
+    """Fails the first time, and notes what a program would have read."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.runs: list[tuple[tuple[str, ...], str]] = []
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        assert timeout
+        self.runs.append((command, self.source.read_text()))
+        return Completed(command, 1 if len(self.runs) == 1 else 0, "", "").check()
+
+
+def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host.open(proxmox)
+    source = proxmox / "etc/kernel/cmdline"
+    before = source.read_text()
+    runner = FailingRunner(source)
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError) as caught:
+        carry_out(host, plan, progress=quiet)
+    assert UNDONE in caught.value.details
+    refresh = ("proxmox-boot-tool", "refresh")
+    assert [argv for argv, _ in runner.runs] == [refresh, refresh]
+    assert "iommu=pt" in runner.runs[0][1]
+    assert runner.runs[1][1] == before
+
+
+class KilledRunner:
+    """Ends the run as SIGKILL does: nothing of ours gets to do anything more."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        assert timeout
+        os._exit(9)
+
+
+def test_a_program_that_writes_by_itself_is_named_after_a_kill(proxmox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host.open(proxmox)
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(Host, "runner", property(lambda _: KilledRunner()))
+        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    recovered = recover_host(host, accept_current=False, restore=False)
+    assert recovered is not None
+    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recover_text(host, recovered).splitlines()[-2:] == [
+        "what this one wrote is not undone before it runs again:",
+        f"hint: chroot {host.path} proxmox-boot-tool refresh",
+    ]
+
+
+class FailingThenKilledRunner(FailingRunner):
+    """Fails the first time, and ends the run as SIGKILL does the second time."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        if self.runs:
+            os._exit(9)
+        return super().run(command, timeout=timeout)
+
+
+def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host.open(proxmox)
+    source = proxmox / "etc/kernel/cmdline"
+    before = source.read_text()
+    if (child := os.fork()) == 0:
+        runner = FailingThenKilledRunner(source)
+        monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert source.read_text() == before
+    recovered = recover_host(host, accept_current=False, restore=False)
+    assert recovered is not None
+    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recover_host(host, accept_current=False, restore=False) is None
+
+
+class FailingThenStoppedRunner(FailingRunner):
+    """Fails the first time; the second time a signal stops it."""
+
+    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
+        if self.runs:
+            raise InterruptedRun(signal.SIGTERM)
+        return super().run(command, timeout=timeout)
+
+
+def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_undo(
+    proxmox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host.open(proxmox)
+    runner = FailingThenStoppedRunner(proxmox / "etc/kernel/cmdline")
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError) as caught:
+        carry_out(host, plan, progress=quiet)
+    assert caught.value.details[-2:] == (
+        UNDONE,
+        "proxmox-boot-tool refresh must be run by hand now, since it was interrupted by SIGTERM",
+    )
+
+
+def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host.open(sample_host)
+    runner = FailingRunner(sample_host / "etc/default/grub")
+    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    with pytest.raises(ExecutionError):
+        carry_out(host, plan, progress=quiet)
+    assert [argv[0] for argv, _ in runner.runs] == ["grub-mkconfig"]
+
+
+def test_snapshots_stand_in_the_order_of_what_was_done_also_when_the_clock_steps_back(sample_host: Path) -> None:
+    for profile, year in (("passthrough-perf", 2036), ("strict-isolation", 2026), ("kernel-default", 2026)):
+        host = replace(Host.open(sample_host), clock=partial(datetime, year, 1, 1, tzinfo=UTC))
+        carry_out(host, plan_apply(host, profile, Choices(regenerate=Regenerate.NEVER)), progress=quiet)
+    snapshots = Host.open(sample_host).store.list().snapshots
+    assert [one.profile for one in snapshots] == ["kernel-default", "strict-isolation", "passthrough-perf"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        pytest.param("etc/default/grub", f"# a line more\n{GRUB_DEFAULT}", id="source"),
+        pytest.param("boot/vmlinuz-6.1.0-40-amd64", "a kernel\n", id="kernel"),
+        pytest.param("usr/lib/modules/5.10.0-8/vmlinuz", "a kernel\n", id="kernel among its modules"),
+        pytest.param("etc/default/grub.d/x.cfg", "GRUB_TIMEOUT=1\n", id="drop-in that appeared"),
+        pytest.param("boot/grub/grub.cfg", "menuentry x {\n}\n", id="menu that appeared"),
+        pytest.param("etc/os-release", "ID=arch\n", id="distribution"),
+    ],
+)
+def test_a_host_that_changed_since_the_plan_is_left_alone(host: Host, path: str, text: str) -> None:
+    (host.path / "lib").symlink_to("usr/lib")
+    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
+    (host.path / path).parent.mkdir(parents=True, exist_ok=True)
+    (host.path / path).write_text(text)
+    before = (host.path / "etc/default/grub").read_bytes()
+    with pytest.raises(BusyError):
+        carry_out(host, plan, progress=quiet)
+    assert (host.path / "etc/default/grub").read_bytes() == before

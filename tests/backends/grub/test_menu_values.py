@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GRUB2: values that a shell takes and GRUB's own script does not are refused before anything is written."""
+
+import pytest
+from entryhosts import CATALOGUE, desired, facts
+from trees import MemoryTree
+
+from iommuctl.backends.grub.backend import Grub2
+from iommuctl.errors import BootConfigError
+
+GRUB2 = Grub2(CATALOGUE)
+HOST = facts(id="debian")
+
+
+def tree(value: str) -> MemoryTree:
+    return MemoryTree.of({"/etc/default/grub": f"GRUB_CMDLINE_LINUX=a\nGRUB_CMDLINE_LINUX_DEFAULT='{value}'\n"})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a=b$ quiet", "a '$' that names no variable"),
+        ("a=b|c", "'|' where GRUB's grammar has no place for it"),
+        ("a=b;c", "'intel_iommu=on' is missing"),
+        ("quiet # a=b", "'intel_iommu=on' is missing"),
+    ],
+)
+def test_a_value_that_would_break_the_generated_menu_is_refused(value: str, message: str) -> None:
+    with pytest.raises(BootConfigError) as caught:
+        GRUB2.render(tree(value), HOST, desired("passthrough-perf", HOST))
+    said = f"/etc/default/grub:2: GRUB_CMDLINE_LINUX_DEFAULT, as GRUB's script would have it: {message}"
+    assert caught.value.brief == said
+
+
+@pytest.mark.parametrize("value", ['dyndbg="file a.c; file b"', r"a=\$b", "a=$6$b", "if", "a=b#c"])
+def test_a_value_that_grub_takes_is_edited(value: str) -> None:
+    rendering = GRUB2.render(tree(value), HOST, desired("passthrough-perf", HOST))
+    after = f"GRUB_CMDLINE_LINUX=a\nGRUB_CMDLINE_LINUX_DEFAULT='{value} intel_iommu=on iommu=pt'\n"
+    assert [(edit.after or b"").decode() for edit in rendering.edits] == [after]

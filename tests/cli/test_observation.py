@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that look at the running kernel, on trees that stand for one."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
+from lacking import program
+from project import PACKAGE
+from typer.testing import CliRunner
+
+from iommuctl.cli.application import application
+from iommuctl.cli.session import Session
+from iommuctl.errors import IommuctlError
+from iommuctl.host.root import Root
+from iommuctl.profile.shipped import shipped_catalogue
+
+SCHEMAS = PACKAGE / "documents" / "schemas"
+CATALOGUE = shipped_catalogue()
+PCI_IDS = """\
+8086  Intel Corporation
+\t1572  Ethernet Controller X710 "for" 10GbE SFP+
+C 02  Network controller
+\t00  Ethernet controller
+C 06  Bridge
+\t04  PCI bridge
+"""
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every root for that of the running system."""
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+
+
+def invoke(root: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command on a tree; give exit code and stdout."""
+    result = CliRunner().invoke(application, [*arguments, "--root", str(root)], obj=Session())
+    if isinstance(result.exception, IommuctlError):
+        return result.exception.code, result.exception.brief
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout
+
+
+def report(root: Path, name: str, *arguments: str) -> tuple[int, Mapping[str, object]]:
+    """Run a command with --json; its schema must know the result."""
+    code, text = invoke(root, *arguments, "--json")
+    document = json.loads(text)
+    Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text())).validate(document)
+    assert isinstance(document, dict)
+    return code, document
+
+
+@pytest.mark.parametrize("command", ["verify", "groups", "check"])
+def test_another_root_has_no_running_kernel(sample_host: Path, command: str) -> None:
+    arguments = (command, "strict-isolation") if command == "verify" else (command,)
+    assert invoke(sample_host, *arguments) == (2, f"{command} needs the running system")
+
+
+@pytest.mark.usefixtures("running")
+def test_verify_of_an_active_profile(tmp_path: Path) -> None:
+    code, text = invoke(AMD_PASID.write(tmp_path), "verify", "strict-isolation", "--platform", "amd")
+    assert (code, text) == (
+        0,
+        """\
+result  what                 found
+pass    cmdline              the running kernel was started with the parameters of the profile
+pass    kernel-version       6.12 reads every parameter of the profile
+pass    kernel-config        nothing in /boot/config-6.12.107+deb13-amd64 speaks against it
+pass    environment          no hypervisor shows
+pass    firmware-tables      the firmware tells of an IOMMU: IVRS
+pass    units                ivhd0 active
+pass    group-types          promised DMA, found 3 DMA, 1 identity; 1 otherwise by the kernel's own rules
+pass    interrupt-remapping  interrupts go through the IOMMU (IR- in /proc/interrupts)
+group 3 is identity: AMD leaves devices with PASID untranslated without force_isolation (0000:03:00.0)
+
+active: the running kernel does what 'strict-isolation' promises
+""",
+    )
+
+
+@pytest.mark.usefixtures("running")
+def test_verify_that_fails_exits_with_1_and_names_the_way(tmp_path: Path) -> None:
+    code, text = invoke(FIRMWARE_OFF.write(tmp_path), "verify", "strict-isolation", "--platform", "intel")
+    assert code == 1
+    assert text.splitlines()[-2:] == [
+        "firmware_off: the firmware shows no IOMMU, and no parameter can change that",
+        "hint: switch the IOMMU on in the setup of the firmware; for a guest, on its host",
+    ]
+
+
+@pytest.mark.usefixtures("running")
+def test_verify_as_json(tmp_path: Path) -> None:
+    code, document = report(INTEL.write(tmp_path), "verify", "verify", "translated-lazy", "--platform", "intel")
+    assert (code, document["ok"], document["verdict"], document["exemptions"]) == (1, False, "not_applied", [])
+    checks = document["checks"]
+    assert isinstance(checks, list)
+    assert {one["name"]: one["result"] for one in checks} == {
+        "cmdline": "fail",
+        "kernel-version": "pass",
+        "kernel-config": "pass",
+        "environment": "pass",
+        "firmware-tables": "pass",
+        "units": "pass",
+        "group-types": "fail",
+        "interrupt-remapping": "pass",
+    }
+
+
+@pytest.mark.usefixtures("running")
+def test_verify_needs_a_profile_where_none_is_applied(tmp_path: Path) -> None:
+    assert invoke(INTEL.write(tmp_path), "verify") == (66, "no profile is applied")
+
+
+def test_verify_takes_the_profile_of_the_newest_apply(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for profile in ("passthrough-perf", "strict-isolation"):
+        arguments = ("apply", profile, "--platform", "intel", "--regenerate", "never")
+        assert invoke(sample_host, *arguments)[0] == 0
+    INTEL.write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    code, document = report(sample_host, "verify", "verify", "--platform", "intel")
+    # The sample host has a kernel in /boot, which is new enough for the generic spelling.
+    assert (code, document["profile"], document["verdict"]) == (0, "strict-isolation", "active")
+
+
+def test_verify_and_status_take_the_inputs_of_the_newest_apply(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (
+        "apply",
+        "vfio-bind",
+        "--platform",
+        "intel",
+        "--regenerate",
+        "never",
+        "--set",
+        "vfio-pci.ids=10de:1b80",
+    )
+    assert invoke(sample_host, *arguments)[0] == 0
+    INTEL.write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    document = report(sample_host, "verify", "verify", "--platform", "intel")[1]
+    assert document["profile"] == "vfio-bind"
+    assert "'vfio-pci.ids=10de:1b80' is missing" in str(document["checks"])
+    document = report(sample_host, "status", "status", "--platform", "intel", "--backend", "grub2")[1]
+    assert "profile-not-compared" not in str(document["findings"])
+
+
+def test_a_profile_that_was_rolled_back_is_not_the_applied_one(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(sample_host, "apply", "strict-isolation", "--platform", "intel", "--regenerate", "never")
+    assert invoke(sample_host, "rollback", "--regenerate", "never")[0] == 0
+    INTEL.write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    assert invoke(sample_host, "verify", "--platform", "intel") == (66, "no profile is applied")
+
+
+def test_status_shows_the_effective_state_beside_the_configured_one(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report(sample_host, "status", "status")[1]["effective"] is None
+    invoke(sample_host, "apply", "strict-isolation", "--platform", "intel", "--regenerate", "never")
+    replace(INTEL, types={0: "DMA", 1: "DMA", 2: "identity"}).write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    arguments = ("status", "--platform", "intel", "--backend", "grub2")
+    assert report(sample_host, "status", *arguments)[1]["effective"] == {
+        "units": ["dmar0"],
+        "group_types": {"DMA": 2, "identity": 1},
+        "interrupts_remapped": True,
+        "verdict": "drift",
+        "failed": ["group-types"],
+    }
+    lines = invoke(sample_host, *arguments)[1].splitlines()
+    at = lines.index("effective: dmar0; groups: 2 DMA, 1 identity; interrupt remapping on")
+    assert lines[at + 1 : at + 3] == [
+        "verify: drift",
+        "  group-types: promised DMA, found group 2 (0000:01:02.0) identity",
+    ]
+
+
+@pytest.mark.usefixtures("running")
+def test_groups_as_a_tree(tmp_path: Path) -> None:
+    write(tmp_path / "usr/share/misc/pci.ids", PCI_IDS)
+    host = replace(RMRR, files={"sys/kernel/iommu_groups/7/type": "DMA\n"})
+    link(tmp_path / "sys/kernel/iommu_groups/7/devices/ahci.0", "../../../../devices/platform/ahci.0")
+    assert invoke(host.write(tmp_path), "groups") == (
+        0,
+        """\
+group 0  identity
+|- 0000:00:01.0  PCI bridge: Intel Corporation 2030 (8086:2030)  [pcieport, reset: none]
+`- cannot go to a guest: nothing but bridges
+group 1  identity
+|- 0000:01:00.0  Ethernet controller: Intel Corporation Ethernet Controller X710 "for" 10GbE SFP+ (8086:1572)  \
+[i40e, reset: flr bus, SR-IOV: 1 of 64]
+`- goes to a guest alone: 0000:01:00.0
+group 2  DMA
+|- 0000:01:02.0  Ethernet controller: Intel Corporation 154c (8086:154c)  \
+[vfio-pci, reset: unknown, function of 0000:01:00.0]
+`- cannot go to a guest: the firmware demands a 1:1 mapping (reserved region 'direct', RMRR)
+group 7  DMA
+|- ahci.0  [no driver]
+`- goes to a guest alone: ahci.0
+""",
+    )
+
+
+@pytest.mark.usefixtures("running")
+def test_what_shares_a_group_goes_together(tmp_path: Path) -> None:
+    sound = Pci("0000:03:00.1", "1002:ab30", "040300", 3, "snd_hda_intel")
+    bridge = Pci("0000:02:00.0", "1022:1479", "060400", 3, "pcieport")
+    host = replace(AMD_PASID, devices=(bridge, GPU, sound), types={3: "identity"})
+    groups = report(host.write(tmp_path), "groups", "groups")[1]["groups"]
+    assert isinstance(groups, list)
+    assert (groups[0]["assign_together"], groups[0]["obstacle"]) == (["0000:03:00.0", "0000:03:00.1"], None)
+    assert groups[0]["devices"][1] == {
+        "address": "0000:03:00.0",
+        "class": "030000",
+        "vendor": "1002",
+        "device": "744c",
+        "class_name": None,
+        "vendor_name": None,
+        "device_name": None,
+        "driver": "amdgpu",
+        "reset": ["bus"],
+        "virtual_functions": 0,
+        "maximal_virtual_functions": 0,
+        "physical_function": None,
+    }
+
+
+@pytest.mark.usefixtures("running")
+def test_a_host_without_groups_is_told_so(tmp_path: Path) -> None:
+    assert invoke(FIRMWARE_OFF.write(tmp_path), "groups") == (
+        0,
+        "no IOMMU groups: no IOMMU is active\nhint: iommuctl check\n",
+    )
+    assert report(tmp_path, "groups", "groups")[1]["groups"] == []
+
+
+@pytest.mark.usefixtures("running")
+def test_a_group_without_an_iommu_goes_nowhere(tmp_path: Path) -> None:
+    host = replace(AMD_PASID, devices=(GPU,), types={3: "unknown"})
+    write(tmp_path / "sys/kernel/iommu_groups/3/name", "vfio-noiommu\n")
+    groups = report(host.write(tmp_path), "groups", "groups")[1]["groups"]
+    assert isinstance(groups, list)
+    assert (groups[0]["assign_together"], groups[0]["obstacle"]) == (
+        [],
+        "no IOMMU stands behind this group (vfio-noiommu)",
+    )
+
+
+HOSTILE_NAME = 'a"b\\c\x1b[31m'
+
+
+@pytest.mark.usefixtures("running")
+def test_groups_as_a_graph(tmp_path: Path) -> None:
+    write(tmp_path / "usr/share/misc/pci.ids", f"1002  AMD\n\t744c  {HOSTILE_NAME}\n")
+    host = replace(AMD_PASID, devices=(GPU,), types={3: "identity"})
+    code, text = invoke(host.write(tmp_path), "groups", "--format", "dot")
+    assert (code, text) == (
+        0,
+        """\
+graph iommu_groups {
+  node [shape=box];
+  subgraph cluster_3 {
+    label="group 3: identity";
+    "0000:03:00.0" [label="0000:03:00.0\\na\\"b\\\\c\\\\x1b[31m\\namdgpu"];
+  }
+}
+""",
+    )
+
+
+@pytest.mark.programs
+@pytest.mark.usefixtures("running")
+def test_graphviz_reads_the_graph(tmp_path: Path) -> None:
+    dot = program("dot")
+    write(tmp_path / "usr/share/misc/pci.ids", f"1002  AMD\n\t744c  {HOSTILE_NAME}\n")
+    _, text = invoke(AMD_PASID.write(tmp_path), "groups", "--format", "dot")
+    drawn = subprocess.run([dot, "-Tplain"], input=text, capture_output=True, text=True, check=False)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert sum(line.startswith("node ") for line in drawn.stdout.splitlines()) == 4
+
+
+def test_check_looks_at_everything(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    INTEL.write(sample_host)
+    write(sample_host / "sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
+    write(sample_host / "proc/self/mounts", "/dev/sda1 /boot/efi vfat rw 0 0\n/dev/sda2 /boot ext4 rw 0 0\n")
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    code, document = report(sample_host, "check", "check", "--platform", "intel", "--backend", "grub2")
+    items = document["items"]
+    assert isinstance(items, list)
+    assert {one["name"]: one["result"] for one in items} == {
+        "cpu-vendor": "pass",
+        "firmware-tables": "pass",
+        "iommu": "pass",
+        "kernel-config": "pass",
+        "command-line-read": "pass",
+        "guest": "pass",
+        "xen": "pass",
+        "bootloader": "pass",
+        "boot-configuration": "pass",
+        "command-line-length": "pass",
+        "room-etc": "pass",
+        "room-boot": "pass",
+        "room-var": "pass",
+        "room-boot-efi": "pass",
+        "secure-boot": "unknown",
+        "lockdown": "pass",
+    }
+    assert (code, document["ok"]) == (0, True)
+
+
+@pytest.mark.usefixtures("running")
+def test_check_fails_where_something_fails(tmp_path: Path) -> None:
+    code, text = invoke(FIRMWARE_OFF.write(tmp_path), "check", "--platform", "intel")
+    assert code == 1
+    rows = text.splitlines()
+    off = "the IOMMU is off in the firmware, or there is none"
+    assert f"fail     firmware-tables    none of DMAR VIOT: {off}" in rows
+    assert any(row.startswith("fail     bootloader") for row in rows)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start-up: most of a run's time is spent on loading modules, so what a dry-run loads is limited. Nothing is timed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import PROJECT
+
+# Typer's releases differ: they need click or hold a copy of it, and newer ones need pydantic.
+LIBRARIES = {
+    *("typer", "click", "shellingham", "annotated_doc"),
+    *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
+    *("augeas", "_augeas", "_cffi_backend", "cffi"),
+}
+ONLY_TO_WRITE = {"freeze", "journal", "locks", "recovery", "snapshot", "transaction"}
+ONLY_FOR_JSON = {"report", "cli.reports"}
+ONLY_FOR_ENTRIES = {"blsentry", "grubenv", "backends.bls", "backends.entries", "backends.systemd_boot"}
+
+RUN = """
+import sys
+before = set(sys.modules)
+from iommuctl.cli import main
+sys.argv[1:] = {arguments!r}
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+loaded = set(sys.modules) - before
+print({expression})
+"""
+INSTALLED = (
+    "sorted(name for name in loaded if '.' not in name and name != 'iommuctl'"
+    " and '-packages' in (getattr(sys.modules[name], '__file__', None) or ''))"
+)
+OURS = "sorted(name.removeprefix('iommuctl.') for name in loaded if name.startswith('iommuctl.'))"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))
+
+
+def last_line(host: Path, expression: str) -> str:
+    """What Python makes of the expression after a dry-run on the host."""
+    arguments = ["apply", "passthrough-perf", "--root", str(host), "--dry-run"]
+    script = RUN.format(arguments=arguments, expression=expression)
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def names(line: str) -> set[str]:
+    return set(line.strip("[]").replace("'", "").split(", "))
+
+
+def test_a_dry_run_loads_few_libraries(host: Path) -> None:
+    loaded = names(last_line(host, INSTALLED))
+    assert {"typer", "augeas"} <= loaded
+    assert loaded <= LIBRARIES
+
+
+def test_a_dry_run_loads_no_module_that_it_does_not_need(host: Path) -> None:
+    loaded = names(last_line(host, OURS))
+    assert "backends.grub2" in loaded
+    assert loaded & (ONLY_TO_WRITE | ONLY_FOR_JSON | ONLY_FOR_ENTRIES) == set()
+
+
+def test_the_collector_of_cycles_is_at_rest(host: Path) -> None:
+    assert last_line(host, "__import__('gc').isenabled()") == "False"
+
+
+def test_rich_is_kept_from_typer_alone(host: Path) -> None:
+    assert last_line(host, "'rich' in loaded, __import__('rich').__name__") == "False rich"

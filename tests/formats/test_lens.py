@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lens gates: what is not named stays byte for byte, and what cannot be represented is refused with its line."""
+
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
+
+import pytest
+from project import PACKAGE
+
+from iommuctl.errors import LensError
+from iommuctl.formats.lens import Lens, Span
+
+LENSES = PACKAGE / "formats" / "lenses"
+GRUB = PurePosixPath("/etc/default/grub")
+DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
+
+
+@pytest.mark.parametrize("test", sorted((LENSES / "tests").glob("*.aug")), ids=lambda path: path.stem)
+def test_augparse_accepts_the_lens_and_its_tests(test: Path) -> None:
+    augparse = shutil.which("augparse")
+    assert augparse, "augparse is missing: install augeas-tools"
+    done = subprocess.run([augparse, "--nostdinc", "-I", LENSES, test], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_augparse_refuses_a_wrong_expectation(tmp_path: Path) -> None:
+    wrong = tmp_path / "test_wrong.aug"
+    wrong.write_text('module Test_wrong = test Grubdefault.lns get "A=1\\n" = { "line" = "A=2" }\n')
+    augparse = shutil.which("augparse")
+    assert augparse
+    assert subprocess.run([augparse, "--nostdinc", "-I", LENSES, wrong], capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "expected"),
+    [
+        (f'\n#\n{DEFAULT}="quiet" # c\n', '"quiet"', '"a b"', f'\n#\n{DEFAULT}="a b" # c\n'),
+        (f"{DEFAULT}=\n", "", '"a"', f'{DEFAULT}="a"\n'),
+        (f"# é\n{DEFAULT}='é'", "'é'", "''", f"# é\n{DEFAULT}=''"),
+        (f'  export {DEFAULT}="a \\\n b";  \n\n', '"a \\\n b"', "x", f"  export {DEFAULT}=x;  \n\n"),
+    ],
+)
+def test_rewrite_changes_the_value_and_keeps_every_other_byte(text: str, old: str, new: str, expected: str) -> None:
+    start = text.index(f"{DEFAULT}=") + len(DEFAULT) + 1
+    assert Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(start, start + len(old)): new}) == expected
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [
+        ((0, 2), "title x\noptions b\n\n"),
+        ((1,), "title x\noptions a\noptions c\n\n"),
+        ((0, 1, 2), "title x\n\n"),
+    ],
+)
+def test_none_removes_the_line_and_keeps_every_other_byte(gone: tuple[int, ...], expected: str) -> None:
+    text = "title x\noptions a\noptions b\noptions c\n\n"
+    lens, path = Lens("Bls.lns"), PurePosixPath("/boot/loader/entries/x.conf")
+    spans = lens.values(path, text, "options")
+    assert lens.rewrite(path, text, {spans[index]: None for index in gone}) == expected
+
+
+def test_removing_a_line_never_moves_the_separators_of_the_next() -> None:
+    text = "options a\n\toptions b\n"
+    lens, path = Lens("Bls.lns"), PurePosixPath("/boot/loader/entries/x.conf")
+    with pytest.raises(LensError, match="would change more than the values"):
+        lens.rewrite(path, text, {lens.values(path, text, "options")[0]: None})
+
+
+def test_added_variable_goes_to_the_end_and_closes_the_last_line() -> None:
+    edited = Lens("Grubdefault.lns").rewrite(GRUB, "A=1", {}, added=((DEFAULT, '"iommu=pt"'),))
+    assert edited == f'A=1\n{DEFAULT}="iommu=pt"\n'
+
+
+def test_added_variable_to_an_empty_file() -> None:
+    assert Lens("Grubdefault.lns").rewrite(GRUB, "", {}, added=((DEFAULT, '"x"'),)) == f'{DEFAULT}="x"\n'
+
+
+def test_values_tells_where_each_stands_in_characters() -> None:
+    text = f"# é\n{DEFAULT}=a\nGRUB_CMDLINE_LINUX=c\n{DEFAULT}='b'\n"
+    spans = Lens("Grubdefault.lns").values(GRUB, text, DEFAULT)
+    assert [text[span.start : span.end] for span in spans] == ["a", "'b'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f'A=1\n{DEFAULT}="a" b\n', 2),
+        (f'{DEFAULT}="a\n', 1),
+        (f"A=1\n\n{DEFAULT}=\udcff\n", 3),
+        ("A=1\nB=\0\n", 2),
+    ],
+)
+def test_what_cannot_be_represented_is_refused_with_file_and_line(text: str, line: int) -> None:
+    with pytest.raises(LensError) as caught:
+        Lens("Grubdefault.lns").rewrite(GRUB, text, {})
+    assert (caught.value.path, caught.value.line, caught.value.code) == (GRUB, line, 78)
+
+
+@pytest.mark.parametrize("new", ['"a', "a b", "a\nB=1", '"a" # c', "a;"])
+def test_a_value_that_would_leave_its_place_is_refused(new: str) -> None:
+    text = f"{DEFAULT}=a\n"
+    start = len(DEFAULT) + 1
+    with pytest.raises(LensError):
+        Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(start, start + 1): new})
+
+
+def test_a_span_that_is_no_value_is_refused_with_its_line() -> None:
+    with pytest.raises(LensError, match=r"/etc/default/grub:2: "):
+        Lens("Grubdefault.lns").rewrite(GRUB, f"A=1\nB=2; {DEFAULT}=a\n", {Span(4 + 5 + len(DEFAULT) + 1, 37): "x"})
+
+
+def test_the_environment_cannot_bring_another_lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grubdefault.aug").write_text("module Grubdefault =\nlet lns = [ key /a/ ]\n")
+    monkeypatch.setenv("AUGEAS_LENS_LIB", str(tmp_path))
+    monkeypatch.setenv("AUGEAS_ROOT", str(tmp_path))
+    assert Lens("Grubdefault.lns").rewrite(GRUB, "A=1\n", {}) == "A=1\n"

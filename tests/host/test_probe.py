@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the running system says of its own boot, as the kernel's files spell it."""
+
+import struct
+
+import pytest
+from trees import MemoryTree
+
+from iommuctl.facts import Runtime
+from iommuctl.host.probe import parse_load_option, read_runtime
+
+LOADER = "/sys/firmware/efi/efivars/{}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+GLOBAL = "/sys/firmware/efi/efivars/{}-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+ATTRIBUTES = struct.pack("<I", 6)
+
+
+def text(value: str) -> bytes:
+    return ATTRIBUTES + f"{value}\0".encode("utf-16-le")
+
+
+def load_option(path: str) -> bytes:
+    name = f"{path}\0".encode("utf-16-le")
+    disk = struct.pack("<BBH", 4, 1, 42) + bytes(38)
+    file = struct.pack("<BBH", 4, 4, 4 + len(name)) + name
+    devices = disk + file + struct.pack("<BBH", 0x7F, 0xFF, 4)
+    return struct.pack("<IH", 1, len(devices)) + "Linux\0".encode("utf-16-le") + devices
+
+
+def test_every_variable_is_read_by_its_vendor() -> None:
+    tree = MemoryTree.of(
+        {
+            "/proc/cmdline": "root=UUID=1 quiet\n",
+            "/proc/self/mounts": "/dev/sda2 / ext4 rw 0 0\n/dev/sda1 /boot/efi vfat rw 0 0\n",
+            "/sys/class/block/sda1/dev": "8:1\n",
+            "/run/udev/data/b8:1": "S:disk/by-label/ESP\nE:ID_PART_ENTRY_UUID=3B2F4C61\n",
+            "/sys/class/block/sda2/dev": "8:2\n",
+            "/run/udev/data/b8:2": "E:ID_PART_ENTRY_UUID=11111111\n",
+            LOADER.format("LoaderInfo"): text("systemd-boot 257"),
+            LOADER.format("StubInfo"): text("systemd-stub 257"),
+            LOADER.format("LoaderEntrySelected"): text("arch+3-1.conf"),
+            LOADER.format("LoaderEntryDefault"): text("arch.conf"),
+            LOADER.format("LoaderDevicePartUUID"): text("3b2f4c61"),
+            GLOBAL.format("BootCurrent"): ATTRIBUTES + b"\x0b\0",
+            GLOBAL.format("Boot000B"): ATTRIBUTES + load_option("\\EFI\\systemd\\systemd-bootx64.efi"),
+            GLOBAL.format("LoaderInfo"): text("another vendor's"),
+        }
+    )
+    assert read_runtime(tree) == Runtime(
+        cmdline="root=UUID=1 quiet",
+        is_efi=True,
+        loader_info="systemd-boot 257",
+        stub_info="systemd-stub 257",
+        entry_selected="arch+3-1.conf",
+        entry_default="arch.conf",
+        loader_partition="3b2f4c61",
+        boot_program="\\EFI\\systemd\\systemd-bootx64.efi",
+        mounts=("/boot/efi",),
+        partitions=("3b2f4c61",),
+    )
+
+
+def test_a_mount_without_a_known_partition_has_none() -> None:
+    mounts = "/dev/mapper/vg-boot /boot ext4 rw 0 0\nsystemd-1 /efi autofs rw 0 0\n"
+    files = {"/proc/cmdline": "ro\n", "/proc/self/mounts": mounts, "/sys/class/block/vg-boot/dev": "253:0\n"}
+    assert read_runtime(MemoryTree.of(files)) == Runtime("ro", mounts=("/boot", "/efi"))
+
+
+def test_a_host_without_efi_has_none_of_them() -> None:
+    assert read_runtime(MemoryTree.of({"/proc/cmdline": "ro\n"})) == Runtime("ro")
+
+
+def test_a_xen_host_is_known_by_its_capabilities() -> None:
+    tree = MemoryTree.of({"/proc/cmdline": "ro\n", "/proc/xen/capabilities": "control_d\n"})
+    assert read_runtime(tree) == Runtime("ro", is_xen_host=True)
+
+
+def test_a_variable_that_may_not_be_read_is_as_good_as_none() -> None:
+    assert read_runtime(MemoryTree.of({}, locked=(LOADER.format("LoaderInfo"),))) == Runtime("", is_efi=True)
+
+
+@pytest.mark.parametrize(
+    "option", [b"", b"\0" * 6, b"\0" * 8, load_option("x")[:20], struct.pack("<IH", 1, 8) + b"\0\0" + bytes(8)]
+)
+def test_a_broken_boot_option_names_no_program(option: bytes) -> None:
+    assert parse_load_option(option) is None

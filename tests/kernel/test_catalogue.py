@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue: whole, free of contradictions, and read as the kernel reads."""
+
+import pytest
+
+from iommuctl.errors import InternalError
+from iommuctl.facts import KernelVersion, Platform
+from iommuctl.kernel.catalogue import parse_catalogue
+from iommuctl.kernel.parameters import (
+    Assignment,
+    Grammar,
+    Kind,
+    Manages,
+    kernel_bool,
+    portable_bool,
+    same_id,
+)
+from iommuctl.profile.shipped import shipped_catalogue
+
+CATALOGUE = shipped_catalogue()
+
+
+def entry(**lines: str) -> str:
+    values = {
+        "name": "'x'",
+        "kind": "'early'",
+        "grammar": "'bool'",
+        "manages": "'all'",
+        "summary": "'s'",
+        "source": "'f'",
+    }
+    return "[[parameter]]\n" + "\n".join(f"{key} = {value}" for key, value in (values | lines).items() if value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("iommu", "intel_iommu", "amd_iommu", "iommu.passthrough", "iommu.strict", "iommu.forcedac", "amd_iommu_dump"),
+        *("iommu.debug_pagealloc", "iommu.prq_timeout", "amd_iommu_intr", "ivrs_ioapic", "ivrs_hpet", "ivrs_acpihid"),
+        *("intremap", "nointremap", "nox2apic", "x2apic_phys", "arm-smmu.disable_bypass", "arm-smmu-v3.disable_bypass"),
+        *("arm-smmu.force_stage", "arm-smmu-v3.disable_msipolling", "tegra241-cmdqv.disable_cmdqv", "s390_iommu"),
+        *("tegra241-cmdqv.bypass_vcmdq", "s390_iommu_aperture", "dom0-iommu", "vfio-pci.ids", "vfio-pci.disable_vga"),
+        *("vfio-pci.disable_idle_d3", "vfio-pci.nointxmask", "vfio-pci.enable_sriov", "vfio-pci.disable_denylist"),
+        *("vfio_iommu_type1.allow_unsafe_interrupts", "vfio_iommu_type1.disable_hugepages", "rd.driver.pre"),
+        *("vfio_iommu_type1.dma_entry_limit", "iommufd.allow_unsafe_interrupts", "vfio.enable_unsafe_noiommu_mode"),
+        *("kvm-amd.avic", "kvm-intel.enable_apicv", "kvm-amd.enable_device_posted_irqs", "pcie_acs_override", "pci"),
+        *("kvm-intel.enable_device_posted_irqs", "pcie_ports", "efi", "swiotlb", "mem_encrypt", "sev", "pci-stub.ids"),
+    ],
+)
+def test_catalogue_has_the_parameter_in_both_spellings(name: str) -> None:
+    definition = CATALOGUE.known(name)
+    assert definition is not None
+    assert CATALOGUE.known(name.replace("-", "_")) is definition
+    assert CATALOGUE.known(name.replace("_", "-")) is definition
+
+
+def test_every_alias_names_something_that_sets_a_variable() -> None:
+    aliases = {definition.same_as for definition in CATALOGUE.definitions}
+    aliases |= {token.same_as for definition in CATALOGUE.definitions for token in definition.tokens}
+    assert aliases - {None} == {
+        *("iommu.passthrough=1", "iommu.passthrough=0", "iommu.strict=1", "iommu.forcedac=1", "intremap=off")
+    }
+    for alias in aliases - {None}:
+        name, _, value = str(alias).partition("=")
+        assert len(CATALOGUE.assignments(name, value)) == 1
+
+
+def test_no_myth_is_a_token_that_the_kernel_reads() -> None:
+    for definition in CATALOGUE.definitions:
+        assert [myth.value for myth in definition.myths if definition.tokens_of(myth.value)] == []
+
+
+def test_only_option_lists_have_tokens_and_only_theirs_are_managed_one_by_one() -> None:
+    for definition in CATALOGUE.definitions:
+        assert definition.grammar is Grammar.OPTION_LIST or not definition.tokens, definition.name
+        assert definition.manages is not Manages.TOKENS or definition.tokens, definition.name
+        assert definition.available or definition.kind in {Kind.NOBODY, Kind.USERSPACE, Kind.EARLY}, definition.name
+
+
+def test_one_token_begins_another_only_where_the_kernel_reads_both() -> None:
+    overlapping = {
+        (definition.name, token.name, other.name)
+        for definition in CATALOGUE.definitions
+        for token in definition.tokens
+        for other in definition.tokens
+        if token is not other and not token.takes_value and token.reads(other.name)
+    }
+    assert overlapping == {("iommu", "force", "forcesac")}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "tokens"),
+    [
+        ("iommu", "pt", ["pt"]),
+        ("iommu", "ptx", ["pt"]),
+        ("iommu", "p", []),
+        ("iommu", "forcesac", ["force", "forcesac"]),
+        ("iommu", None, []),
+        ("intel_iommu", "once", ["on"]),
+        ("intel_iommu", "igfx-off", []),
+        ("efi", "disable_early_pci_dmax", []),
+        ("pci", "noatsx", ["noats"]),
+        ("pci", "config_acs=1@0:1.0", ["config_acs"]),
+        ("pci", "config_acsx", []),
+    ],
+)
+def test_tokens_match_by_the_kernels_rule(name: str, item: str | None, tokens: list[str]) -> None:
+    assert [token.name for token in CATALOGUE.define(name).tokens_of(item)] == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "variable", "value"),
+    [
+        ("iommu", "pt", "iommu.passthrough", "1"),
+        ("iommu", "nopt", "iommu.passthrough", "0"),
+        ("iommu.passthrough", "y", "iommu.passthrough", "1"),
+        ("intel-iommu", "strict", "iommu.strict", "1"),
+        ("amd_iommu", "fullflush", "iommu.strict", "1"),
+        ("s390_iommu", "strict", "iommu.strict", "1"),
+        ("intel_iommu", "forcedac", "iommu.forcedac", "1"),
+        ("nointremap", None, "intremap:state", "off"),
+        ("intremap", "off", "intremap:state", "off"),
+        ("intel_iommu", "on", "intel_iommu:state", "on"),
+        ("amd_iommu", "off", "amd_iommu:off", "off"),
+        ("vfio.enable_unsafe_noiommu_mode", None, "vfio.enable_unsafe_noiommu_mode", "1"),
+    ],
+)
+def test_two_spellings_set_one_variable(name: str, item: str | None, variable: str, value: str) -> None:
+    assert CATALOGUE.assignments(name, item) == {Assignment(variable, value)}
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [("iommu.strict", None), ("iommu.strict", "maybe"), ("iommu", "1"), ("amd_iommu", "on"), ("no.such", "1")],
+)
+def test_what_the_kernel_does_not_read_sets_nothing(name: str, item: str | None) -> None:
+    assert CATALOGUE.assignments(name, item) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "newest", "every"),
+    [
+        ("1", True, True),
+        ("1foo", True, True),
+        ("Y", True, True),
+        ("on", True, True),
+        ("0", False, False),
+        ("No", False, False),
+        ("of", False, False),
+        ("true", True, None),
+        ("F", False, None),
+        ("enable", True, None),
+        ("d", False, None),
+        ("o", None, None),
+        ("2", None, None),
+        ("", None, None),
+        (None, None, None),
+    ],
+)
+def test_bool_values_are_read_by_kstrtobool(text: str | None, newest: bool | None, every: bool | None) -> None:
+    assert (kernel_bool(text), portable_bool(text)) == (newest, every)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [("10de:1b80", "10DE:1B80", True), ("1:2", "0001:0002", True), ("1:2", "1:2:3", False), ("1:2", "1:3", False)],
+)
+def test_device_ids_are_numbers(left: str, right: str, same: bool) -> None:
+    assert same_id(left, right) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "kernel", "understood"),
+    [
+        ("iommu.strict", Platform.INTEL, KernelVersion(5, 13), False),
+        ("iommu.strict", Platform.AMD, KernelVersion(5, 14), True),
+        ("iommu.strict", Platform.ARM64, KernelVersion(5, 4), True),
+        ("arm-smmu-v3.disable_bypass", Platform.ARM64, KernelVersion(6, 8), True),
+        ("arm-smmu-v3.disable_bypass", Platform.ARM64, KernelVersion(6, 12), False),
+        ("intel_iommu", Platform.AMD, KernelVersion(6, 12), False),
+        ("iommu", Platform.ARM64, KernelVersion(6, 12), False),
+    ],
+)
+def test_versions_and_platforms(name: str, platform: Platform, kernel: KernelVersion, understood: bool) -> None:
+    assert CATALOGUE.define(name).understood(platform, kernel) is understood
+
+
+def test_an_unknown_parameter_matches_by_its_whole_value() -> None:
+    definition = CATALOGUE.define("console")
+    assert definition.items("ttyS0,115200") == ("ttyS0,115200",)
+    assert not definition.serves("ttyS0", "ttyS0,115200")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[parameter]", "catalogue t:"),
+        (entry(kind=""), "'kind'"),
+        (entry(kind="'late'"), "'late'"),
+        (entry(colour="'red'"), "'colour' cannot be 'red'"),
+        (entry(default="1"), "'default' cannot be 1"),
+        (entry(deprecated_since="'new'"), "not a kernel version: 'new'"),
+        (entry(available="[{ on = 'vax' }]"), "'vax'"),
+        (entry(platforms="['vax']"), "'vax'"),
+        (entry(notes="'one'"), "not a list of strings"),
+        (entry(token="[1]"), "not a list of tables"),
+        (entry(token="[{ name = 'a' }]"), "meaning"),
+        (entry(token="[{ name = 'a', meaning = 'b', exact = 'yes' }]"), "'exact' cannot be 'yes'"),
+        (entry() + "\n" + entry(name="'x'"), "'x' stands twice"),
+        ("[other]", "unknown table 'other'"),
+    ],
+)
+def test_a_faulty_catalogue_is_a_defect_that_says_where(text: str, message: str) -> None:
+    with pytest.raises(InternalError, match="catalogue t") as caught:
+        parse_catalogue({"t": text})
+    assert message in caught.value.brief
+
+
+def test_an_empty_catalogue_knows_nothing() -> None:
+    assert parse_catalogue({}).definitions == ()

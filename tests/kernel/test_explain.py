@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explain: every entry of the catalogue in words, with its source; the question that people ask; completion."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from project import PACKAGE
+from typer.testing import CliRunner
+
+from iommuctl.cli.application import application
+from iommuctl.cli.session import Session
+from iommuctl.errors import NotFoundError
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.explain import WIDTH, completions, describe, explain
+from iommuctl.kernel.parameters import Definition
+from iommuctl.kernel.spelling import nearest
+from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.line_rules import RULES
+from iommuctl.plan import Severity
+from iommuctl.profile.shipped import shipped_catalogue
+
+CATALOGUE = shipped_catalogue()
+SCHEMA = PACKAGE / "documents" / "schemas" / "explain.json"
+WHICH = "iommu=1 or iommu=pt: which of the two do I want?"
+
+
+def words(text: str) -> str:
+    """A text without its line breaks."""
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("definition", CATALOGUE.definitions, ids=lambda one: one.name)
+def test_every_parameter_is_explained_with_every_fact_and_its_source(definition: Definition) -> None:
+    text = describe(explain(definition.name, CATALOGUE))
+    facts = [definition.summary, f"source: {definition.source}", *definition.notes]
+    facts += [token.meaning for token in definition.tokens]
+    facts += [myth.meaning for myth in definition.myths]
+    facts += [fact for fact in (definition.default, definition.effect, definition.same_as) if fact]
+    assert [fact for fact in facts if fact not in words(text)] == []
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+@pytest.mark.parametrize("asked", ["iommu=1", "iommu=pt", "iommu=on"])
+def test_the_question_that_people_ask_is_answered(asked: str) -> None:
+    text = words(describe(explain(asked, CATALOGUE)))
+    assert WHICH in text
+    assert "Never iommu=1" in text
+    assert "passthrough-perf, strict-isolation and translated-lazy" in text
+
+
+def test_other_values_of_it_do_not_raise_the_question() -> None:
+    assert WHICH not in describe(explain("iommu=off", CATALOGUE))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("intel_iommu=1", ["a myth: no such token: VT-d is not enabled by it; what is meant is intel_iommu=on"]),
+        ("amd-iommu=1", ["a myth: was never a value: AMD-Vi is on by itself"]),
+        ("intel_iommu=what", ["no token that an IOMMU acts on"]),
+        ("amd_iommu=force-isolation", ["no token that an IOMMU acts on; near it: force_isolation"]),
+        ("sev=debug", ["print details"]),
+        ("iommu=nodacx", ["read as nodac, for the kernel compares only the beginning: ignored with a warning"]),
+        ("iommu=memaper=3", ["GART aperture option, memaper[=order]: no effect on VT-d and AMD-Vi"]),
+        ("iommu.strict=0", ["read as 0"]),
+        ("iommu.strict=maybe", ["no truth value: the kernel refuses it"]),
+        ("iommufd.allow_unsafe_interrupts=1", ["read as 1; weakens isolation"]),
+        ("intel_iommu=on,sp_off", [
+            'DMA remapping on, if the firmware offers it; the log line "IOMMU enabled" proves only that this was read',
+            "no super pages",
+        ]),
+        ("nointremap", []),
+        ("nointremap=1", ["the value is not read: the parameter counts wherever it stands"]),
+    ],
+)  # fmt: skip
+def test_each_item_of_a_value_is_explained(asked: str, said: list[str]) -> None:
+    assert [one.meaning for one in explain(asked, CATALOGUE).said] == said
+
+
+@pytest.mark.parametrize(
+    ("asked", "rivals"),
+    [
+        ("iommu=nopt", {"iommu=pt", "iommu.passthrough=1"}),
+        ("iommu.passthrough=1", {
+            *("iommu=nopt", "iommu.passthrough=0", "iommu=off", "amd_iommu=force_isolation", "kvm-amd.sev_snp=1"),
+        }),
+        ("iommu.strict=0", {"iommu.strict=1", "intel_iommu=strict", "amd_iommu=fullflush", "s390_iommu=strict"}),
+        ("intremap=on", {"intremap=off", "nointremap"}),
+        ("nointremap", {"intremap=on"}),
+        ("vfio-pci.ids", {"iommu=off", "intel_iommu=off", "amd_iommu=off"}),
+        ("pci=noats", set()),
+    ],
+)  # fmt: skip
+def test_conflicts_are_those_of_the_catalogue(asked: str, rivals: set[str]) -> None:
+    assert set(explain(asked, CATALOGUE).rivals) == rivals
+
+
+def test_what_explain_calls_a_conflict_lint_calls_an_error() -> None:
+    silent = []
+    for asked in ("iommu=pt", "iommu.strict=0", "intremap=on", "intel_iommu=on", "amd_iommu=pgtbl_v2"):
+        for rival in explain(asked, CATALOGUE).rivals:
+            found = lint(Subject(Cmdline.parse(f"{asked} {rival}"), CATALOGUE), RULES)
+            if not any(one.severity is Severity.ERROR for one in found) and not rival.startswith("s390"):
+                silent.append((asked, rival))
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("iommu.pasthrough", "run iommuctl explain iommu.passthrough"),
+        ("intel_iomu=on", "run iommuctl explain intel_iommu"),
+        ("INTEL_IOMMU=on", "run iommuctl explain intel_iommu"),
+        ("vfio-pci.nothing", "run iommuctl explain vfio-pci.ids"),
+        ("quiet", "run iommuctl explain iommu"),
+        ("", "run iommuctl explain iommu"),
+    ],
+)
+def test_an_unknown_parameter_is_met_with_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        explain(name, CATALOGUE)
+    assert (caught.value.code, caught.value.hint) == (66, hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("intel_io", ("intel_iommu",)),
+        ("iommu.s", ("iommu.strict",)),
+        ("iommu.strict=", ("iommu.strict=0", "iommu.strict=1")),
+        ("intel_iommu=sm", ("intel_iommu=sm_on", "intel_iommu=sm_off")),
+        ("intel_iommu=on,st", ("intel_iommu=on,strict",)),
+        ("pci=dis", ("pci=disable_acs_redir=",)),
+        ("nothing=", ()),
+    ],
+)
+def test_names_and_values_are_completed_without_myths(typed: str, offered: tuple[str, ...]) -> None:
+    assert completions(typed, CATALOGUE) == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("iommu.st",), ["iommu.strict"]),
+        (("intel_iommu=of",), ["intel_iommu=off"]),
+        (("intel_iommu", "=", "of"), ["off"]),
+        (("nointremap", "intel_iommu", "=", "on,st"), ["on,strict"]),
+    ],
+)
+def test_bash_completes_also_where_it_parts_words_at_the_equals_sign(
+    words: tuple[str, ...], offered: list[str]
+) -> None:
+    environment = {
+        "_IOMMUCTL_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(("iommuctl", "explain", *words)),
+        "COMP_CWORD": str(len(words) + 1),
+    }
+    result = CliRunner().invoke(application, prog_name="iommuctl", obj=Session(), env=environment)
+    assert result.stdout.splitlines() == offered
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("iommu.pasthrough", "iommu.passthrough"),
+        ("intel-iomuu", "intel_iommu"),
+        ("vfio_pci.isd", "vfio-pci.ids"),
+        ("itnremap", "intremap"),
+        ("iomum", "iommu"),
+        ("iomem", None),
+        ("noapic", None),
+        ("pcx", None),
+        ("amd_pstate", None),
+    ],
+)
+def test_a_slip_is_told_from_another_name(name: str, found: str | None) -> None:
+    assert nearest(name, tuple(one.name for one in CATALOGUE.definitions)) == found
+
+
+def test_every_single_slip_in_a_name_is_found() -> None:
+    names = tuple(one.name for one in CATALOGUE.definitions if len(one.name) > 8)
+    missed = []
+    for name in names[::4]:
+        for at in range(len(name) - 1):
+            dropped, swapped = name[:at] + name[at + 1 :], name[:at] + name[at + 1] + name[at] + name[at + 2 :]
+            missed += [slip for slip in (dropped, swapped, f"{name[:at]}x{name[at:]}") if nearest(slip, names) != name]
+    assert missed == []
+
+
+def run(*arguments: str) -> str:
+    """Run a command that succeeds in this process; give its stdout."""
+    result = CliRunner().invoke(application, arguments, obj=Session(), catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_several_parameters_are_explained_in_the_order_asked() -> None:
+    text = run("explain", "iommu.strict=1", "nointremap")
+    assert text.index("iommu.strict:") < text.index("nointremap: interrupt remapping off")
+
+
+def test_json_has_what_the_catalogue_has() -> None:
+    report = json.loads(run("explain", "nointremap", "amd_iommu=on", "--json"))
+    assert report["parameters"][0] == {
+        "asked": "nointremap",
+        "name": "nointremap",
+        "summary": "interrupt remapping off",
+        "kind": "early",
+        "grammar": "flag",
+        "said": [],
+        "advice": [],
+        "available": [{"architecture": "x86", "since": None, "until": None}],
+        "platforms": [],
+        "default": None,
+        "kconfig": [],
+        "effect": None,
+        "same_as": "intremap=off",
+        "deprecated_since": "4.15",
+        "unsafe": "set",
+        "conflicts": ["intremap=on"],
+        "tokens": [],
+        "myths": [],
+        "notes": ["sets the same variable as intremap=, so a later intremap=on takes it back"],
+        "source": "drivers/iommu/irq_remapping.c setup_nointremap",
+    }
+    assert report["parameters"][1]["said"][0]["item"] == "on"
+
+
+def test_json_of_every_parameter_is_what_the_schema_says() -> None:
+    report = json.loads(run("explain", *(one.name for one in CATALOGUE.definitions), "--json"))
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+    assert len(report["parameters"]) == len(CATALOGUE.definitions)
+
+
+@given(st.sampled_from([one.name for one in CATALOGUE.definitions]), st.text(max_size=20))
+def test_any_value_of_any_parameter_is_explained(name: str, value: str) -> None:
+    assert f"source: {CATALOGUE.define(name).source}" in describe(explain(f"{name}={value}", CATALOGUE))

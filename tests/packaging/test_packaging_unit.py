@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unit that recovers at boot: it starts only where a journal is, and may write only what it must."""
+
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from lacking import program
+from project import PROJECT
+
+from iommuctl.host.root import Root
+from iommuctl.transaction.journal import journal_path
+from iommuctl.transaction.snapshot import STATE, Store
+
+UNIT = PROJECT / "systemd" / "iommuctl-recover.service"
+PRESET = PROJECT / "systemd" / "iommuctl.preset"
+EXPOSURE = "30"  # tenths: `systemd-analyze security` calls up to 3.0 "OK"; what is left is CAP_SYS_ADMIN and writing
+
+
+@pytest.fixture(scope="module")
+def unit() -> ConfigParser:
+    parser = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[method-assign, assignment] # keys keep their capitals, as its own manual says
+    parser.read_string(UNIT.read_text())
+    return parser
+
+
+def test_it_starts_only_where_a_run_was_interrupted(unit: ConfigParser) -> None:
+    assert unit["Unit"]["ConditionPathExists"] == str(journal_path(Store(Root(Path("/")))))
+
+
+def test_it_waits_for_what_it_reads_and_writes(unit: ConfigParser) -> None:
+    assert unit["Unit"]["RequiresMountsFor"].split() == ["/boot", str(STATE)]
+
+
+def test_it_recovers_once_and_does_nothing_else(unit: ConfigParser) -> None:
+    programs = {key: value for key, value in unit["Service"].items() if key.startswith("Exec")}
+    assert programs == {"ExecStart": "/usr/bin/iommuctl recover"}
+    assert unit["Service"]["Type"] == "oneshot"
+    assert "Restart" not in unit["Service"]
+
+
+def test_it_may_write_where_boot_configurations_and_snapshots_are_and_nowhere_else(unit: ConfigParser) -> None:
+    assert unit["Service"]["ProtectSystem"] == "strict"
+    assert unit["Service"]["ReadWritePaths"].split() == ["/etc", str(STATE), "-/boot", "-/efi"]
+
+
+def test_it_is_enabled_for_the_next_boot(unit: ConfigParser) -> None:
+    assert dict(unit["Install"]) == {"WantedBy": "multi-user.target"}
+    orders = [line for line in PRESET.read_text().splitlines() if not line.startswith("#")]
+    assert orders == [f"enable {UNIT.name}"]
+
+
+@pytest.mark.programs
+def test_systemd_knows_each_of_its_settings(tmp_path: Path) -> None:
+    analyze = program("systemd-analyze")
+    # On this machine the program may not be installed, and the page is in another package.
+    path = shutil.copy(UNIT, tmp_path / UNIT.name)
+    Path(path).write_text(UNIT.read_text().replace("/usr/bin/iommuctl", shutil.which("true") or ""))
+    done = subprocess.run([analyze, "verify", "--man=no", path], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if UNIT.stem in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+@pytest.mark.programs
+def test_it_is_as_confined_as_its_work_allows() -> None:
+    analyze = program("systemd-analyze")
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boot lab's own judgement, without a boot: what is chosen, what is expected, and that a difference is seen."""
+
+from pathlib import Path
+
+import pytest
+from boot import cells, guest
+from boot.cells import Expected, Found, Step
+from boot.guest import Job
+from boot.machine import Boot, Iommu
+
+from iommuctl.facts import KernelVersion
+from iommuctl.kernel.predict import DomainType
+from iommuctl.profile.shipped import shipped_catalogue
+
+# As measured on 6.1, 6.12 and 7.2 of Debian: (IOMMU, what was done) and the type of every group.
+MEASURED = {
+    (Iommu.INTEL, Step.PASSTHROUGH): "identity",
+    (Iommu.INTEL, Step.STRICT): "DMA",
+    (Iommu.INTEL, Step.LAZY): "DMA-FQ",
+    (Iommu.INTEL, Step.OFF): "off",
+    (Iommu.INTEL, Step.ROLLBACK): "DMA-FQ",
+    (Iommu.AMD, Step.PASSTHROUGH): "identity",
+    (Iommu.AMD, Step.STRICT): "DMA",
+    (Iommu.AMD, Step.LAZY): "DMA",
+    (Iommu.AMD, Step.OFF): "off",
+    (Iommu.AMD, Step.ROLLBACK): "DMA",
+    (Iommu.SMMU, Step.PASSTHROUGH): "identity",
+    (Iommu.SMMU, Step.STRICT): "DMA",
+    (Iommu.SMMU, Step.LAZY): "DMA-FQ",
+    (Iommu.SMMU, Step.ROLLBACK): "DMA",
+    **{(Iommu.NONE, step): "off" for step in Step},
+}
+AS_PROMISED = Found(frozenset({"DMA"}), "active", 0)
+
+
+def test_selection_has_every_pair_of_the_product() -> None:
+    product = cells.every()
+    wanted = {pair for cell in product for pair in cells.pairs(cell)}
+    chosen = cells.covering(product)
+    assert {pair for cell in chosen for pair in cells.pairs(cell)} == wanted
+    assert len(chosen) < len(product) / 7
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize(("iommu", "step"), MEASURED, ids=str)
+def test_expected_type_is_the_measured_one(iommu: Iommu, step: Step, kernel: str) -> None:
+    version = KernelVersion.parse(kernel)
+    assert version is not None
+    assert cells.expect(iommu, step, version, shipped_catalogue()).type == MEASURED[iommu, step]
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict"),
+    [(Step.PASSTHROUGH, "firmware_off"), (Step.OFF, "active"), (Step.ROLLBACK, "active")],
+)
+def test_machine_without_an_iommu_cannot_keep_a_promise_to_translate(step: Step, verdict: str) -> None:
+    assert cells.expect(Iommu.NONE, step, KernelVersion(6, 12), shipped_catalogue()).verdict == verdict
+
+
+def test_what_is_as_promised_is_no_problem() -> None:
+    assert cells.judge(Expected(DomainType.DMA, "active"), AS_PROMISED) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (Found(frozenset({"DMA-FQ"}), "active", 0), "group types: ['DMA'] expected, ['DMA-FQ'] found"),
+        (
+            Found(frozenset({"DMA", "identity"}), "active", 0),
+            "group types: ['DMA'] expected, ['DMA', 'identity'] found",
+        ),
+        (Found(frozenset(), "active", 0), "group types: ['DMA'] expected, [] found"),
+        (Found(frozenset({"DMA"}), "drift", 0), "verdict: 'active' expected, 'drift' found"),
+        (Found(frozenset({"DMA"}), "active", 1), "exit code of verify: 0 expected, 1 found"),
+    ],
+)
+def test_each_difference_is_told(found: Found, problem: str) -> None:
+    assert cells.judge(Expected(DomainType.DMA, "active"), found) == (problem,)
+
+
+def test_groups_where_none_may_be_are_told() -> None:
+    problems = cells.judge(Expected(DomainType.OFF, "active"), AS_PROMISED)
+    assert problems == ("group types: [] expected, ['DMA'] found",)
+
+
+@pytest.mark.parametrize(
+    ("marks", "ended"),
+    [
+        (("@@UP 4.48 6.1.0", "@@RC 0", "@@END"), True),
+        (("@@UP 4.48 6.1.0", "@@RC 1", "@@END"), False),
+        (("@@UP 4.48 6.1.0", "@@RC 0"), False),
+        ((), False),
+    ],
+)
+def test_boot_is_only_whole_when_its_job_was_content_and_handed_over(marks: tuple[str, ...], ended: bool) -> None:
+    assert Boot("", {}, 1.0, marks=marks).ended is ended
+
+
+def test_job_is_a_tar_and_what_a_guest_packs_is_read_back(tmp_path: Path) -> None:
+    Job("echo hello\n", {"wheel": b"\0bytes"}).write(tmp_path / "disk")
+    assert guest.read_result(tmp_path / "disk") == {"run": b"echo hello\n", "wheel": b"\0bytes"}
+
+
+def test_disk_that_no_guest_wrote_to_has_no_result(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(bytes(4096))
+    assert guest.read_result(tmp_path / "disk") == {}

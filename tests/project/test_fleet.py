@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example for a fleet: one row a host, told by exit codes and JSON alone, and a stop at the first that fails."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import PROJECT
+from shownhosts import Stage
+
+PROFILE = "passthrough-perf"
+UNREADABLE = 'if true; then\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nfi\n'
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage.build(tmp_path / "stage")
+
+
+def trees(stage: Stage, *names: str) -> list[Path]:
+    """Copies of the sample host in the folder where the script runs."""
+    made = [stage.work / name for name in names]
+    for path in made:
+        shutil.copytree(PROJECT / "examples/debian-12", path, symlinks=True)
+    return made
+
+
+def fleet(stage: Stage, hosts: list[Path] | list[str], *arguments: str) -> tuple[int, list[list[str]], str]:
+    """Run the script; give the exit code, the cells of each row, and stderr."""
+    done = subprocess.run(
+        ["examples/fleet.sh", *arguments],
+        cwd=stage.work,
+        env={**stage.environment(), "FLEET_PAUSE": "0"},
+        input="".join(f"{host}\n" for host in hosts),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    rows = [[cell.strip() for cell in line.split("  ") if cell] for line in done.stdout.splitlines()]
+    return done.returncode, [[cell.replace(f"{stage.work}/", "") for cell in row] for row in rows], done.stderr
+
+
+def source(tree: Path) -> str:
+    return (tree / "etc/default/grub").read_text()
+
+
+def test_a_plan_writes_nothing_and_goes_on_past_a_host_that_fails(stage: Stage) -> None:
+    hosts = trees(stage, "first", "second", "third")
+    (hosts[1] / "etc/default/grub").write_text(UNREADABLE)
+    before = [source(tree) for tree in hosts]
+    code, rows, stderr = fleet(stage, hosts, "plan", PROFILE)
+    assert (code, stderr) == (1, "")
+    assert [row[:2] for row in rows] == [["would change", "first"], ["error 78", "second"], ["would change", "third"]]
+    assert rows[1][2].startswith("/etc/default/grub:2: ")
+    assert [source(tree) for tree in hosts] == before
+    assert not [tree for tree in hosts if (tree / "var/lib/iommuctl").exists()]
+
+
+def test_an_apply_stops_at_the_first_host_that_fails(stage: Stage) -> None:
+    first, second, third = hosts = trees(stage, "first", "second", "third")
+    (second / "etc/default/grub").write_text(UNREADABLE)
+    code, rows, _ = fleet(stage, ["# a wave", "", *map(str, hosts)], "apply", PROFILE)
+    assert (code, [row[:2] for row in rows]) == (1, [["changed", "first"], ["error 78", "second"]])
+    assert "iommu=pt" in source(first)
+    assert "iommu" not in source(second) + source(third)
+    report = json.loads(next((stage.work / "fleet-reports").glob("*first.apply.json")).read_text())
+    assert rows[0][2] == f"snapshot {report['snapshot']}"
+
+
+def test_a_busy_host_is_asked_again(stage: Stage) -> None:
+    (host,) = trees(stage, "host")
+    program = stage.folder / "bin/iommuctl"
+    real = program.rename(program.with_name("iommuctl-itself"))
+    busy = '{"schema_version":1,"error":{"code":75,"brief":"locked","details":[],"hint":null}}'
+    free = f'[ $(wc -l <calls) -gt 2 ] && exec {real} "$@"'
+    program.write_text(f"#!/bin/sh\necho >>calls\n{free}\necho '{busy}' >&2\nexit 75\n")
+    program.chmod(0o755)
+    code, rows, _ = fleet(stage, [host], "apply", PROFILE)
+    assert (code, [row[0] for row in rows]) == (0, ["changed"])
+    (stage.work / "calls").write_text("")
+    program.write_text(program.read_text().replace("-gt 2", "-gt 3"))
+    assert fleet(stage, [host], "apply", PROFILE)[:2] == (1, [["error 75", "host", "locked"]])
+
+
+def test_hosts_are_reached_by_ssh(stage: Stage) -> None:
+    for name in ("node1", "node2"):
+        stage.running("host", stage.work / "hosts" / name)
+    hosts = ["node1", "node2", "gone"]
+    code, rows, _ = fleet(stage, hosts, "plan", "vfio-bind", "--set", "vfio-pci.ids=10de:1b80,10de:10f0")
+    assert (code, [row[:2] for row in rows]) == (
+        1,
+        [["would change", "node1"], ["would change", "node2"], ["error 255", "gone"]],
+    )
+    assert rows[0][2] == rows[1][2], "the same files have the same fingerprint"
+    assert rows[2][2] == "ssh: gone: no route"
+    code, rows, _ = fleet(stage, ["node1"], "verify", PROFILE)
+    assert (code, rows) == (1, [["not_applied", "node1", PROFILE]])
+    assert list((stage.work / "hosts").glob("*/var/lib/iommuctl")) == []
+
+
+def test_a_code_without_a_report_is_not_iommuctls(stage: Stage) -> None:
+    sudo = stage.folder / "bin/sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    stage.running("host", stage.work / "hosts/node1")
+    code, rows, _ = fleet(stage, ["node1"], "plan", PROFILE)
+    assert (code, rows) == (1, [["error 1 without a report", "node1", "sudo: a password is required"]])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "arguments"),
+    [
+        ([], ()),
+        ([], ("reboot",)),
+        (["node1"], ("plan", PROFILE, "--set", "x=$(touch ran)")),
+        (["node1"], ("plan", "a b")),
+        (["-oProxyCommand=touch ran"], ("plan", PROFILE)),
+        (["node1;touch ran"], ("plan", PROFILE)),
+    ],
+)
+def test_what_a_shell_could_read_otherwise_is_refused(
+    stage: Stage, hosts: list[str], arguments: tuple[str, ...]
+) -> None:
+    stage.running("host", stage.work / "hosts/node1")
+    code, rows, stderr = fleet(stage, hosts, *arguments)
+    assert (code, rows) == (2, [])
+    assert stderr.startswith(("fleet.sh: ", "usage: "))
+    assert not (stage.work / "ran").exists()

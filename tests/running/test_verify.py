@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What verify says of running kernels that stand as trees: each verdict, each exemption."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kernelhosts import (
+    AMD,
+    AMD_PASID,
+    ARM64,
+    FIRMWARE_OFF,
+    GPU,
+    GUEST,
+    INTEL,
+    INTEL_CONFIG,
+    INTEL_REGISTERS,
+    NO_IOMMU,
+    PASSTHROUGH_LINE,
+    RMRR,
+    STRICT_LINE,
+    KernelHost,
+    Pci,
+)
+
+from iommuctl.app.running import desired_now
+from iommuctl.facts import Distribution, Facts, Platform
+from iommuctl.host.root import Root
+from iommuctl.profile.desired import DesiredArguments, Wanted
+from iommuctl.profile.profile import load_profile
+from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
+from iommuctl.running.exemption import Exemption
+from iommuctl.running.state import Observed
+from iommuctl.running.sysfs import read_observed
+from iommuctl.running.verify import Result, Verdict, Verification, verify
+
+CATALOGUE = shipped_catalogue()
+INTEL_P, AMD_P, ARM_P = Platform.INTEL, Platform.AMD, Platform.ARM64
+
+
+def desire(
+    profile: str, platform: Platform, observed: Observed, inputs: Mapping[str, str] | None = None
+) -> DesiredArguments:
+    facts = Facts(platform, False, Distribution(), ())
+    return desired_now(load_profile(profile, shipped_profiles()), CATALOGUE, facts, observed, inputs or {})
+
+
+def verified(
+    observed: Observed, profile: str, platform: Platform, inputs: Mapping[str, str] | None = None
+) -> Verification:
+    return verify(observed, desire(profile, platform, observed, inputs), CATALOGUE)
+
+
+def observe(host: KernelHost, root: Path) -> Observed:
+    return read_observed(Root(host.write(root)), CATALOGUE)
+
+
+def failed(found: Verification) -> list[str]:
+    return [check.name for check in found.failed]
+
+
+def details(found: Verification) -> dict[str, str]:
+    return {check.name: check.detail for check in found.checks}
+
+
+LAZY_LINE = "ro intel_iommu=on iommu.passthrough=0 iommu.strict=0"
+WRONG_TYPES = {0: "DMA-FQ", 1: "DMA-FQ", 2: "DMA-FQ"}
+VTD_ON_CONFIG = f"{INTEL_CONFIG}CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
+UNSAFE = {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts": "Y\n"}
+
+
+@pytest.mark.parametrize(
+    ("host", "profile", "platform", "verdict", "failures"),
+    [
+        pytest.param(INTEL, "strict-isolation", INTEL_P, Verdict.ACTIVE, [], id="Intel"),
+        pytest.param(AMD, "strict-isolation", AMD_P, Verdict.ACTIVE, [], id="AMD"),
+        pytest.param(ARM64, "strict-isolation", ARM_P, Verdict.ACTIVE, [], id="ARM64"),
+        pytest.param(AMD_PASID, "strict-isolation", AMD_P, Verdict.ACTIVE, [], id="AMD GPU with PASID"),
+        pytest.param(GUEST, "translated-lazy", INTEL_P, Verdict.ACTIVE, [], id="guest, caching mode"),
+        pytest.param(RMRR, "passthrough-perf", INTEL_P, Verdict.ACTIVE, [], id="RMRR before 5.7"),
+        pytest.param(
+            replace(RMRR, release="6.12.1"),
+            "passthrough-perf",
+            INTEL_P,
+            Verdict.DRIFT,
+            ["group-types"],
+            id="RMRR excuses nothing from 5.7",
+        ),
+        pytest.param(
+            FIRMWARE_OFF,
+            "strict-isolation",
+            INTEL_P,
+            Verdict.FIRMWARE_OFF,
+            ["firmware-tables", "units"],
+            id="firmware off, parameters there",
+        ),
+        pytest.param(
+            replace(FIRMWARE_OFF, cmdline="ro"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.FIRMWARE_OFF,
+            ["cmdline", "firmware-tables", "units"],
+            id="firmware off outweighs missing parameters",
+        ),
+        pytest.param(
+            NO_IOMMU, "strict-isolation", INTEL_P, Verdict.IGNORED_BY_KERNEL, ["units"], id="no tables at all"
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.NOT_APPLIED,
+            ["cmdline"],
+            id="not applied",
+        ),
+        pytest.param(
+            replace(INTEL, types=WRONG_TYPES),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["group-types"],
+            id="every group otherwise",
+        ),
+        pytest.param(
+            replace(INTEL, types={**INTEL.types, 1: "identity"}),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.DRIFT,
+            ["group-types"],
+            id="one group changed at run time",
+        ),
+        pytest.param(
+            replace(INTEL, files=UNSAFE),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.DRIFT,
+            ["module-parameters"],
+            id="a module parameter changed at run time",
+        ),
+        pytest.param(
+            replace(INTEL, interrupts=NO_IOMMU.interrupts),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["interrupt-remapping"],
+            id="no interrupt remapping although the hardware can",
+        ),
+        pytest.param(
+            replace(INTEL, interrupts=NO_IOMMU.interrupts, units={"dmar0": {**INTEL_REGISTERS, "ecap": "f020d7"}}),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="no interrupt remapping in the hardware",
+        ),
+        pytest.param(
+            replace(NO_IOMMU, cmdline="ro iommu.passthrough=0 iommu.strict=1", config="CONFIG_INTEL_IOMMU=y\n"),
+            "strict-isolation",
+            AMD_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["kernel-config", "units"],
+            id="a cloud kernel without the driver",
+        ),
+        pytest.param(
+            replace(INTEL, config="CONFIG_INTEL_IOMMU=y\nCONFIG_CMDLINE_OVERRIDE=y\n"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["kernel-config"],
+            id="a built-in command line that wins",
+        ),
+        pytest.param(
+            replace(INTEL, files={"proc/xen/capabilities": "control_d\n"}),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["environment"],
+            id="Xen",
+        ),
+        pytest.param(
+            replace(FIRMWARE_OFF, cmdline="ro intel_iommu=off"),
+            "iommu-off",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="off is off without tables too",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro intel_iommu=off"),
+            "iommu-off",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["units"],
+            id="off, and the platform turned it on",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro", types=WRONG_TYPES, config=VTD_ON_CONFIG),
+            "kernel-default",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="the kernel's own default",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro", config=VTD_ON_CONFIG),
+            "kernel-default",
+            INTEL_P,
+            Verdict.IGNORED_BY_KERNEL,
+            ["group-types"],
+            id="not its default",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro", config=None),
+            "kernel-default",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="default unknown",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline="ro"),
+            "kernel-default",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="on by the platform's own wish",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline=PASSTHROUGH_LINE, types={0: "identity", 1: "identity", 2: "identity"}),
+            "passthrough-perf",
+            Platform.X86,
+            Verdict.ACTIVE,
+            [],
+            id="both vendors meant, Intel found",
+        ),
+    ],
+)
+def test_verdict(
+    tmp_path: Path, host: KernelHost, profile: str, platform: Platform, verdict: Verdict, failures: list[str]
+) -> None:
+    found = verified(observe(host, tmp_path), profile, platform)
+    assert (found.verdict, failed(found)) == (verdict, failures)
+
+
+IDENTITY = {0: "identity", 1: "identity", 2: "identity"}
+REMOVABLE = Pci("0000:05:00.0", "8086:15d3", "010802", 3, "nvme", {"removable": "removable"})
+SOUND = Pci("0000:00:1b.0", "8086:3a3e", "040300", 3, "snd_hda_intel")
+IRONLAKE = Pci("0000:00:00.0", "8086:0044", "060000", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "profile", "platform", "group", "reason"),
+    [
+        pytest.param(
+            AMD_PASID,
+            "strict-isolation",
+            AMD_P,
+            (3, "identity", (GPU.address,)),
+            "AMD leaves devices with PASID untranslated without force_isolation",
+            id="AMD PASID",
+        ),
+        pytest.param(
+            replace(
+                INTEL,
+                cmdline=PASSTHROUGH_LINE,
+                types={**IDENTITY, 3: "DMA"},
+                devices=(*INTEL.devices, REMOVABLE),
+            ),
+            "passthrough-perf",
+            INTEL_P,
+            (3, "DMA", (REMOVABLE.address,)),
+            "the device is behind an external port and not trusted, so it is translated, and strictly",
+            id="untrusted",
+        ),
+        pytest.param(
+            replace(INTEL, types={**INTEL.types, 3: "identity"}, devices=(*INTEL.devices, SOUND)),
+            "strict-isolation",
+            INTEL_P,
+            (3, "identity", (SOUND.address,)),
+            "the firmware gave the unit of this sound device no TLB entries",
+            id="Azalia",
+        ),
+        pytest.param(
+            RMRR,
+            "passthrough-perf",
+            INTEL_P,
+            (2, "DMA", ("0000:01:02.0",)),
+            "the firmware demands a 1:1 mapping (RMRR), and kernels up to 5.6 then translate",
+            id="RMRR",
+        ),
+    ],
+)
+def test_what_the_kernel_exempts_is_listed_with_the_reason(
+    tmp_path: Path,
+    host: KernelHost,
+    profile: str,
+    platform: Platform,
+    group: tuple[int, str, tuple[str, ...]],
+    reason: str,
+) -> None:
+    found = verified(observe(host, tmp_path), profile, platform)
+    assert (found.verdict, found.exemptions) == (Verdict.ACTIVE, (Exemption(*group, reason),))
+
+
+def test_hardware_that_cannot_pass_through_translates_everything(tmp_path: Path) -> None:
+    host = replace(
+        INTEL,
+        cmdline=PASSTHROUGH_LINE,
+        types=INTEL.types,
+        units={"dmar0": {**INTEL_REGISTERS, "ecap": "f0209f"}},
+    )
+    found = verified(observe(host, tmp_path), "passthrough-perf", INTEL_P)
+    assert (found.verdict, len(found.exemptions)) == (Verdict.ACTIVE, 3)
+    assert {one.reason for one in found.exemptions} == {"the unit cannot leave devices untranslated (ECAP.PT is 0)"}
+
+
+@pytest.mark.parametrize(
+    ("host", "exempted"),
+    [
+        pytest.param(replace(GUEST, units={"dmar0": INTEL_REGISTERS}), 0, id="no caching mode"),
+        pytest.param(GUEST, 3, id="caching mode"),
+        pytest.param(replace(INTEL, cmdline=LAZY_LINE, devices=(*INTEL.devices, IRONLAKE)), 3, id="Ironlake"),
+    ],
+)
+def test_strict_where_lazy_was_asked_has_a_reason_or_fails(tmp_path: Path, host: KernelHost, exempted: int) -> None:
+    found = verified(observe(host, tmp_path), "translated-lazy", INTEL_P)
+    assert (len(found.exemptions), found.is_active) == (exempted, exempted > 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "inputs"),
+    [
+        pytest.param(
+            replace(AMD_PASID, cmdline=f"{AMD.cmdline} amd_iommu=force_isolation"),
+            {"force-isolation": "true"},
+            id="force_isolation",
+        ),
+        pytest.param(replace(AMD_PASID, cmdline=f"{AMD.cmdline} mem_encrypt=on", flags="fpu sme"), {}, id="encryption"),
+        pytest.param(replace(AMD_PASID, files={"sys/module/kvm_amd/parameters/sev_snp": "Y\n"}), {}, id="SNP"),
+        pytest.param(replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=(0x0F,)))), {}, id="no PASID"),
+        pytest.param(
+            replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=None))), {}, id="capabilities hidden"
+        ),
+    ],
+)
+def test_identity_without_a_reason_fails(tmp_path: Path, host: KernelHost, inputs: dict[str, str]) -> None:
+    found = verified(observe(host, tmp_path), "strict-isolation", AMD_P, inputs)
+    assert (found.verdict, failed(found), found.exemptions) == (Verdict.DRIFT, ["group-types"], ())
+
+
+def test_who_may_not_read_capabilities_is_told_so(tmp_path: Path) -> None:
+    host = replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=None)))
+    found = verified(observe(host, tmp_path), "strict-isolation", AMD_P)
+    assert details(found)["group-types"] == (
+        "promised DMA, found group 3 (0000:03:00.0) identity; root sees more of these devices, and why"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "failures"),
+    [
+        ("ro intel_iommu=on,strict iommu.passthrough=0 iommu.strict=1", Verdict.ACTIVE, []),
+        (STRICT_LINE, Verdict.NOT_APPLIED, ["cmdline"]),
+    ],
+)
+def test_an_old_kernel_needs_the_old_spelling(tmp_path: Path, line: str, verdict: Verdict, failures: list[str]) -> None:
+    host = replace(INTEL, cmdline=line, release="5.10.0-30-amd64")
+    found = verified(observe(host, tmp_path), "strict-isolation", INTEL_P)
+    assert (found.verdict, failed(found)) == (verdict, failures)
+    assert details(found)["strictness"] == "kernels before 5.15 show DMA for strict and for lazy domains"
+
+
+def test_a_parameter_that_the_kernel_does_not_read_promises_nothing(tmp_path: Path) -> None:
+    observed = observe(replace(INTEL, release="5.10.0-30-amd64"), tmp_path)
+    wanted = tuple(Wanted(name, value, "") for name, value in (("intel_iommu", "on"), ("iommu.strict", "1")))
+    found = verify(observed, DesiredArguments("own", INTEL_P, wanted, ()), CATALOGUE)
+    assert (found.verdict, failed(found)) == (Verdict.IGNORED_BY_KERNEL, ["kernel-version"])
+    assert details(found)["kernel-version"] == "5.10 does not read iommu.strict=1"
+
+
+def test_lazy_shows_as_dma_before_it_had_a_name(tmp_path: Path) -> None:
+    host = replace(INTEL, cmdline=LAZY_LINE, release="5.14.0")
+    assert verified(observe(host, tmp_path), "translated-lazy", INTEL_P).is_active
+
+
+@pytest.mark.parametrize(("found", "active"), [("Y", False), ("N", True)])
+def test_what_may_not_stand_on_the_line_is_looked_for_in_the_module(tmp_path: Path, found: str, active: bool) -> None:
+    files = {"sys/module/vfio/parameters/enable_unsafe_noiommu_mode": f"{found}\n"}
+    host = replace(INTEL, cmdline=PASSTHROUGH_LINE, types=IDENTITY, files=files)
+    assert verified(observe(host, tmp_path), "passthrough-perf", INTEL_P).is_active is active
+
+
+@pytest.mark.parametrize(("found", "active"), [("N", False), ("Y", True)])
+def test_what_is_wanted_of_a_module_is_looked_for_in_it(tmp_path: Path, found: str, active: bool) -> None:
+    files = {"sys/module/vfio_pci/parameters/disable_idle_d3": f"{found}\n"}
+    observed = observe(replace(INTEL, cmdline="ro vfio-pci.disable_idle_d3=1", files=files, config=None), tmp_path)
+    wanted = (Wanted("vfio-pci.disable_idle_d3", "1", ""),)
+    assert verify(observed, DesiredArguments("own", INTEL_P, wanted, ()), CATALOGUE).is_active is active
+
+
+def test_ids_are_numbers(tmp_path: Path) -> None:
+    device = Pci("0000:03:00.0", "0b1a:0041", "020000", 0, "virtio-pci")
+    observed = observe(replace(INTEL, devices=(device,)), tmp_path)
+    desired = DesiredArguments("own", INTEL_P, (Wanted("vfio-pci.ids", "B1A:41", ""),), ())
+    found = verify(observed, desired, CATALOGUE)
+    assert details(found)["device-binding"] == "not with vfio-pci: 0000:03:00.0 has virtio-pci"
+
+
+@pytest.mark.parametrize(
+    ("driver", "result"), [("vfio-pci", Result.PASS), ("nvidia", Result.FAIL), (None, Result.FAIL)]
+)
+def test_a_device_that_another_driver_took_first_is_found(tmp_path: Path, driver: str | None, result: Result) -> None:
+    gpu = Pci("0000:03:00.0", "10de:1b80", "030000", 0, driver)
+    line = f"{PASSTHROUGH_LINE} vfio-pci.ids=10DE:1b80"
+    host = replace(INTEL, cmdline=line, types=IDENTITY, devices=(gpu,))
+    found = verified(observe(host, tmp_path), "vfio-bind", INTEL_P, {"vfio-pci.ids": "10DE:1b80"})
+    assert [check.result for check in found.checks if check.name == "device-binding"] == [result]
+
+
+def test_the_log_and_its_lies_are_not_read(tmp_path: Path) -> None:
+    """`DMAR: IOMMU enabled` stands in the log of a machine without any IOMMU."""
+    lies = "DMAR: IOMMU enabled\niommu: Default domain type: Translated\n"
+    host = replace(FIRMWARE_OFF, files={"proc/kmsg": lies, "var/log/kern.log": lies, "var/log/dmesg": lies})
+    assert verified(observe(host, tmp_path), "strict-isolation", INTEL_P).verdict is Verdict.FIRMWARE_OFF
