@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan: what would change, and why. Values only; no I/O."""
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+
+from iommuctl.findings import Finding
 
 
 class Op(StrEnum):
@@ -13,14 +14,6 @@ class Op(StrEnum):
     ADD = "add"
     REPLACE = "replace"
     REMOVE = "remove"
-
-
-class Severity(StrEnum):
-    """How much a finding weighs; an error stops an apply unless its rule is forced."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
 
 
 class FileClass(StrEnum):
@@ -38,17 +31,6 @@ class Regenerate(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something an operator should know. `rule` is a stable kebab-case id; `parameter` the token as written."""
-
-    rule: str
-    severity: Severity
-    message: str
-    parameter: str | None = None
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +101,6 @@ class Rendering:
     findings: tuple[Finding, ...] = ()
     rebuilt: tuple[PurePosixPath, ...] = ()
     entries: tuple[PurePosixPath, ...] = ()
-
-
-def digest(content: bytes | None) -> str | None:
-    """The SHA-256 of a file's content in hexadecimal; None for a file that is not there."""
-    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _lines(content: bytes | None) -> list[str]:

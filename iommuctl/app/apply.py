@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
-from iommuctl.backends.base import BootConfig, Overlay
+from iommuctl.backends.base import BootConfig
 from iommuctl.errors import ProfileError, UnavailableError, UsageError
 from iommuctl.facts import KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Finding, Regenerate, Rendering, Severity
+from iommuctl.plan import Regenerate, Rendering
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.tree import Overlay
 
 
 @dataclass(frozen=True, slots=True)

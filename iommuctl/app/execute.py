@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 from iommuctl.app.host import Host, facts_of
 from iommuctl.app.plan import Plan, writing_in_place
 from iommuctl.app.rollback.reversal import still_there
-from iommuctl.backends.base import Overlay, Tree
 from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.formats.blsentry import identity
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
+from iommuctl.tree import Overlay, Tree
 
 Progress = Callable[[Command], AbstractContextManager[None]]
 # grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.

@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from iommuctl.backends.base import Backend, Tree
+from iommuctl.backends.base import Backend
 from iommuctl.backends.detection.detect import Evidence, detect
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.host.probe import read_facts, read_runtime
-from iommuctl.host.root import RecordingTree, Root
+from iommuctl.host.root import Root
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.tree import RecordingTree, Tree
 
 if TYPE_CHECKING:
     from iommuctl.host.commands import Runner

@@ -9,12 +9,13 @@ from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.host.probe import read_runtime
 from iommuctl.kernel.cmdline import Cmdline, join
-from iommuctl.lint.engine import Subject, Surroundings, lint
+from iommuctl.kernel.environment import Surroundings
+from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue

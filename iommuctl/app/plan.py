@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Host, Survey
 from iommuctl.errors import UnavailableError
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit, Finding, Severity
+from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit
 from iommuctl.profile.conform import satisfied
 from iommuctl.profile.desired import DesiredArguments
 

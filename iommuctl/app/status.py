@@ -12,8 +12,8 @@ from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.detect import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.conform import SegmentError, satisfied, shortfall
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve

@@ -5,7 +5,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from iommuctl.plan import FileClass, Op, Severity
+from iommuctl.findings import Severity
+from iommuctl.plan import FileClass, Op
 
 SCHEMA_VERSION: Final = 1
 

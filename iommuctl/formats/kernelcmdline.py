@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import is_word
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import Finding, Severity
 
 PATH = PurePosixPath("/etc/kernel/cmdline")
 # What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).

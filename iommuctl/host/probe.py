@@ -8,9 +8,9 @@ import struct
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
+from iommuctl.tree import Tree
 
 _OS_RELEASE = (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release"))
 _MODULES = PurePosixPath("/lib/modules")

@@ -2,17 +2,15 @@
 """Root: every file access inside one directory tree. Links resolve inside it, nothing leaves it, races included."""
 
 import errno
-import hashlib
 import os
 import shlex
 import stat
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.errors import (
     BootConfigError,
     BusyError,
@@ -21,7 +19,6 @@ from iommuctl.errors import (
     NotFoundError,
     NotPermittedError,
 )
-from iommuctl.plan import digest
 
 READ_LIMIT = 16 * 1024 * 1024  # bytes; a boot configuration is far smaller, and a hostile root may hold anything
 LINK_LIMIT = 40  # include/linux/namei.h: MAXSYMLINKS
@@ -210,59 +207,6 @@ class Root:
             pending.extend(_components(path, target))
         here = opened[-1] if opened else self._descriptor
         return Place(_path(path, *names), here, ".", (), os.fstat(here))
-
-
-class RecordingTree:
-    """A tree that remembers what was read through it, so that a plan rests on one view of each file.
-
-    A second read of the same path gives the first answer. `fingerprint` stands for everything seen so far.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._reads: dict[PurePosixPath, bytes | None] = {}
-        self._parts: dict[tuple[PurePosixPath, int, int], bytes | None] = {}
-        self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
-
-    def read(self, path: PurePosixPath) -> bytes | None:
-        """Give a regular file's content as first seen; None where there was none. Raises what the tree raises."""
-        if path not in self._reads:
-            self._reads[path] = self._tree.read(path)
-        return self._reads[path]
-
-    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
-        """Give a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
-        part = (path, start, size)
-        if part not in self._parts:
-            self._parts[part] = self._tree.read_part(*part)
-        return self._parts[part]
-
-    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """Give the names in a directory as first seen, sorted. Raises what the tree raises."""
-        if directory not in self._listings:
-            self._listings[directory] = self._tree.names(directory)
-        return self._listings[directory]
-
-    def identity(self, directory: PurePosixPath) -> Hashable:
-        """Give what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
-        return self._tree.identity(directory)
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of every path seen with what was there."""
-        lines = [f"file\0{path}\0{digest(content)}" for path, content in self._reads.items()]
-        lines += [
-            f"part\0{path}\0{start}\0{size}\0{digest(content)}" for (path, start, size), content in self._parts.items()
-        ]
-        lines += [f"names\0{path}\0{'/'.join(names)}" for path, names in self._listings.items()]
-        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-
-    def recheck(self, tree: Tree) -> tuple[PurePosixPath, ...]:
-        """Read everything again from `tree` and give the paths that differ now, sorted."""
-        changed = {path for path, content in self._reads.items() if tree.read(path) != content}
-        changed |= {part[0] for part, content in self._parts.items() if tree.read_part(*part) != content}
-        changed |= {path for path, names in self._listings.items() if tree.names(path) != names}
-        return tuple(sorted(changed))
 
 
 def failure(error: OSError, path: PurePosixPath, doing: str) -> IommuctlError:

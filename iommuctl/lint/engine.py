@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
+from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.parameters import Assignment, Catalogue, Definition, Grammar, Manages, Token, architecture_of
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.desired import DesiredArguments
 
 # The newest kernel whose sources the catalogue was read from; it stands for kernels that are not known.
@@ -19,22 +20,6 @@ NEWEST_KERNEL = KernelVersion(7, 1)
 _CONCRETE = (Platform.INTEL, Platform.AMD, Platform.ARM64)
 _VTD_ON = Assignment("intel_iommu:state", "on")
 _ISOLATION = frozenset({Assignment("iommu.passthrough", "0"), Assignment("iommu.strict", "1")})
-
-
-class Surroundings(NamedTuple):
-    """What a host adds to its command line; None where it is not known.
-
-    `tables` are the ACPI tables of the firmware. `vtd_default_on` and `ignores_loader` are of the kernels'
-    configuration: CONFIG_INTEL_IOMMU_DEFAULT_ON, and CONFIG_CMDLINE_OVERRIDE or CONFIG_CMDLINE_FORCE. `bootconfig` has
-    the parameters that a boot configuration in the initramfs adds.
-    """
-
-    tables: frozenset[str] | None = None
-    is_guest: bool | None = None
-    is_xen_host: bool | None = None
-    vtd_default_on: bool | None = None
-    ignores_loader: bool | None = None
-    bootconfig: Cmdline | None = None
 
 
 _NOTHING_KNOWN = Surroundings()

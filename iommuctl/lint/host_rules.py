@@ -4,9 +4,9 @@
 from collections.abc import Iterable
 
 from iommuctl.facts import Platform
+from iommuctl.findings import Severity
 from iommuctl.kernel.parameters import Assignment, Kind, Manages
 from iommuctl.lint.engine import Remark, Rule, Subject, is_managed, sets
-from iommuctl.plan import Severity
 from iommuctl.running.firmware import tables_of
 
 

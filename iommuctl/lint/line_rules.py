@@ -6,11 +6,11 @@ from functools import lru_cache
 from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
+from iommuctl.findings import Severity
 from iommuctl.kernel.parameters import Assignment, Catalogue, Grammar, Kind, Manages, bool_since
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, older_spelling, successor, written
-from iommuctl.plan import Severity
 
 # What somebody relies on who writes a myth: without it devices reach more than is believed.
 _PROTECTION = frozenset(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
-from iommuctl.plan import Finding
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 
 

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from iommuctl.facts import Platform
-from iommuctl.plan import Finding
+from iommuctl.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, V
 
 from iommuctl.errors import NotFoundError, ProfileError
 from iommuctl.facts import Platform
+from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import canonical_name
-from iommuctl.plan import Severity
 
 # A value reaches files that sh sources as root, GRUB's script language and sed expressions of generators, so what is
 # allowed is listed, not what is forbidden: no quote, `$`, backtick, backslash, blank, control or non-ASCII character,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Facts, KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.parameters import (
     Catalogue,
@@ -16,7 +17,6 @@ from iommuctl.kernel.parameters import (
     architecture_of,
     portable_bool,
 )
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.errors import ProfileError
 from iommuctl.kernel.catalogue import parse_catalogue
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.profile import ProfileText
+from iommuctl.tree import Tree
 
 PROFILES = PurePosixPath("/etc/iommuctl/profiles.d")
 _SUFFIX = ".toml"

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.errors import IommuctlError
 from iommuctl.facts import Facts
 from iommuctl.kernel.cmdline import Cmdline, join
-from iommuctl.lint.engine import Surroundings
+from iommuctl.kernel.environment import Surroundings
 from iommuctl.running.firmware import IORT, present
+from iommuctl.tree import Tree
 
 _ACPI_TABLES = PurePosixPath("/sys/firmware/acpi/tables")
 _CPUINFO = PurePosixPath("/proc/cpuinfo")

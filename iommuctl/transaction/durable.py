@@ -18,7 +18,7 @@ from pydantic import Field
 from iommuctl.errors import BusyError
 from iommuctl.host.mounts import filesystem_type
 from iommuctl.host.root import Place, Root, open_regular, read_all
-from iommuctl.plan import digest
+from iommuctl.tree import digest
 
 NEW_FILE_MODE = 0o644
 STATE_FILE_MODE = 0o600

@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
-from iommuctl.plan import FileClass, digest
+from iommuctl.plan import FileClass
 from iommuctl.transaction.durable import Replacement, remove_empty_directory, remove_file, replace_files
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, JournalFile, journal_path, read_journal, remove_journal
 from iommuctl.transaction.locks import state_lock
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Store
+from iommuctl.tree import digest
 
 
 @dataclass(frozen=True, slots=True)

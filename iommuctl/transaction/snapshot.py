@@ -15,10 +15,12 @@ from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, Con
 
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.facts import Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.host.root import Root
-from iommuctl.plan import Change, FileClass, Finding, Severity, digest
+from iommuctl.plan import Change, FileClass
 from iommuctl.profile.profile import ProfileName
 from iommuctl.transaction.durable import Metadata, remove_file, remove_tree, write_file
+from iommuctl.tree import digest
 
 STATE = PurePosixPath("/var/lib/iommuctl")
 STATE_MODE = 0o700

@@ -14,7 +14,7 @@ from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalEr
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
-from iommuctl.plan import Change, FileEdit, digest
+from iommuctl.plan import Change, FileEdit
 from iommuctl.transaction.durable import Metadata, Replacement, remove_empty_directory, replace_files, temporary_name
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
@@ -32,6 +32,7 @@ from iommuctl.transaction.snapshot import (
     Store,
     new_id,
 )
+from iommuctl.tree import digest
 
 NEW_DIRECTORY_MODE = 0o755
 UNDONE = "the undo succeeded: every file is as it was"

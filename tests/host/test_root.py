@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from iommuctl.errors import BootConfigError, BusyError, NotFoundError, NotPermittedError
-from iommuctl.host.root import LINK_LIMIT, READ_LIMIT, RecordingTree, Root
+from iommuctl.host.root import LINK_LIMIT, READ_LIMIT, Root
+from iommuctl.tree import RecordingTree
 
 GRUB = PurePosixPath("/etc/default/grub")
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
 from iommuctl.errors import NotFoundError
+from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import WIDTH, completions, describe, explain
 from iommuctl.kernel.parameters import Definition
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Severity
 from iommuctl.profile.shipped import shipped_catalogue
 
 CATALOGUE = shipped_catalogue()

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iommuctl.facts import KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.lint.engine import Subject, Surroundings, lint
+from iommuctl.kernel.environment import Surroundings
+from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.shipped import shipped_catalogue
 

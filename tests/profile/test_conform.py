@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
+from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.plan import Finding, Severity
 from iommuctl.profile.conform import Segment, SegmentError, TokenChange, apply_changes, conform, observe, satisfied
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import load_profile

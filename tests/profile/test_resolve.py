@@ -5,7 +5,7 @@ import pytest
 
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Distribution, Facts, Platform
-from iommuctl.plan import Severity
+from iommuctl.findings import Severity
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import load_profile, parse_profile
 from iommuctl.profile.resolve import resolve

@@ -6,7 +6,7 @@ from trees import MemoryTree
 
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.lint.engine import Surroundings
+from iommuctl.kernel.environment import Surroundings
 from iommuctl.running.environment import parse_bootconfig, read_surroundings
 
 

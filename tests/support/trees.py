@@ -5,9 +5,9 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.errors import NotPermittedError
 from iommuctl.plan import Rendering
+from iommuctl.tree import Tree
 
 
 @dataclass(frozen=True)

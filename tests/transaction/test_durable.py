@@ -12,9 +12,9 @@ from lacking import lacks
 from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.host import mounts
 from iommuctl.host.root import Root
-from iommuctl.plan import digest
 from iommuctl.transaction import durable
 from iommuctl.transaction.durable import Metadata, Replacement, read_metadata, remove_tree, replace_files, write_file
+from iommuctl.tree import digest
 
 FILE = PurePosixPath("/etc/grub")
 TEMPORARY = ".iommuctl-0123456789abcdef.tmp"

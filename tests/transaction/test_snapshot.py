@@ -12,10 +12,11 @@ from project import FIXTURES
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
-from iommuctl.plan import Change, FileClass, Op, digest
+from iommuctl.plan import Change, FileClass, Op
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.journal import Journal, JournalFile, read_journal
 from iommuctl.transaction.snapshot import Action, Blob, Listing, Manifest, SavedFile, State, Store, new_id
+from iommuctl.tree import digest
 
 FIXTURES = FIXTURES / "state"
 FIXTURE_ID = "20261122T124500Z-1a2b3c"

@@ -15,10 +15,11 @@ from iommuctl.errors import (
     ExecutionError,
     InternalError,
 )
-from iommuctl.plan import FileClass, FileEdit, digest
+from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.recovery import finish, recover, undo
 from iommuctl.transaction.snapshot import State
+from iommuctl.tree import digest
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences
 from iommuctl.app.rollback.reversal import Back, entry_back, shared_back, source_back, withdrawn
-from iommuctl.backends.base import Overlay
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
-from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Severity, digest
+from iommuctl.findings import Finding, Severity
+from iommuctl.plan import Change, Command, FileClass, FileEdit, Op
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.snapshot import DAMAGED, Action, Listing, Manifest, State
+from iommuctl.tree import Overlay, digest
 
 CHANGED_SINCE = "changed-since-snapshot"
 

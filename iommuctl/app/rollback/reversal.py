@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.app.rollback.inverse import invert_block, invert_entry, parameters
-from iommuctl.backends.base import Tree
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubenv import GrubEnv
-from iommuctl.plan import Change, digest
+from iommuctl.plan import Change
+from iommuctl.tree import Tree, digest
 
 if TYPE_CHECKING:
     from iommuctl.transaction.durable import Metadata

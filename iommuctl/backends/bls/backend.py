@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.entries.survey import Found, Reading
@@ -16,13 +16,15 @@ from iommuctl.backends.grub.menus import MENUS
 from iommuctl.backends.grub.variables import KERNELOPTS, GrubVariables
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import BlsEntry, expand, parse_entry, variables
 from iommuctl.formats.kernelcmdline import PATH
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.plan import Change, Command, FileClass, FileEdit, Finding, Op, Rendering, Severity
+from iommuctl.plan import Change, Command, FileClass, FileEdit, Op, Rendering
 from iommuctl.profile.conform import observe, satisfied
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 ENTRIES = PurePosixPath("/boot/loader/entries")
 _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))

@@ -3,8 +3,8 @@
 
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.facts import Runtime
+from iommuctl.tree import Tree
 
 # The ESP and the extended boot loader partition: file-hierarchy and UAPI.1 name the first two, older hosts the third.
 MOUNT_POINTS = tuple(PurePosixPath(path) for path in ("/efi", "/boot", "/boot/efi"))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, unmounted
 from iommuctl.backends.detection.owners import refuse_owned
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Runtime
+from iommuctl.tree import Tree
 
 GRUB2 = "grub2"
 BLS = "bls"

@@ -3,10 +3,10 @@
 
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.grub.distributions import grub_family
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Runtime
+from iommuctl.tree import Tree
 
 _OSTREE_FOLDERS = (PurePosixPath("/ostree"), PurePosixPath("/sysroot/ostree"))
 _OSTREE_BOOTED = PurePosixPath("/run/ostree-booted")

@@ -5,16 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Future, Tree
+from iommuctl.backends.base import Future
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.errors import BootConfigError
+from iommuctl.findings import Finding
 from iommuctl.formats.kernelcmdline import PATH, KernelCmdline, Line, new_kernel_cmdline, parse_kernel_cmdline
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.plan import Change, FileClass, FileEdit, Finding, Op
+from iommuctl.plan import Change, FileClass, FileEdit, Op
 from iommuctl.profile.conform import TokenChange, apply_changes
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 _LENS = "Kcmdline.lns"
 _LABEL = "cmdline"

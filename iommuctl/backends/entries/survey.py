@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Entry, Tree
+from iommuctl.backends.base import Entry
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import BlsEntry, is_entry_name, parse_entry
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import Finding, Severity
+from iommuctl.tree import Tree
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"

@@ -5,17 +5,19 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.grub import defaults, script
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.plan import STAGING, Change, Command, FileEdit, Finding, Generated, Op, Rendering, Severity
+from iommuctl.plan import STAGING, Change, Command, FileEdit, Generated, Op, Rendering
 from iommuctl.profile.conform import observe, satisfied
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 _STAGED_MENU = STAGING / "grub.cfg"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Overlay, Tree
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.lens import Lens, Span
@@ -18,6 +17,7 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
 from iommuctl.profile.conform import Segment, SegmentError, TokenChange, conform, satisfied
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Overlay, Tree
 
 MAIN = PurePosixPath("/etc/default/grub")
 LINUX = "GRUB_CMDLINE_LINUX"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRUB's script: what the kernel is left with of a value that grub-mkconfig writes into a menu."""
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.grub import defaults
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
@@ -10,6 +9,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.conform import satisfied
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 
 def as_menu_says(value: str) -> Cmdline:

@@ -5,7 +5,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
 from iommuctl.errors import BootConfigError, NotPermittedError
@@ -15,6 +14,7 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit
 from iommuctl.profile.conform import apply_changes
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))

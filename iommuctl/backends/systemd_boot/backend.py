@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.backends.base import BootConfig, Entry, Future, Tree
+from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
 from iommuctl.backends.entries.edit import EntryEditor
@@ -17,12 +17,14 @@ from iommuctl.backends.systemd_boot.images import Image
 from iommuctl.backends.systemd_boot.layout import Layout, default_image, look, look_anyhow
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats.kernelcmdline import PATH
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.plan import Change, Command, FileEdit, Finding, Rendering, Severity
+from iommuctl.plan import Change, Command, FileEdit, Rendering
 from iommuctl.profile.conform import observe, satisfied, shortfall
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 _SYSTEMD_BOOT_INFO = "systemd-boot "
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Entry, Tree
+from iommuctl.backends.base import Entry
 from iommuctl.backends.detection.bootmounts import distinct
 from iommuctl.backends.entries.survey import another_system, version_key
 from iommuctl.errors import BootConfigError, UnavailableError
@@ -15,6 +15,7 @@ from iommuctl.facts import Facts
 from iommuctl.formats.peimage import PeImage, parse_image
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Command
+from iommuctl.tree import Tree
 
 _IMAGES = PurePosixPath("EFI/Linux")
 _SUFFIX = ".efi"

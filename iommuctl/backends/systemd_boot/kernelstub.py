@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.errors import BootConfigError
@@ -14,6 +13,7 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit
 from iommuctl.profile.conform import apply_changes
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.tree import Tree
 
 _SECTION, _KEY = "user", "kernel_options"
 _INDENTS = (2, 4, None)  # kernelstub writes with two blanks; hands and older versions with others

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.survey import Found, Reading
@@ -15,10 +14,11 @@ from iommuctl.backends.systemd_boot.images import Builder, Image
 from iommuctl.backends.systemd_boot.wrappers import Wrapper, wrapper_of
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
+from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import BlsEntry, identity
 from iommuctl.formats.kernelcmdline import PATH
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import Finding, Severity
+from iommuctl.tree import Tree
 
 _ENTRIES = PurePosixPath("loader/entries")
 _SETTINGS = PurePosixPath("loader/loader.conf")

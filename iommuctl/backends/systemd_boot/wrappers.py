@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from iommuctl.backends.base import Tree
+from iommuctl.tree import Tree
 
 _NOT_ATOMIC = "not atomic, for it writes where the bootloader reads"
 _PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))

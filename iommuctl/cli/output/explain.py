@@ -18,11 +18,11 @@ from iommuctl.documents.models import (
     SaidReport,
     TokenReport,
 )
+from iommuctl.findings import Severity
 from iommuctl.kernel.explain import Explanation, describe
 from iommuctl.kernel.parameters import Availability
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Severity
 
 
 def lint_report(found: Linted) -> LintReport:

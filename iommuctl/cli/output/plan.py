@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from iommuctl.app.plan import Plan
 from iommuctl.backends.detection.detect import Evidence
 from iommuctl.cli.output.text import visible
-from iommuctl.plan import FileEdit, Finding, Severity
+from iommuctl.findings import Finding, Severity
+from iommuctl.plan import FileEdit
 
 if TYPE_CHECKING:
     from iommuctl.app.host import Host

@@ -28,9 +28,11 @@ from iommuctl.documents.models import (
     SnapshotReport,
     StatusReport,
 )
-from iommuctl.plan import FileEdit, Finding, digest
+from iommuctl.findings import Finding
+from iommuctl.plan import FileEdit
 from iommuctl.transaction.recovery import Recovered
 from iommuctl.transaction.snapshot import Listing, Manifest
+from iommuctl.tree import digest
 
 
 def plan_report(plan: Plan, root: str, executed: Executed | None) -> PlanReport:

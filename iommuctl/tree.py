@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tree: the files of one root, read only, and as they will be. No input or output of its own."""
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from iommuctl.tree import Tree, digest
+
+
+class Tree(Protocol):
+    """The files of one root, read only. Paths are absolute as seen inside the root; links resolve inside it."""
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give a regular file's content; None where there is none.
+
+        Raises NotPermittedError where the operating system says no, BootConfigError for anything but a regular file.
+        """
+        ...
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
+
+        For files too large to be read whole. Raises what `read` raises.
+        """
+        ...
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory, sorted by code point; empty where there is no such directory."""
+        ...
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what all names of one directory share, and no other has; None where there is no such directory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A tree as it will be: some files with other content, None for one that will be gone."""
+
+    tree: Tree
+    after: Mapping[PurePosixPath, bytes | None]
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give the new content of a file that has one, else what the tree has."""
+        return self.after[path] if path in self.after else self.tree.read(path)
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give a part of the new content of a file that has one, else of what the tree has."""
+        if path not in self.after:
+            return self.tree.read_part(path, start, size)
+        content = self.after[path]
+        return None if content is None else content[start : start + size]
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory as they will be, sorted."""
+        here = {path.name: content is not None for path, content in self.after.items() if path.parent == directory}
+        kept = {name for name in self.tree.names(directory) if here.get(name, True)}
+        return tuple(sorted(kept | {name for name, exists in here.items() if exists}))
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what the tree gives: no directory changes its name."""
+        return self.tree.identity(directory)
+
+
+def digest(content: bytes | None) -> str | None:
+    """The SHA-256 of a file's content in hexadecimal; None for a file that is not there."""
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+class RecordingTree:
+    """A tree that remembers what was read through it, so that a plan rests on one view of each file.
+
+    A second read of the same path gives the first answer. `fingerprint` stands for everything seen so far.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._reads: dict[PurePosixPath, bytes | None] = {}
+        self._parts: dict[tuple[PurePosixPath, int, int], bytes | None] = {}
+        self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Give a regular file's content as first seen; None where there was none. Raises what the tree raises."""
+        if path not in self._reads:
+            self._reads[path] = self._tree.read(path)
+        return self._reads[path]
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Give a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
+        part = (path, start, size)
+        if part not in self._parts:
+            self._parts[part] = self._tree.read_part(*part)
+        return self._parts[part]
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Give the names in a directory as first seen, sorted. Raises what the tree raises."""
+        if directory not in self._listings:
+            self._listings[directory] = self._tree.names(directory)
+        return self._listings[directory]
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Give what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
+        return self._tree.identity(directory)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256, in hexadecimal, of every path seen with what was there."""
+        lines = [f"file\0{path}\0{digest(content)}" for path, content in self._reads.items()]
+        lines += [
+            f"part\0{path}\0{start}\0{size}\0{digest(content)}" for (path, start, size), content in self._parts.items()
+        ]
+        lines += [f"names\0{path}\0{'/'.join(names)}" for path, names in self._listings.items()]
+        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def recheck(self, tree: Tree) -> tuple[PurePosixPath, ...]:
+        """Read everything again from `tree` and give the paths that differ now, sorted."""
+        changed = {path for path, content in self._reads.items() if tree.read(path) != content}
+        changed |= {part[0] for part, content in self._parts.items() if tree.read_part(*part) != content}
+        changed |= {path for path, names in self._listings.items() if tree.names(path) != names}
+        return tuple(sorted(changed))
