@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from iommuctl.tree import Tree, digest
-
 
 class Tree(Protocol):
     """The files of one root, read only. Paths are absolute as seen inside the root; links resolve inside it."""
