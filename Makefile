@@ -20,9 +20,10 @@ test: ## install what the tests need, then run ruff, mypy and pytest
 boot-test: ## boot Debian under emulation: bootloaders, IOMMUs, profiles and kernels, each pair of them
 	scripts/boot-test
 
-lint: ## run ruff and mypy only, in the environment that `make test` made
+lint: ## run ruff, import-linter and mypy only, in the environment that `make test` made
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy --strict
 
 format: ## lay out the code

@@ -2,9 +2,8 @@
 """Facts: what a plan needs to know of a host. Values only; probe.py reads them."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import total_ordering
+from typing import NamedTuple
 
 
 class Platform(StrEnum):
@@ -27,9 +26,7 @@ COMMAND_LINE_SIZE = {Platform.INTEL: 2048, Platform.AMD: 2048, Platform.X86: 204
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class KernelVersion:
+class KernelVersion(NamedTuple):
     """The part of a kernel release that decides about parameters: major and minor."""
 
     major: int
@@ -41,15 +38,11 @@ class KernelVersion:
         match = _RELEASE.match(release)
         return cls(int(match[1]), int(match[2])) if match else None
 
-    def __lt__(self, other: "KernelVersion") -> bool:
-        return (self.major, self.minor) < (other.major, other.minor)
-
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """`ID`, `ID_LIKE` and `VERSION_ID` of os-release (os-release(5)); empty where the file is missing."""
 
     id: str = ""
@@ -62,8 +55,7 @@ class Distribution:
         return (self.id, *self.like) if self.id else self.like
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """What the running system says of its own boot: its command line, and what its loader left in EFI variables.
 
     `entry_selected`, `entry_default`, `loader_info`, `stub_info`, `loader_partition` are the variables
@@ -85,8 +77,7 @@ class Runtime:
     entry_default: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the plan depends on beside the files: the platform, the installed kernels, the distribution.
 
     `runtime` is None for a root that is not the running system.

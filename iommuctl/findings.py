@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings: what an operator should know. Values only."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -13,8 +13,7 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something an operator should know. `rule` is a stable kebab-case id; `parameter` the token as written."""
 
     rule: str

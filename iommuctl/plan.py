@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.findings import Finding
 
@@ -45,8 +46,7 @@ class Change:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileEdit:
+class FileEdit(NamedTuple):
     """One file's bytes before and after. `before` is None for a file to create, `after` for one to remove."""
 
     path: PurePosixPath
@@ -70,16 +70,14 @@ class FileEdit:
 STAGING = PurePosixPath("/var/lib/iommuctl/staging")
 
 
-@dataclass(frozen=True, slots=True)
-class Generated:
+class Generated(NamedTuple):
     """A generator's output: it wrote `staging`, whose content is read back and then published as `target`."""
 
     staging: PurePosixPath
     target: PurePosixPath
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A program to run inside the root. When it succeeded its `output`, if it has one, is checked and published."""
 
     argv: tuple[str, ...]
@@ -87,8 +85,7 @@ class Command:
     output: Generated | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(NamedTuple):
     """What a backend makes of the desired arguments: never written by the backend itself.
 
     `rebuilt` are the files that something else writes of the sources, so what they hold now does not count. `entries`

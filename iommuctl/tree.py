@@ -3,9 +3,8 @@
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Tree(Protocol):
@@ -34,8 +33,7 @@ class Tree(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Overlay:
+class Overlay(NamedTuple):
     """A tree as it will be: some files with other content, None for one that will be gone."""
 
     tree: Tree

@@ -3,7 +3,8 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
@@ -22,13 +23,12 @@ from iommuctl.profile.resolve import resolve
 from iommuctl.tree import Overlay
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(NamedTuple):
     """What the administrator chose beside the profile."""
 
     platform: Platform | None = None
     backend: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = MappingProxyType({})
     regenerate: Regenerate = Regenerate.AUTO
     force: frozenset[str] = frozenset()
 

@@ -2,9 +2,9 @@
 """Check: whether this host can do what a profile asks for, and whether iommuctl can ask for it. Changes nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.app.host import Host, facts_of, survey
 from iommuctl.app.running import observe_host
@@ -41,8 +41,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One thing that was looked at, and the evidence."""
 
     name: str
@@ -50,8 +49,7 @@ class Item:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """Every item, in a fixed order."""
 
     items: tuple[Item, ...]

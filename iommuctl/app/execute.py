@@ -3,9 +3,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.app.host import Host, facts_of
 from iommuctl.app.plan import Plan, writing_in_place
@@ -23,8 +23,7 @@ _COMMAND_TIMEOUT = 600.0
 _SHOWN_PROBLEMS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """What came of a plan. `snapshot` is None where there was nothing to do."""
 
     snapshot: str | None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups: the IOMMU groups of the running system, and what of them can be given to a guest."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.app.running import observe_host
@@ -11,8 +11,7 @@ from iommuctl.running.state import Device, Group
 from iommuctl.running.sysfs import read_names
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """One group as a guest could have it: all of `together` at once, or nothing for the reason of `obstacle`."""
 
     group: Group
@@ -20,8 +19,7 @@ class Assignment:
     obstacle: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(NamedTuple):
     """Every group by id, and the names of what is in them. `has_units`: an IOMMU is active."""
 
     assignments: tuple[Assignment, ...]

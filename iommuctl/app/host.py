@@ -5,10 +5,9 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.backends.base import Backend
 from iommuctl.backends.detection.detect import Evidence, detect
@@ -32,8 +31,7 @@ _CONTAINER_MARKS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """A root and the seams through which it is reached: files, programs, the clock."""
 
     path: Path
@@ -76,8 +74,7 @@ class Host:
         return self.is_system or is_live_mount(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at.
 
     `running` is None for a root that is not the running system.

@@ -2,8 +2,8 @@
 """Lint: the command lines of a text, a profile or a host, and what the rules say of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.app.host import Host, Survey, survey
 from iommuctl.app.profiles import find_profile
@@ -24,8 +24,7 @@ from iommuctl.running.environment import read_surroundings
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One command line, where it stands, and the kernels that read it; none: it is not known which."""
 
     where: str
@@ -33,16 +32,14 @@ class Line:
     kernels: tuple[KernelVersion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A finding, and the lines that it is about; none where it is about the profile or the host."""
 
     finding: Finding
     where: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Linted:
+class Linted(NamedTuple):
     """What was looked at and what was found, worst first. `platform` None: any."""
 
     platform: Platform | None

@@ -3,9 +3,9 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.app.host import Host, Survey
 from iommuctl.errors import UnavailableError
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from iommuctl.transaction.snapshot import State
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What would be done, complete: nothing is decided after this.
 
     An apply has `desired`; a rollback has `of`, the snapshot that it goes back to before. `runs` tells whether
@@ -40,12 +39,12 @@ class Plan:
     runs: bool
     findings: tuple[Finding, ...]
     fingerprint: str
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = MappingProxyType({})
     entries: tuple[PurePosixPath, ...] = ()
-    metadata: "Mapping[PurePosixPath, Metadata]" = field(default_factory=dict)
+    metadata: "Mapping[PurePosixPath, Metadata]" = MappingProxyType({})
     removed_directories: tuple[PurePosixPath, ...] = ()
-    marks: "Mapping[str, State]" = field(default_factory=dict)
-    withdrawn: Mapping[PurePosixPath, frozenset[str]] = field(default_factory=dict)
+    marks: "Mapping[str, State]" = MappingProxyType({})
+    withdrawn: Mapping[PurePosixPath, frozenset[str]] = MappingProxyType({})
 
     @property
     def needs_reboot(self) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles: list, show and check them, and find the one that is meant."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
@@ -10,8 +10,7 @@ from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting, load
 from iommuctl.profile.shipped import decode_profile, profiles
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """A profile by name. `source` is the file it comes from."""
 
     name: str

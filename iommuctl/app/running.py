@@ -2,7 +2,6 @@
 """Running: what the running kernel shows, for the use cases that make sense on the running system alone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from iommuctl.app.host import Host
 from iommuctl.errors import UsageError
@@ -31,4 +30,4 @@ def desired_now(
 ) -> DesiredArguments:
     """Resolve a profile for the running kernel too, which need not be installed any more."""
     kernels = tuple(sorted({*facts.kernels, observed.release} - {""}))
-    return resolve(profile, catalogue, replace(facts, kernels=kernels), inputs)
+    return resolve(profile, catalogue, facts._replace(kernels=kernels), inputs)

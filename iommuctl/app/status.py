@@ -2,7 +2,7 @@
 """Status: which bootloader and why, what runs now, what boots next, and what has drifted from the applied profile."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, survey
@@ -22,8 +22,7 @@ from iommuctl.running.verify import Verification, verify
 from iommuctl.transaction.snapshot import Listing, Manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(NamedTuple):
     """One place that does not have what the applied profile asks for."""
 
     where: str
@@ -31,8 +30,7 @@ class Drift:
     found: str
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(NamedTuple):
     """What the running kernel does, beside what is configured. `verification` is of the applied profile, if any."""
 
     observed: Observed
@@ -44,8 +42,7 @@ class Effective:
         return dict(sorted(Counter(group.type or "unknown" for group in self.observed.real_groups).items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """One view of a host. `running_cmdline` and `effective` are None for a root that is not the running system.
 
     `way_in_step` is the command that shows what would end the drift.
@@ -129,7 +126,7 @@ def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tupl
     booted = [entry for entry in config.entries if entry.ours and not entry.rescue]
     alike = Counter(one for entry in booted if (one := _differing(found, str(entry.path), entry.cmdline, desired)))
     drift += [
-        one if count == 1 else replace(one, where=f"{one.where} ({count} entries)") for one, count in alike.items()
+        one if count == 1 else one._replace(where=f"{one.where} ({count} entries)") for one, count in alike.items()
     ]
     return tuple(drift)
 

@@ -2,9 +2,8 @@
 """What every backend takes and gives: a Tree of files in, boot entries and renderings out."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding
@@ -14,8 +13,7 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One boot entry as the bootloader sees it."""
 
     id: str
@@ -29,16 +27,14 @@ class Entry:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Future:
+class Future(NamedTuple):
     """What a kernel installed later would boot with, and the file that says so."""
 
     cmdline: Cmdline
     source: PurePosixPath
 
 
-@dataclass(frozen=True, slots=True)
-class BootConfig:
+class BootConfig(NamedTuple):
     """A host's boot configuration: what boots now, and what the next kernel would boot with.
 
     `beside` are the other sources that are kept in step, since something else would make entries of them.

@@ -4,7 +4,6 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,14 +13,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-@dataclass(slots=True)
 class Session:
     """The options that every command shares. `root` is None for the running system."""
 
-    json: bool = False
-    verbose: bool = False
-    debug: bool = False
-    root: Path | None = None
+    def __init__(self, *, json: bool = False, debug: bool = False) -> None:
+        self.json = json
+        self.verbose = False
+        self.debug = debug
+        self.root: Path | None = None
 
 
 def session(context: typer.Context) -> Session:

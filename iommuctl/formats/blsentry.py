@@ -3,8 +3,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
 
@@ -25,8 +25,7 @@ _IMAGE = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-(\d[^/]*)\Z")
 _IMAGE_FOLDER = re.compile(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One key with its value as written, blanks at its end included: `text[start:end]`. `number` counts from 1."""
 
     number: int
@@ -47,8 +46,7 @@ class Line:
         return self.value.rstrip(_BLANKS)[1:-1] if is_enclosed(self.value) else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class BlsEntry:
+class BlsEntry(NamedTuple):
     """One entry file. `lines` are those with a key and a value, in order.
 
     `grub_stop` is the line at which GRUB stops reading, blank or without a value (None: it reads all of them);

@@ -4,9 +4,9 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline
@@ -45,8 +45,7 @@ _RELEASE = re.compile(r"-(\d+\.\d+.*)")
 _NUMBER = re.compile(r"[0-9]{1,9}")  # no menu has more entries
 
 
-@dataclass(frozen=True, slots=True)
-class LinuxLine:
+class LinuxLine(NamedTuple):
     """One `linux` command: `cmdline` is what GRUB's loader hands the kernel, without its own `BOOT_IMAGE=`.
 
     A GRUB variable stays as `$name` or `${name}`, as written; `variables` names each of them, so that a dollar sign of
@@ -59,8 +58,7 @@ class LinuxLine:
     variables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MenuEntry:
+class MenuEntry(NamedTuple):
     """One menu entry. `id` is empty where none is given; `section` is the grub.d script, empty outside of any.
 
     `submenus` are the titles of the enclosing submenus, outermost first. `linux` has the lines of every inner branch.
@@ -80,8 +78,7 @@ class MenuEntry:
         return "-recovery-" in self.id or (last is not None and _RECOVERY.search(last[1]) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class GrubCfg:
+class GrubCfg(NamedTuple):
     """A grub.cfg: its entries in file order, the grub.d scripts that wrote into it, and what it boots by default.
 
     `default` is the one value that `default` is set to beside `${next_entry}`; None where there is none or several.
@@ -144,8 +141,7 @@ def kernel_release(kernel_path: str) -> str | None:
     return ".".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Script:
+class _Script(NamedTuple):
     """The text that GRUB's lexer sees, and where it came from: `starts[i]` is the offset of line `lines[i]`."""
 
     text: str
@@ -176,8 +172,7 @@ class _Script:
         return self.markers[index][1] if index >= 0 else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     """One word after unquoting, with the names of the variables in it; `quoted` words are words even when empty."""
 
     text: str
@@ -185,8 +180,7 @@ class _Word:
     quoted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """An open brace. `title` is None but for a submenu; `entry` is its place among the entries, None for no entry."""
 
     line: int
@@ -194,16 +188,16 @@ class _Block:
     entry: int | None = None
 
 
-@dataclass(slots=True)
 class _Reader:
-    path: PurePosixPath
-    script: _Script
-    blocks: list[_Block] = field(default_factory=list)
-    heads: list[MenuEntry] = field(default_factory=list)
-    bodies: list[list[LinuxLine]] = field(default_factory=list)
-    defaults: set[str] = field(default_factory=set)
-    cmdlines: dict[str, Cmdline] = field(default_factory=dict)
-    has_blscfg: bool = False
+    def __init__(self, path: PurePosixPath, script: _Script) -> None:
+        self.path = path
+        self.script = script
+        self.blocks: list[_Block] = []
+        self.heads: list[MenuEntry] = []
+        self.bodies: list[list[LinuxLine]] = []
+        self.defaults: set[str] = set()
+        self.cmdlines: dict[str, Cmdline] = {}
+        self.has_blscfg = False
 
     def read(self) -> GrubCfg:
         for line, raw_words, opens in self._commands():

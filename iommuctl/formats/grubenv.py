@@ -2,8 +2,8 @@
 """GRUB's environment block: 1024 bytes of variables, changed one at a time as grub-editenv changes them. Pure."""
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 
@@ -16,8 +16,7 @@ _COMMENT = re.compile(rb"#[^\n]*\n")
 _ESCAPE = re.compile(rb"\\([\s\S])")
 
 
-@dataclass(frozen=True, slots=True)
-class GrubEnv:
+class GrubEnv(NamedTuple):
     """One block. `path` only names it."""
 
     path: PurePosixPath

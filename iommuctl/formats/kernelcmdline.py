@@ -2,8 +2,8 @@
 """/etc/kernel/cmdline: what the next kernel boots with, and how differently its readers read it. Pure."""
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import is_word
@@ -16,8 +16,7 @@ _NO_CONTENT = re.compile(r"[ \t\r]*(?:#|\Z)")
 _SEVERAL_BLANKS = re.compile(r"[ \t]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line with parameters: `text[start:end]` is its value, `number` counts from 1."""
 
     number: int
@@ -26,8 +25,7 @@ class Line:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class KernelCmdline:
+class KernelCmdline(NamedTuple):
     """The file. `lines` are those with parameters; the first takes additions.
 
     Most readers join the lines (kernel-install, mkinitcpio, sdbootutil); grubby and Proxmox know only the first of the

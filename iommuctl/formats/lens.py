@@ -2,9 +2,8 @@
 """Lens: Augeas as a function from text to text. The only module that imports augeas; no live file is ever opened."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.errors import InternalError, LensError
 
@@ -19,8 +18,7 @@ _ERROR = "/augeas/text/tree/error"
 _EDITABLE = f"{_TREE}/*[label() != 'line' and label() != '#line']"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a value stands in a text, as indices of characters: `text[start:end]`."""
 
     start: int

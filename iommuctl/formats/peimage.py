@@ -3,8 +3,8 @@
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 
@@ -25,8 +25,7 @@ _BLANKS = dict.fromkeys(range(1, 32), " ")
 TEXT_LIMIT = 64 * 1024  # bytes of one text; the longest command line of x86 and arm64 has 2048
 
 
-@dataclass(frozen=True, slots=True)
-class PeImage:
+class PeImage(NamedTuple):
     """What an image says. `cmdlines` are those of its profiles, the default one first; None where one has none.
 
     An addon has no kernel, and lends its command line to the images beside it.
@@ -38,8 +37,7 @@ class PeImage:
     is_signed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(NamedTuple):
     name: bytes
     offset: int
     size: int

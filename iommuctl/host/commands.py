@@ -9,10 +9,9 @@ import stat
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
 from iommuctl.host.root import Root
@@ -49,8 +48,7 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """A program that ran to its end. A negative `returncode` is the number of the signal that ended it."""
 
     argv: tuple[str, ...]

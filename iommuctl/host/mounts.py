@@ -4,14 +4,13 @@
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.host.root import Root
 
 
-@dataclass(frozen=True, slots=True)
-class MountFacts:
+class MountFacts(NamedTuple):
     """What tells a mounted system from a bare tree. Each is told without following a link of the tree."""
 
     is_mount_point: bool

@@ -2,14 +2,13 @@
 """Volume: how much space a folder has, and whether it may be written in. Reading only."""
 
 import os
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.host.root import Root
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(NamedTuple):
     """The file system below a folder that is there. `free` counts bytes that anybody may still use."""
 
     folder: PurePosixPath

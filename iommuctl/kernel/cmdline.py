@@ -3,8 +3,8 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 # lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
 # splits a parameter.
@@ -22,8 +22,7 @@ def canonical_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter: `text` as written, `name` and `value` as next_arg() hands them to the kernel.
 
     `value` is None where there is no `=`; that differs from an empty value. `key` is the name in the spelling that all
@@ -33,10 +32,7 @@ class Parameter:
     text: str
     name: str
     value: str | None
-    key: str = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", canonical_name(self.name))
+    key: str
 
     @classmethod
     @lru_cache(maxsize=4096)  # the entries of a host repeat the same parameters a thousand times
@@ -52,7 +48,7 @@ class Parameter:
             value = value.removesuffix('"')
         elif value is None and text.startswith('"'):
             name = name.removesuffix('"')
-        return cls(text, name, value)
+        return cls(text, name, value, canonical_name(name))
 
     @property
     def is_closed(self) -> bool:
@@ -60,8 +56,7 @@ class Parameter:
         return self.text.count('"') % 2 == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cmdline:
+class Cmdline(NamedTuple):
     """A command line that keeps every byte: `blanks[i]` stands before `tokens[i]`, the last one after all of them.
 
     Every token up to, and without, the first `--` is a parameter of the kernel; the rest belongs to init.
@@ -130,12 +125,12 @@ class Cmdline:
         tokens = self.tokens[:index] + self.tokens[index + 1 :]
         gone = index if index > 0 else min(index + 1, len(self.blanks) - 1)
         kept = self.blanks[:gone] + self.blanks[gone + 1 :]
-        return replace(self, tokens=tokens, blanks=kept)
+        return self._replace(tokens=tokens, blanks=kept)
 
     def substitute(self, index: int, text: str) -> "Cmdline":
         """Write another text in the place of one token; every blank stays."""
         token = Parameter.parse(text)
-        return replace(self, tokens=(*self.tokens[:index], token, *self.tokens[index + 1 :]))
+        return self._replace(tokens=(*self.tokens[:index], token, *self.tokens[index + 1 :]))
 
     def append(self, text: str) -> "Cmdline":
         """Add one parameter behind the last one that the kernel reads, so before a `--`.
@@ -150,7 +145,7 @@ class Cmdline:
             blanks = (self.blanks[0], " ", *self.blanks[1:]) if self.tokens else (self.blanks[0], "")
         else:
             blanks = (*self.blanks[:at], " ", *self.blanks[at:])
-        return replace(self, tokens=tokens, blanks=blanks)
+        return self._replace(tokens=tokens, blanks=blanks)
 
     def filtered(self, keep: Callable[[Parameter], bool]) -> "Cmdline":
         """Drop every kernel parameter that `keep` refuses."""

@@ -3,7 +3,7 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iommuctl.errors import NotFoundError
 from iommuctl.kernel.parameters import (
@@ -37,16 +37,14 @@ _REPEATS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What one item of the value that was asked about does."""
 
     item: str
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """A parameter, and what of its value was asked about. `rivals` set the same to something else, as `name=value`."""
 
     asked: str

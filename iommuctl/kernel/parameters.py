@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import canonical_name
@@ -49,8 +50,7 @@ class Architecture(StrEnum):
     POWERPC = "powerpc"
 
 
-@dataclass(frozen=True, slots=True)
-class Availability:
+class Availability(NamedTuple):
     """On which architecture, from which release and up to which; None where every release that was read has it."""
 
     on: Architecture
@@ -64,8 +64,7 @@ class Availability:
         return architecture is self.on and started and not ended
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token of an option list.
 
     Tokens of one `group` override each other, the last one wins; without a group a token cannot be undone.
@@ -95,8 +94,7 @@ class Token:
         return item == self.name if self.exact else item.startswith(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Myth:
+class Myth(NamedTuple):
     """A value that guides recommend and no kernel reads as they say.
 
     `mend` is what its authors mean, if anything: parameters with a blank between.
@@ -107,8 +105,7 @@ class Myth:
     mend: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """A question that people ask about some values of a parameter, none named: about all. The answer is paragraphs."""
 
     question: str
@@ -224,8 +221,7 @@ class Definition:
                 return item == other
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """A variable of the kernel and what a parameter sets it to. Two spellings of one variable share its name."""
 
     variable: str

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predict: the default domain type that a kernel will choose, from its command line and configuration. Pure."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
@@ -19,8 +19,7 @@ class DomainType(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """What decides beside the command line: whose IOMMU it is, the kernel and how it was configured.
 
     `forces_strict`: the unit is emulated (caching mode, NpCache), and the driver then never batches.

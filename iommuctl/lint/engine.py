@@ -5,7 +5,6 @@ Tuples with names, where a dataclass would do: every dry-run imports this, and t
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
@@ -43,7 +42,6 @@ class Item(NamedTuple):
         return self.parameter.name if self.text is None else f"{self.parameter.name}={self.text}"
 
 
-@dataclass(frozen=True, slots=True)
 class Subject:
     """One command line with what is known of where it is used.
 
@@ -51,16 +49,22 @@ class Subject:
     `items` are those of every parameter that the catalogue knows, in order.
     """
 
-    cmdline: Cmdline
-    catalogue: Catalogue
-    platform: Platform | None = None
-    kernels: tuple[KernelVersion, ...] = ()
-    desired: DesiredArguments | None = None
-    surroundings: Surroundings = _NOTHING_KNOWN
-    items: tuple[Item, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "items", tuple(_items(self.cmdline, self.catalogue)))
+    def __init__(
+        self,
+        cmdline: Cmdline,
+        catalogue: Catalogue,
+        platform: Platform | None = None,
+        kernels: tuple[KernelVersion, ...] = (),
+        desired: DesiredArguments | None = None,
+        surroundings: Surroundings = _NOTHING_KNOWN,
+    ) -> None:
+        self.cmdline = cmdline
+        self.catalogue = catalogue
+        self.platform = platform
+        self.kernels = kernels
+        self.desired = desired
+        self.surroundings = surroundings
+        self.items = tuple(_items(cmdline, catalogue))
 
     @property
     def platforms(self) -> tuple[Platform, ...]:

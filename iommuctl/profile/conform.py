@@ -2,7 +2,6 @@
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,8 +11,7 @@ from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One stretch of the line that the kernel sees, in the order in which the bootloader joins the stretches.
 
     Additions go into the first segment that `takes_additions`; removals into whichever holds the token.
@@ -23,15 +21,14 @@ class Segment:
     takes_additions: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TokenChange:
-    """One token of one segment. `index` is None for an addition (behind the segment's last kernel parameter).
+class TokenChange(NamedTuple):
+    """One token of one segment. `position` is None for an addition (behind the segment's last kernel parameter).
 
     `before` is None for an addition, `after` for a removal.
     """
 
     segment: int
-    index: int | None
+    position: int | None
     before: str | None
     after: str | None
     reason: str
@@ -65,11 +62,11 @@ def conform(segments: tuple[Segment, ...], desired: DesiredArguments, catalogue:
 def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
     """Give one segment's command line with its changes made; indices are those of the unchanged line."""
     pending = tuple(changes)
-    edits = sorted((change.index, change.after) for change in pending if change.index is not None)
+    edits = sorted((change.position, change.after) for change in pending if change.position is not None)
     for index, after in reversed(edits):
         cmdline = cmdline.remove(index) if after is None else cmdline.substitute(index, after)
     for change in pending:
-        if change.index is None and change.after is not None:
+        if change.position is None and change.after is not None:
             cmdline = cmdline.append(change.after)
     return cmdline
 
@@ -99,7 +96,7 @@ def observe(cmdlines: Iterable[Cmdline], desired: DesiredArguments, catalogue: C
             for watched in by_key.get(parameter.key, ()):
                 definition = catalogue.define(parameter.name)
                 if any(definition.matches(item, watched.value) for item in definition.items(parameter.value)):
-                    seen = replace(watched.finding, parameter=parameter.text)
+                    seen = watched.finding._replace(parameter=parameter.text)
                     found.setdefault((seen.rule, parameter.text), seen)
     return tuple(found.values())
 
@@ -112,24 +109,26 @@ def _words(change: TokenChange) -> str:
     return f"{change.before!r} should be {change.after!r}"
 
 
-@dataclass(slots=True)
 class _Item:
-    """One unit of a value: what it says, why it goes (None: it stays), and what comes in its place or behind it."""
+    """One unit of a value: what it says, why it goes (None: it stays), and what comes in its place or after it."""
 
-    text: str | None
-    dropped: str | None = None
-    gained: list[tuple[str | None, str]] = field(default_factory=list)
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+        self.dropped: str | None = None
+        self.gained: list[tuple[str | None, str]] = []
 
 
-@dataclass(slots=True)
 class _Place:
     """One parameter that the kernel reads, where it stands, and its items as they are to become."""
 
-    segment: int
-    index: int
-    parameter: Parameter
-    definition: Definition
-    items: list[_Item]
+    def __init__(
+        self, segment: int, index: int, parameter: Parameter, definition: Definition, items: list[_Item]
+    ) -> None:
+        self.segment = segment
+        self.index = index
+        self.parameter = parameter
+        self.definition = definition
+        self.items = items
 
     @property
     def kept(self) -> list[str | None]:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments: what a command line must have and must not have, each with its reason. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A parameter to have: `value` is one value, or the comma-separated tokens of an option list."""
 
     name: str
@@ -19,8 +18,7 @@ class Wanted:
         return self.name if self.value is None else f"{self.name}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unwanted:
+class Unwanted(NamedTuple):
     """A parameter not to have: `value` is one value or one token of an option list; None means whatever its value."""
 
     name: str
@@ -31,8 +29,7 @@ class Unwanted:
         return self.name if self.value is None else f"{self.name}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(NamedTuple):
     """A parameter or token that stays, but of which an operator should know: `finding` is what to say."""
 
     name: str
@@ -40,8 +37,7 @@ class Watched:
     finding: Finding
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredArguments:
+class DesiredArguments(NamedTuple):
     """A profile resolved for one host. `wanted` names each parameter once and is in the order of additions."""
 
     profile: str

@@ -2,7 +2,7 @@
 """Exemption: why a kernel gives a group another default domain type than the command line asks for. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.predict import DomainType
@@ -19,8 +19,7 @@ _UNTRUSTED = "the device is behind an external port and not trusted, so it is tr
 _TRANSLATED = frozenset({DomainType.DMA, DomainType.DMA_FQ})
 
 
-@dataclass(frozen=True, slots=True)
-class Exemption:
+class Exemption(NamedTuple):
     """One group that the kernel treats otherwise by its own rules, and why."""
 
     group: int

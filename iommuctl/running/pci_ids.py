@@ -2,18 +2,18 @@
 """PCI ids: the names of vendors, devices and classes, from the system's own list. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 _ID_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """Names by id: vendors by `8086`, devices by `8086:15b7`, classes by `0200`. Empty where there is no list."""
 
-    vendors: Mapping[str, str] = field(default_factory=dict)
-    devices: Mapping[str, str] = field(default_factory=dict)
-    classes: Mapping[str, str] = field(default_factory=dict)
+    vendors: Mapping[str, str] = MappingProxyType({})
+    devices: Mapping[str, str] = MappingProxyType({})
+    classes: Mapping[str, str] = MappingProxyType({})
 
     def vendor(self, vendor: str) -> str | None:
         """The name of a vendor."""

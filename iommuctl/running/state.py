@@ -4,8 +4,9 @@
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
@@ -28,8 +29,7 @@ SHOWS_LAZY = KernelVersion(5, 15)
 NOIOMMU_GROUP = "vfio-noiommu"  # drivers/vfio: a group for a device without any IOMMU
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One device as sysfs shows it. `device_class` has 6 hexadecimal digits, `vendor` and `device` 4; empty for one
     that is not on PCI.
 
@@ -61,8 +61,7 @@ class Device:
         return self.device_class.startswith(_DISPLAY_CLASS)
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """A range of addresses that the firmware or the hardware keeps for a group; `kind` as the kernel names it."""
 
     start: int
@@ -70,8 +69,7 @@ class Region:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One IOMMU group. `type` is that of its default domain, None where the kernel does not show it."""
 
     id: int
@@ -91,8 +89,7 @@ class Group:
         return any(region.kind == "direct" for region in self.regions)
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """One active IOMMU. `cap` and `ecap` are its capability registers, None where the driver shows none."""
 
     name: str
@@ -138,8 +135,7 @@ def _bit(register: int | None, number: int) -> bool | None:
     return None if register is None else bool(register >> number & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """What a running kernel shows. What may not or cannot be read is None, and never taken for absent.
 
     `firmware_tables` are the names of ACPI tables, as `firmware.present` counts them. `interrupts_remapped`: an
@@ -154,7 +150,7 @@ class Observed:
     devices: tuple[Device, ...] = ()
     firmware_tables: frozenset[str] | None = None
     interrupts_remapped: bool | None = None
-    modules: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, str] = MappingProxyType({})
     config: Mapping[str, str] | None = None
     config_source: str | None = None
     cpu_vendor: str = ""

@@ -3,8 +3,8 @@
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import IommuctlError
 from iommuctl.host.root import READ_LIMIT, Root
@@ -44,8 +44,7 @@ _GUEST_FLAG = "hypervisor"  # CPUID leaf 1, ECX bit 31, in /proc/cpuinfo
 _EMULATORS = frozenset({"QEMU"})  # where there is no such flag (ARM64), DMI tells
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(NamedTuple):
     """What the firmware and the kernel enforce; None where it is not told."""
 
     secure_boot: bool | None

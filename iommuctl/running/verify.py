@@ -6,8 +6,8 @@ The log is not asked: `DMAR: IOMMU enabled` and `Default domain type` are printe
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
@@ -51,8 +51,7 @@ class Verdict(StrEnum):
     ACTIVE = "active"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that was compared. `means` is the verdict that follows where it failed."""
 
     name: str
@@ -61,8 +60,7 @@ class Check:
     means: Verdict = Verdict.IGNORED_BY_KERNEL
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(NamedTuple):
     """The verdict, what it rests on, and the groups that the kernel treats otherwise by its own rules."""
 
     profile: str

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -49,8 +49,7 @@ class Metadata:
     xattrs: dict[AttributeName, Hexadecimal] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
+class Replacement(NamedTuple):
     """One file to bring from a known content to another.
 
     `path` is a final path, `temporary` a name in the same folder, `expected` the hash that the file has now (None: no

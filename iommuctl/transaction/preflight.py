@@ -8,9 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.errors import BootConfigError, BusyError, ExecutionError, IommuctlError, NotPermittedError
 from iommuctl.host.root import READ_LIMIT, Place, Root, open_regular, read_all
@@ -29,8 +28,7 @@ FILE_RECORD = 4096  # bytes for one file's part of both, written twice
 GENERATED_RESERVE = 64 * 1024  # bytes that a generated file may grow by
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One file that a transaction may write, as it is now.
 
     `path` is as the plan named it, `final` where it leads, `missing` the folders to make for it, outermost first.
@@ -62,7 +60,7 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
         target = _examine(root, edit.path, edit.file_class)
         if target.before != edit.before:
             raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
-        targets.append(replace(target, after=edit.after))
+        targets.append(target._replace(after=edit.after))
     targets += [_examine(root, path, FileClass.GENERATED) for path in generated]
     uses = Counter(target.final for target in targets)
     for target in targets:

@@ -3,8 +3,8 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.host.root import Root
@@ -18,8 +18,7 @@ from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Store
 from iommuctl.tree import digest
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """What became of an interrupted transaction.
 
     `completed` is True where it had been committed and was only to be closed, False where it was undone. `restored`

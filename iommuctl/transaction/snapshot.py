@@ -5,11 +5,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -119,8 +118,7 @@ class Manifest(StateModel):
     entries: tuple[InnerPath, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The snapshots, newest first; a finding, and in `damaged` the id, for each that cannot be read."""
 
     snapshots: tuple[Manifest, ...]

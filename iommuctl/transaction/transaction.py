@@ -5,10 +5,10 @@ import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Self
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
 from iommuctl.facts import Platform
@@ -38,8 +38,7 @@ NEW_DIRECTORY_MODE = 0o755
 UNDONE = "the undo succeeded: every file is as it was"
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back.
 
     `entries` are the boot entries that are there, as the snapshot keeps them.
@@ -52,12 +51,11 @@ class Purpose:
     backend: str
     fingerprint: str
     changes: tuple[Change, ...] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = MappingProxyType({})
     entries: tuple[PurePosixPath, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What a transaction may write: `edits` in this order, then what generators make of them, published one by one.
 
     `metadata` overrides that of the file now, by the edit's path. `removed_directories` go, innermost last, if they are
@@ -66,9 +64,9 @@ class Work:
 
     edits: tuple[FileEdit, ...]
     generated: tuple[PurePosixPath, ...] = ()
-    metadata: Mapping[PurePosixPath, Metadata] = field(default_factory=dict)
+    metadata: Mapping[PurePosixPath, Metadata] = MappingProxyType({})
     removed_directories: tuple[PurePosixPath, ...] = ()
-    marks: Mapping[str, State] = field(default_factory=dict)
+    marks: Mapping[str, State] = MappingProxyType({})
 
 
 def add_fact(error: BaseException, fact: str) -> None:
@@ -212,7 +210,7 @@ class Transaction:
         if content == self._targets[index].before:
             return
         targets, files, saved = list(self._targets), list(self._journal.files), list(self._manifest.files)
-        targets[index] = replace(targets[index], after=content)
+        targets[index] = targets[index]._replace(after=content)
         files[index] = files[index].model_copy(update={"after_sha256": digest(content)})
         saved[index] = saved[index].model_copy(update={"after_sha256": digest(content)})
         self._targets = tuple(targets)

@@ -5,9 +5,9 @@ export PYBUILD_NAME = iommuctl
 dh_options = --buildsystem=pybuild --with=python3
 
 # The core and what the libraries of the release take part in; these tests need no program beside Python.
-tests = tests/kernel tests/profile tests/formats tests/documents tests/backends/bls tests/backends/detection \
-	tests/backends/grub tests/backends/systemd_boot tests/host/test_root.py tests/running/test_verify.py \
-	$(patsubst %,tests/transaction/test_%.py, durable recovery snapshot transaction)
+tests = $(patsubst %,tests/%, kernel profile formats documents backends/bls backends/detection backends/grub \
+	backends/systemd_boot host/test_root.py running/test_verify.py transaction/test_durable.py \
+	transaction/test_recovery.py transaction/test_snapshot.py transaction/test_transaction.py)
 
 execute_after_dh_auto_build:
 	$(MAKE) man completion PYTHON=python3

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -169,7 +168,7 @@ def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, m
 
 def test_snapshots_stand_in_the_order_of_what_was_done_also_when_the_clock_steps_back(sample_host: Path) -> None:
     for profile, year in (("passthrough-perf", 2036), ("strict-isolation", 2026), ("kernel-default", 2026)):
-        host = replace(Host.open(sample_host), clock=partial(datetime, year, 1, 1, tzinfo=UTC))
+        host = Host.open(sample_host)._replace(clock=partial(datetime, year, 1, 1, tzinfo=UTC))
         carry_out(host, plan_apply(host, profile, Choices(regenerate=Regenerate.NEVER)), progress=quiet)
     snapshots = Host.open(sample_host).store.list().snapshots
     assert [one.profile for one in snapshots] == ["kernel-default", "strict-isolation", "passthrough-perf"]

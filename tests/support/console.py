@@ -27,7 +27,7 @@ AS_NOBODY = """
 import contextlib, importlib, os, pathlib, pkgutil
 import augeas, iommuctl, typer
 from iommuctl.formats import lens
-from iommuctl.profile.profile import shipped
+from iommuctl.profile import shipped
 for package in (iommuctl, typer):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
@@ -52,7 +52,7 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run iommuctl as who owns nothing, also where nobody else may read this project and its Python."""
     readable = Path(arguments[arguments.index("--root") + 1]).with_name("lenses")
-    shutil.copytree(PROJECT / "iommuctl/lenses", readable, dirs_exist_ok=True)
+    shutil.copytree(PROJECT / "iommuctl/formats/lenses", readable, dirs_exist_ok=True)
     return _run((sys.executable, "-c", AS_NOBODY, *arguments), {"READABLE_LENSES": str(readable)})
 
 

@@ -2,8 +2,8 @@
 """Trail: what the snapshots in range did to each file, and to what the entries are made of that appeared since."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.app.host import Survey
 from iommuctl.app.rollback.reversal import Step
@@ -12,8 +12,7 @@ from iommuctl.plan import Change, FileClass
 from iommuctl.transaction.snapshot import Manifest, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """One file's way back. `path` is where it is now, `steps` are what was done to it, newest first."""
 
     path: PurePosixPath
@@ -21,16 +20,16 @@ class Way:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Touched:
     """One file as the newest snapshot names it, and what each did to it, by the snapshot's id, newest first.
 
     A snapshot can have it twice: an entry with and without a boot counter, say.
     """
 
-    path: PurePosixPath
-    file_class: FileClass
-    steps: dict[str, dict[PurePosixPath, Step]] = field(default_factory=dict)
+    def __init__(self, path: PurePosixPath, file_class: FileClass) -> None:
+        self.path = path
+        self.file_class = file_class
+        self.steps: dict[str, dict[PurePosixPath, Step]] = {}
 
     def step(self, snapshot: str, path: PurePosixPath) -> Step | None:
         """Give what a snapshot did to the file that is at `path` now; None where it did nothing."""
@@ -44,8 +43,7 @@ class Touched:
         return Way(self.path, self.file_class, tuple(step for step in steps if step is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """The entries that go back, the paths of those that are gone, and of all that are there."""
 
     ways: tuple[Way, ...]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rollback: from a snapshot to a plan that brings every file back by its class (design, promise 8)."""
 
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import assert_never
 
@@ -22,19 +21,19 @@ from iommuctl.tree import Overlay, digest
 CHANGED_SINCE = "changed-since-snapshot"
 
 
-@dataclass(frozen=True, slots=True)
 class _Draft:
     """What becomes of the files, in the making. `again` is the command that plans the same."""
 
-    found: Survey
-    again: str
-    reason: str
-    force: frozenset[str]
-    edits: list[FileEdit] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    metadata: dict[PurePosixPath, Metadata] = field(default_factory=dict)
-    withdrawn: dict[PurePosixPath, frozenset[str]] = field(default_factory=dict)
+    def __init__(self, found: Survey, again: str, reason: str, force: frozenset[str]) -> None:
+        self.found = found
+        self.again = again
+        self.reason = reason
+        self.force = force
+        self.edits: list[FileEdit] = []
+        self.changes: list[Change] = []
+        self.findings: list[Finding] = []
+        self.metadata: dict[PurePosixPath, Metadata] = {}
+        self.withdrawn: dict[PurePosixPath, frozenset[str]] = {}
 
     def take_back(self, way: Way) -> bool:
         """Note what becomes of one file; False for a generated one that is to be made anew.

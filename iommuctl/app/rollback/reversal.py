@@ -3,9 +3,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.app.rollback.inverse import invert_block, invert_entry, parameters
 from iommuctl.errors import BootConfigError
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from iommuctl.transaction.durable import Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one snapshot did to one file: its content and metadata before, the hash of what it left, its changes.
 
     `is_own` is False where the file appeared later, made of what the snapshot changed: then only the changes count.
@@ -31,8 +29,7 @@ class Step:
     is_own: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Back:
+class Back(NamedTuple):
     """A file as it goes back; without `metadata` it keeps that of now. `is_safe`: nothing of others is lost by it."""
 
     content: bytes | None

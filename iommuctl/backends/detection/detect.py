@@ -3,9 +3,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, unmounted
 from iommuctl.backends.detection.owners import refuse_owned
@@ -56,8 +56,7 @@ _KERNEL_PROGRAM = re.compile(r"(?:\A|\\)(?:vmlinuz|vmlinux|bzimage|image|linux)[
 _KERNEL_BY_EFI = re.compile(r"(?:^|\s)initrd=\\")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One thing that was looked at, what was found, and what that says."""
 
     probe: str
@@ -65,8 +64,7 @@ class Evidence:
     says: str
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(NamedTuple):
     """The backend that boots this root, and why."""
 
     backend: str

@@ -2,8 +2,8 @@
 """The edits of /etc/kernel/cmdline, which the next kernel boots with, and the making of it where it is missing."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.base import Future
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
@@ -28,8 +28,7 @@ _PLUGINS = (PurePosixPath("/usr/lib/kernel/install.d"), PurePosixPath("/etc/kern
 _READERS = frozenset({"20-grub.install", "90-loaderentry.install", "60-ukify.install"})
 
 
-@dataclass(frozen=True, slots=True)
-class CmdlineEdit:
+class CmdlineEdit(NamedTuple):
     """What becomes of the file: at most one edit, and the command line that it gives."""
 
     changes: tuple[Change, ...] = ()

@@ -2,7 +2,7 @@
 """Lines: command lines that stand on one or several lines of a file, with the places of variables in them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from iommuctl.formats.blsentry import expand, is_word
 from iommuctl.kernel.cmdline import Cmdline, Parameter
@@ -24,8 +24,7 @@ class LineError(ValueError):
         self.word = word
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A run of tokens as written, or what a variable's place, `word`, stands for; `offset` is its first index."""
 
     cmdline: Cmdline
@@ -119,8 +118,8 @@ def _placed(change: TokenChange, stretch: Stretch, number: int) -> TokenChange:
         raise LineError(
             number, f"{stretch.word} holds {change.before!r}, which the profile must not have", stretch.word
         )
-    index = None if change.index is None else change.index + stretch.offset
-    return replace(change, segment=number, index=index)
+    position = None if change.position is None else change.position + stretch.offset
+    return change._replace(segment=number, position=position)
 
 
 def _run(tokens: tuple[Parameter, ...]) -> Cmdline:

@@ -3,9 +3,9 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
 from iommuctl.errors import UnavailableError
@@ -29,8 +29,7 @@ _DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text th
 _TILDE, _END, _LETTERS, _NUMBER = range(4)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One entry: its file, the line that the bootloader hands to the kernel, and whose it is, with the reason."""
 
     entry: BlsEntry
@@ -56,8 +55,7 @@ class Found:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """How one bootloader reads entries: the command line that it makes of one, and which one it boots by default."""
 
     cmdline: Callable[[BlsEntry], Cmdline]

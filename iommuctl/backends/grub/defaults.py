@@ -2,9 +2,9 @@
 """/etc/default/grub and its drop-ins: what grub-mkconfig makes of them, and the edits that bring them to a profile."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
@@ -30,8 +30,7 @@ _DROP_INS_IN_SCRIPT = b"default/grub.d"
 _PROGRAMS = (PurePosixPath("/usr/sbin"), PurePosixPath("/usr/bin"), PurePosixPath("/sbin"))
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """The shell files that grub-mkconfig sources, in its order, and what they make of the two variables.
 
     10_linux writes `${GRUB_CMDLINE_LINUX} ${GRUB_CMDLINE_LINUX_DEFAULT}` into a normal entry, in that order, and only
@@ -53,8 +52,7 @@ class Sources:
         return Cmdline.parse(f"{self.linux.value} {self.default.value}".strip(" "))
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEdit:
+class SourceEdit(NamedTuple):
     """The edits of the sources, and the command line that they give."""
 
     changes: tuple[Change, ...]
@@ -130,9 +128,11 @@ class _ChainEdit:
         self._chain = value
         self._cmdline = Cmdline.parse(value.value)
         self._at = _character_offsets(value.value)
-        self._replaced = {change.index: change.after for change in changes if change.index is not None and change.after}
-        self._removed = [change.index for change in changes if change.index is not None and change.after is None]
-        self.additions = " ".join(change.after for change in changes if change.index is None and change.after)
+        self._replaced = {
+            change.position: change.after for change in changes if change.position is not None and change.after
+        }
+        self._removed = [change.position for change in changes if change.position is not None and change.after is None]
+        self.additions = " ".join(change.after for change in changes if change.position is None and change.after)
 
     def value_edits(self) -> list[ValueEdit]:
         """Give the edits, none overlapping."""
@@ -229,8 +229,8 @@ def _file_edits(
 def _record(value: Chain, change: TokenChange) -> Change:
     op = Op.ADD if change.before is None else Op.REMOVE if change.after is None else Op.REPLACE
     path = value.links[0].path if value.links else MAIN
-    if change.index is not None:
-        start = Cmdline.parse(value.value).span(change.index)[0]
+    if change.position is not None:
+        start = Cmdline.parse(value.value).span(change.position)[0]
         path = value.cells[_character_offsets(value.value)[start]].assignment.path
     return Change(op, change.before, change.after, path, value.name, change.reason)
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distributions: how each family builds its GRUB menu. Rows of data, found by the names in os-release."""
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.facts import Distribution
 
 
-@dataclass(frozen=True, slots=True)
-class GrubFamily:
+class GrubFamily(NamedTuple):
     """Where a family's grub-mkconfig is, what it sources beside /etc/default/grub, and the menu it writes.
 
     `drop_ins` tells whether `/etc/default/grub.d/*.cfg` are sourced afterwards, in the order of a shell glob. GNU GRUB

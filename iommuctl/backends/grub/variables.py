@@ -2,8 +2,8 @@
 """GRUB's variables as an entry sees them: the environment block, and what grub.cfg sets. Text in, values out."""
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
@@ -26,8 +26,7 @@ _SET = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GrubVariables:
+class GrubVariables(NamedTuple):
     """The block, if there is one, with what the menu sets over it and behind it."""
 
     block: GrubEnv | None
@@ -46,8 +45,7 @@ class GrubVariables:
         return None if self.block is None else self.block.get("saved_entry")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelOptions:
+class KernelOptions(NamedTuple):
     """What becomes of `kernelopts`, and the variables as they are then."""
 
     variables: GrubVariables
@@ -94,7 +92,7 @@ def conform_kernelopts(
     )
     reason = f"profile {desired.profile} on {desired.platform}: entries take their parameters from {KERNELOPTS}"
     edit = FileEdit(path, FileClass.SHARED, block.block, after.block, reason)
-    return KernelOptions(replace(variables, block=after), records, (edit,))
+    return KernelOptions(variables._replace(block=after), records, (edit,))
 
 
 def _menu(tree: Tree) -> str:

@@ -2,7 +2,6 @@
 """systemd-boot and what writes its entries: entries are edited in place, images and wrapped entries are built anew."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -173,7 +172,7 @@ def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
 def _with_default(shown: tuple[Entry, ...], image: Image | None) -> tuple[Entry, ...]:
     if image is None:
         return shown
-    return tuple(replace(each, default=(each.id, each.path) == (image.id, image.path)) for each in shown)
+    return tuple(each._replace(default=(each.id, each.path) == (image.id, image.path)) for each in shown)
 
 
 def _basis(layout: Layout) -> Cmdline | None:

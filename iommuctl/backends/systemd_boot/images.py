@@ -4,8 +4,8 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
 from iommuctl.backends.detection.bootmounts import distinct
@@ -56,16 +56,14 @@ _BY_HAND = (
 _DRACUT_CMDLINE = re.compile(rb"^[ \t]*kernel_cmdline\+?=", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Addon:
+class Addon(NamedTuple):
     """A command line that an addon lends to an image."""
 
     path: PurePosixPath
     cmdline: Cmdline
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One profile of a unified kernel image. `inside` is its own command line, None where it has none.
 
     `cmdline` is what it boots with: its own, then those of its addons. `left_alone` says why it is not this system's.
@@ -95,8 +93,7 @@ class Image:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
+class Builder(NamedTuple):
     """The program that builds the images of a host: its commands, and the drop-ins that it joins to its source."""
 
     name: str

@@ -2,9 +2,9 @@
 """Layout: what boots a host by systemd-boot, which of it boots by default, and who writes it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
@@ -26,8 +26,7 @@ _BY_PATTERN = "@"  # what begins so names no entry (loader.conf(5))
 _SAVED = "@saved"  # the entry that booted last
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """What boots a host: its entries and images, and who writes them."""
 
     found: tuple[Found, ...]
@@ -79,9 +78,9 @@ def look(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     wrapper = wrapper_of(tree)
     found = survey.survey(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
     layout = Layout(found, (), wrapper, None)
-    layout = replace(layout, images=images.images(tree, _booted(tree, facts, layout)))
+    layout = layout._replace(images=images.images(tree, _booted(tree, facts, layout)))
     if builds and layout.images and wrapper is None:
-        layout = replace(layout, builder=images.builder_of(tree, facts, layout.built))
+        layout = layout._replace(builder=images.builder_of(tree, facts, layout.built))
     if layout.is_seen:
         return layout
     missing = unmounted(tree, facts.runtime)

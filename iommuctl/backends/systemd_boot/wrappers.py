@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrappers: a distribution's own tool that writes boot entries: its source is edited, and it is called."""
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.tree import Tree
 
@@ -10,8 +10,7 @@ _NOT_ATOMIC = "not atomic, for it writes where the bootloader reads"
 _PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(NamedTuple):
     """One tool: the file that shows it is in use, its program, the command that writes the entries, and its sources.
 
     `drop_ins` are folders whose files are joined to /etc/kernel/cmdline. `first_line_only`: it reads only the first

@@ -4,8 +4,8 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, Grammar
@@ -21,8 +21,7 @@ _REST_OF_LINE = re.compile(r"[ \t]*;?[ \t]*(?:(?<![^ \t;])#[^\n]*)?(?=\n|\Z)")
 _EXPORT_EXPANDS = "*?[]{}~"
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """`name=value` outside subshells. `start` and `end` span the raw value word, quotes included, in the file's text.
 
     `append` marks the `+=` form, which only bash knows. `obstacle` says why the assignment may not be taken at its
@@ -37,12 +36,11 @@ class Assignment:
     start: int
     end: int
     raw: str
-    word: Word = field(repr=False, compare=False)
+    word: Word
     obstacle: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hazard:
+class Hazard(NamedTuple):
     """Something that could assign, or cut the file short, unseen. `names` are the variables at risk (None: any)."""
 
     path: PurePosixPath
@@ -53,8 +51,7 @@ class Hazard:
     reach: Reach
 
 
-@dataclass(frozen=True, slots=True)
-class ShellFile:
+class ShellFile(NamedTuple):
     """A shell file read: its text, assignments and hazards, each in the order of the text."""
 
     path: PurePosixPath
@@ -115,9 +112,9 @@ class _Reader(Grammar):
         for index in range(first, len(self.assignments)):
             each = self.assignments[index]
             if each.obstacle is None and self.text[line_start:start].strip(" \t"):
-                each = replace(each, obstacle=_NOT_AT_START)
+                each = each._replace(obstacle=_NOT_AT_START)
             if each.obstacle is None and (count > 1 or not _REST_OF_LINE.match(self.text, self.at)):
-                each = replace(each, obstacle=_MORE_WORDS)
+                each = each._replace(obstacle=_MORE_WORDS)
             self.assignments[index] = each
 
     def _assignment(self, match: re.Match[str], *, exported: bool) -> None:

@@ -6,7 +6,7 @@ The special built-ins of POSIX.1-2024 2.15 and the built-ins of dash(1) and bash
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iommuctl.formats.shell.words import Char, Reach, Word
 
@@ -37,8 +37,7 @@ REDEFINED = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """What a command may do unseen: `names` are the variables that it may assign (None: any)."""
 
     what: str

@@ -7,8 +7,8 @@ What only a running shell could know is refused, with file and line; it is never
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.assignments import Assignment, Hazard, ShellFile, parse
@@ -37,8 +37,7 @@ _SET_BEFORE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One character of a value: the assignment that spells it, and the span in that file's text that does."""
 
     char: str
@@ -47,8 +46,7 @@ class Cell:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """A variable's value and the assignments that make it.
 
     `links` are the last assignment that does not refer to the variable (the base) and each later one, which do; without
@@ -59,7 +57,7 @@ class Chain:
     links: tuple[Assignment, ...]
     base: Assignment | None
     cells: tuple[Cell, ...]
-    files: tuple[ShellFile, ...] = field(repr=False)
+    files: tuple[ShellFile, ...]
 
     @property
     def value(self) -> str:
@@ -72,8 +70,7 @@ class Chain:
         return "".join(cell.char for cell in self.cells if self.links and cell.assignment == self.links[0])
 
 
-@dataclass(frozen=True, slots=True)
-class ValueEdit:
+class ValueEdit(NamedTuple):
     """Write `text` for the characters `start` to `end` of a value; either may be empty.
 
     An insertion at the very end goes to the end of the chain's first link instead, before what later links append.
@@ -236,8 +233,7 @@ class _Evaluation:
         yield from chosen
 
 
-@dataclass(frozen=True, slots=True)
-class _Patch:
+class _Patch(NamedTuple):
     """New text for a span of a file, to be spelled for what surrounds it."""
 
     start: int

@@ -7,9 +7,9 @@ POSIX.1-2024 Shell Command Language 2.2, 2.3 and 2.6, where dash and bash agree;
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 
@@ -47,8 +47,7 @@ class Reach(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Char:
+class Char(NamedTuple):
     """One literal character; the span holds the backslash that belongs to it."""
 
     char: str
@@ -57,8 +56,7 @@ class Char:
     quoting: Quoting
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """`$V` or `${V}` (operator empty), or one of `${V:+w}`, `${V+w}`, `${V:-w}`, `${V-w}` with its word."""
 
     name: str
@@ -69,8 +67,7 @@ class Reference:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(NamedTuple):
     """An expansion whose result only a running shell knows.
 
     `reach` is None where it changes nothing; else it may touch the variables `names` (None: any).

@@ -339,7 +339,7 @@ def test_an_apply_that_fails_gives_a_file_its_old_time_back(fedora: Path) -> Non
     before = live(fedora)
     host = Host.open(fedora)
     plan = plan_apply(host, PROFILE, Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER))
-    broken = replace(plan, edits=tuple(one for one in plan.edits if one.file_class is not FileClass.ENTRY))
+    broken = plan._replace(edits=tuple(one for one in plan.edits if one.file_class is not FileClass.ENTRY))
     with pytest.raises(ExecutionError, match="is not what was planned"):
         carry_out(host, broken, progress=lambda _: nullcontext())
     assert live(fedora) == before
@@ -349,7 +349,7 @@ def test_parameters_that_stay_in_an_entry_undo_the_rollback(fedora: Path) -> Non
     apply(fedora)
     before = live(fedora)
     plan = planned(fedora)
-    broken = replace(plan, edits=tuple(one for one in plan.edits if one.path != PurePosixPath("/", NEWER)))
+    broken = plan._replace(edits=tuple(one for one in plan.edits if one.path != PurePosixPath("/", NEWER)))
     with pytest.raises(ExecutionError, match="is not what was planned") as caught:
         carry_out(Host.open(fedora), broken, progress=lambda _: nullcontext())
     assert caught.value.details[:2] == (f"/{NEWER}: still has 'intel_iommu=on'", f"/{NEWER}: still has 'iommu=pt'")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection as a table of trees: proof beats files, owners are refused, and what is ambiguous is not decided."""
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -109,8 +108,8 @@ def test_files_of_another_root_tell_its_backend(
         ({"/etc/sysconfig/bootloader": "LOADER_TYPE=grub2-bls\n"}, BY_GRUB, "systemd-boot"),
         # Older systemd-boot tells nothing but what the kernel's own EFI loader reads.
         (GRUB_MENU | ENTRIES, Runtime("initrd=\\EFI\\i.img root=UUID=1", is_efi=True), "systemd-boot"),
-        (ENTRIES, replace(BY_FIRMWARE, boot_program="\\EFI\\systemd\\systemd-bootx64.efi"), "systemd-boot"),
-        (ENTRIES | IMAGE, replace(BY_FIRMWARE, cmdline="root=UUID=1", stub_info="systemd-stub 257"), "systemd-boot"),
+        (ENTRIES, BY_FIRMWARE._replace(boot_program="\\EFI\\systemd\\systemd-bootx64.efi"), "systemd-boot"),
+        (ENTRIES | IMAGE, BY_FIRMWARE._replace(cmdline="root=UUID=1", stub_info="systemd-stub 257"), "systemd-boot"),
         # The boot file system is not mounted, and what booted is proven all the same.
         ({"/etc/fstab": FSTAB}, BY_SYSTEMD, "systemd-boot"),
         # GRUB's menu is not on the ESP.
@@ -161,7 +160,7 @@ def test_ambiguous_is_refused_with_the_evidence(
         ),
         (
             ENTRIES,
-            replace(BY_FIRMWARE, cmdline="root=UUID=1"),
+            BY_FIRMWARE._replace(cmdline="root=UUID=1"),
             "'\\\\vmlinuz-linux' is started by",
             "efibootmgr --create ",
         ),
