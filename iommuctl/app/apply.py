@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
@@ -40,7 +40,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     """
     profile = find_profile(host, profile_name)
     require_known("apply", choices.force, _rules(profile))
-    found = survey(host, platform=choices.platform, backend=choices.backend)
+    found = survey_host(host, platform=choices.platform, backend=choices.backend)
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
     rendering = found.backend.render(found.tree, found.facts, desired)
     runs = runs_commands(host, choices.regenerate)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, facts_of, survey
+from iommuctl.app.host import Host, facts_of, survey_host
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Item(NamedTuple):
+class CheckItem(NamedTuple):
     """One thing that was looked at, and the evidence."""
 
     name: str
@@ -49,10 +49,10 @@ class Item(NamedTuple):
     evidence: str
 
 
-class Checked(NamedTuple):
+class CheckResult(NamedTuple):
     """Every item, in a fixed order."""
 
-    items: tuple[Item, ...]
+    items: tuple[CheckItem, ...]
 
     @property
     def is_able(self) -> bool:
@@ -60,7 +60,7 @@ class Checked(NamedTuple):
         return all(item.outcome is not Outcome.FAIL for item in self.items)
 
 
-def check_host(host: Host, *, platform: Platform | None, backend: str | None) -> Checked:
+def check_host(host: Host, *, platform: Platform | None, backend: str | None) -> CheckResult:
     """Look at everything that a change and its effect depend on.
 
     Raises UsageError for another root, UnavailableError on a machine that no profile speaks of.
@@ -68,7 +68,7 @@ def check_host(host: Host, *, platform: Platform | None, backend: str | None) ->
     catalogue = shipped_catalogue()
     observed = observe_host(host, catalogue, "check")
     of_host = facts_of(host, platform).platform
-    return Checked(
+    return CheckResult(
         (
             *machine_items(observed, of_host, catalogue),
             *_boot_items(host, of_host, platform, backend),
@@ -78,51 +78,55 @@ def check_host(host: Host, *, platform: Platform | None, backend: str | None) ->
     )
 
 
-def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) -> Iterator[Item]:
+def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) -> Iterator[CheckItem]:
     """Judge the machine and its kernel, as far as an IOMMU goes."""
     meant = vendors(observed, platform)
     vendor = observed.cpu_vendor or "no vendor told"
-    yield Item("cpu-vendor", Outcome.UNKNOWN if platform is Platform.X86 else Outcome.PASS, f"{vendor}: {platform}")
+    yield CheckItem(
+        "cpu-vendor", Outcome.UNKNOWN if platform is Platform.X86 else Outcome.PASS, f"{vendor}: {platform}"
+    )
     yield _tables(observed, meant)
     units = " ".join(unit.name for unit in observed.units)
-    yield Item("iommu", Outcome.PASS if units else Outcome.UNKNOWN, f"active now: {units or 'none'}")
+    yield CheckItem("iommu", Outcome.PASS if units else Outcome.UNKNOWN, f"active now: {units or 'none'}")
     yield from _configuration(observed, meant, catalogue)
     guest = observed.hypervisor
-    yield Item("guest", Outcome.UNKNOWN if guest else Outcome.PASS, f"a guest of {guest}" if guest else "bare metal")
+    yield CheckItem(
+        "guest", Outcome.UNKNOWN if guest else Outcome.PASS, f"a guest of {guest}" if guest else "bare metal"
+    )
     xen = "Xen owns the IOMMU, and no parameter of Linux reaches it" if observed.is_xen_host else "no Xen host"
-    yield Item("xen", Outcome.FAIL if observed.is_xen_host else Outcome.PASS, xen)
+    yield CheckItem("xen", Outcome.FAIL if observed.is_xen_host else Outcome.PASS, xen)
 
 
-def security_items(security: Security) -> Iterator[Item]:
+def security_items(security: Security) -> Iterator[CheckItem]:
     """Tell what signs and locks there are; neither forbids parameters, except in a signed image."""
     match security.secure_boot:
         case None:
-            yield Item("secure-boot", Outcome.UNKNOWN, "no EFI variable SecureBoot (no EFI, or not readable)")
+            yield CheckItem("secure-boot", Outcome.UNKNOWN, "no EFI variable SecureBoot (no EFI, or not readable)")
         case False:
-            yield Item("secure-boot", Outcome.PASS, "off")
+            yield CheckItem("secure-boot", Outcome.PASS, "off")
         case True:
             evidence = "on: a command line inside a signed image (UKI) changes only with a new signature"
-            yield Item("secure-boot", Outcome.PASS, evidence)
+            yield CheckItem("secure-boot", Outcome.PASS, evidence)
     mode = security.lockdown
-    yield Item("lockdown", Outcome.PASS if mode else Outcome.UNKNOWN, mode or "the kernel does not tell")
+    yield CheckItem("lockdown", Outcome.PASS if mode else Outcome.UNKNOWN, mode or "the kernel does not tell")
 
 
-def _tables(observed: Observed, meant: tuple[Platform, ...]) -> Item:
+def _tables(observed: Observed, meant: tuple[Platform, ...]) -> CheckItem:
     expected = tables_of(meant)
     if observed.firmware_tables is None:
-        return Item("firmware-tables", Outcome.UNKNOWN, "no ACPI tables to look at")
+        return CheckItem("firmware-tables", Outcome.UNKNOWN, "no ACPI tables to look at")
     found = [name for name in expected if name in observed.firmware_tables]
     if found:
-        return Item("firmware-tables", Outcome.PASS, " ".join(found))
+        return CheckItem("firmware-tables", Outcome.PASS, " ".join(found))
     why = "the IOMMU is off in the firmware, or there is none"
     if observed.hypervisor is not None:
         why = "the host gives this guest none"
-    return Item("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: {why}")
+    return CheckItem("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: {why}")
 
 
-def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: Catalogue) -> Iterator[Item]:
+def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: Catalogue) -> Iterator[CheckItem]:
     if observed.config is None:
-        yield Item("kernel-config", Outcome.UNKNOWN, f"no configuration of kernel {observed.release} can be read")
+        yield CheckItem("kernel-config", Outcome.UNKNOWN, f"no configuration of kernel {observed.release} can be read")
         return
     drivers = [symbol for vendor in meant for symbol in DRIVERS[vendor]]
     defaults = {
@@ -135,45 +139,45 @@ def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: C
     told = [f"{symbol}={observed.config.get(symbol, 'n')}" for symbol in symbols]
     built = observed.is_configured(*drivers)
     evidence = f"{observed.config_source}: {' '.join(told)}"
-    yield Item("kernel-config", Outcome.PASS if built else Outcome.FAIL, evidence)
+    yield CheckItem("kernel-config", Outcome.PASS if built else Outcome.FAIL, evidence)
     overrides = [symbol for symbol in OVERRIDES if observed.is_configured(symbol)]
     reads = "that of the bootloader, which no built-in one replaces"
     if overrides:
         reads = f"{overrides[0]}=y: the built-in one, and nothing of what the bootloader says"
-    yield Item("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, reads)
+    yield CheckItem("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, reads)
 
 
-def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backend: str | None) -> Iterator[Item]:
+def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backend: str | None) -> Iterator[CheckItem]:
     try:
-        found = survey(host, platform=platform, backend=backend)
+        found = survey_host(host, platform=platform, backend=backend)
     except IommuctlError as error:
         yield _refused("bootloader", error)
         return
     told = "; ".join(f"{one.probe}: {one.found}" for one in found.evidence)
-    yield Item("bootloader", Outcome.PASS, f"{found.backend.name} ({told})")
+    yield CheckItem("bootloader", Outcome.PASS, f"{found.backend.name} ({told})")
     try:
         config = found.backend.read(found.tree, found.facts)
     except IommuctlError as error:
         yield _refused("boot-configuration", error)
         return
     ours = sum(entry.ours and not entry.rescue for entry in config.entries)
-    yield Item("boot-configuration", Outcome.PASS, f"{ours} of {len(config.entries)} entries can be changed")
+    yield CheckItem("boot-configuration", Outcome.PASS, f"{ours} of {len(config.entries)} entries can be changed")
     yield length_item(config, of_host)
 
 
-def length_item(config: BootConfig, platform: Platform) -> Item:
+def length_item(config: BootConfig, platform: Platform) -> CheckItem:
     """Compare the longest command line with what the kernel reads; it cuts off the rest without a word."""
     lines = [config.future.cmdline, *(entry.cmdline for entry in config.entries if entry.ours)]
     longest = max(len(str(line).encode("utf-8", "surrogateescape")) for line in lines)
     limit = COMMAND_LINE_SIZE[platform] - 1
     outcome = Outcome.PASS if longest <= limit else Outcome.FAIL
-    return Item("command-line-length", outcome, f"the longest has {longest} of {limit} bytes")
+    return CheckItem("command-line-length", outcome, f"the longest has {longest} of {limit} bytes")
 
 
-def _refused(name: str, error: IommuctlError) -> Item:
+def _refused(name: str, error: IommuctlError) -> CheckItem:
     """What could not be read: unknown where root could, else a failure, as an apply would end with it."""
     outcome = Outcome.UNKNOWN if isinstance(error, NotPermittedError) else Outcome.FAIL
-    return Item(name, outcome, "; ".join((error.brief, *error.details)))
+    return CheckItem(name, outcome, "; ".join((error.brief, *error.details)))
 
 
 def _boot_mounts(host: Host) -> Iterator[tuple[str, PurePosixPath]]:
@@ -184,20 +188,20 @@ def _boot_mounts(host: Host) -> Iterator[tuple[str, PurePosixPath]]:
             yield f"room-{'-'.join(point.parts[1:])}", point
 
 
-def _room(host: Host, name: str, folder: PurePosixPath) -> Item:
+def _room(host: Host, name: str, folder: PurePosixPath) -> CheckItem:
     try:
         return room_item(name, read_volume(host.root, folder))
     except IommuctlError as error:
         return _refused(name, error)
 
 
-def room_item(name: str, volume: Volume) -> Item:
+def room_item(name: str, volume: Volume) -> CheckItem:
     """Judge whether a change could be written there."""
     evidence = f"{volume.folder}: {volume.free // 1024} KiB free"
     if volume.is_read_only:
-        return Item(name, Outcome.FAIL, f"{evidence}, mounted read-only")
+        return CheckItem(name, Outcome.FAIL, f"{evidence}, mounted read-only")
     if volume.free < SPACE:
-        return Item(name, Outcome.FAIL, f"{evidence}, {SPACE // 1024} KiB needed")
+        return CheckItem(name, Outcome.FAIL, f"{evidence}, {SPACE // 1024} KiB needed")
     if not volume.is_writable:
-        return Item(name, Outcome.FAIL, f"{evidence}, not writable by this user: run as root (sudo)")
-    return Item(name, Outcome.PASS, f"{evidence}, writable")
+        return CheckItem(name, Outcome.FAIL, f"{evidence}, not writable by this user: run as root (sudo)")
+    return CheckItem(name, Outcome.PASS, f"{evidence}, writable")

@@ -82,7 +82,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                 _raise_problems(_problems(plan, preview, generated=True))
                 transaction.publish(command.output.target, staged)
         problems = _problems(plan, host.root, generated=bool(commands))
-        _raise_problems((*problems, *still_there(host.root, plan.withdrawn)))
+        _raise_problems((*problems, *still_there(host.root, plan.parameters_to_remove)))
     return Executed(transaction.snapshot.id)
 
 

@@ -11,7 +11,7 @@ from iommuctl.running.state import Device, Group
 from iommuctl.running.sysfs import read_names
 
 
-class Assignment(NamedTuple):
+class GroupMembers(NamedTuple):
     """One group as a guest could have it: all of `together` at once, or nothing for the reason of `obstacle`."""
 
     group: Group
@@ -22,7 +22,7 @@ class Assignment(NamedTuple):
 class Groups(NamedTuple):
     """Every group by id, and the names of what is in them. `has_units`: an IOMMU is active."""
 
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[GroupMembers, ...]
     names: Names
     has_units: bool
 
@@ -34,10 +34,10 @@ def read_groups(host: Host) -> Groups:
     return Groups(tuple(map(assignment, observed.groups)), names, bool(observed.units))
 
 
-def assignment(group: Group) -> Assignment:
+def assignment(group: Group) -> GroupMembers:
     """Tell what of a group goes to a guest together; bridges stay with the host (drivers/vfio/vfio_main.c)."""
     together = tuple(device for device in group.devices if not device.is_bridge)
-    return Assignment(group, together, _obstacle(group, together))
+    return GroupMembers(group, together, _obstacle(group, together))
 
 
 def _obstacle(group: Group, together: tuple[Device, ...]) -> str | None:

@@ -88,7 +88,7 @@ class Survey(NamedTuple):
     running: Runtime | None
 
 
-def survey(host: Host, *, platform: Platform | None, backend: str | None) -> Survey:
+def survey_host(host: Host, *, platform: Platform | None, backend: str | None) -> Survey:
     """Look at a host. Raises UnavailableError where no bootloader can be told and none is named."""
     if host.is_system:
         _refuse_container(host.root)

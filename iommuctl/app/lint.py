@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
@@ -24,7 +24,7 @@ from iommuctl.running.environment import read_surroundings
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 
 
-class Line(NamedTuple):
+class LintedLine(NamedTuple):
     """One command line, where it stands, and the kernels that read it; none: it is not known which."""
 
     where: str
@@ -32,19 +32,19 @@ class Line(NamedTuple):
     kernels: tuple[KernelVersion, ...]
 
 
-class Located(NamedTuple):
+class LocatedFinding(NamedTuple):
     """A finding, and the lines that it is about; none where it is about the profile or the host."""
 
     finding: Finding
     where: tuple[str, ...] = ()
 
 
-class Linted(NamedTuple):
+class LintResult(NamedTuple):
     """What was looked at and what was found, worst first. `platform` None: any."""
 
     platform: Platform | None
-    lines: tuple[Line, ...]
-    findings: tuple[Located, ...]
+    lines: tuple[LintedLine, ...]
+    findings: tuple[LocatedFinding, ...]
 
     @property
     def has_errors(self) -> bool:
@@ -52,9 +52,9 @@ class Linted(NamedTuple):
         return any(one.finding.severity is Severity.ERROR for one in self.findings)
 
 
-def lint_text(text: str, *, platform: Platform | None, kernels: tuple[KernelVersion, ...]) -> Linted:
+def lint_text(text: str, *, platform: Platform | None, kernels: tuple[KernelVersion, ...]) -> LintResult:
     """Lint a command line that is given as text; `platform` None: it may be used on any."""
-    line = Line("the text", Cmdline.parse(text), kernels)
+    line = LintedLine("the text", Cmdline.parse(text), kernels)
     subject = Subject(line.cmdline, shipped_catalogue(), platform, kernels)
     return _linted(platform, ((line, lint(subject, RULES)),))
 
@@ -66,18 +66,18 @@ def lint_profile(
     inputs: Mapping[str, str],
     platform: Platform | None,
     kernels: tuple[KernelVersion, ...],
-) -> Linted:
+) -> LintResult:
     """Lint the line that a profile makes, on every platform that it does not refuse or on the one that is named.
 
     Raises ProfileError, NotFoundError.
     """
     profile, catalogue = find_profile(host, name), shipped_catalogue()
-    results: list[tuple[Line, tuple[Finding, ...]]] = []
+    results: list[tuple[LintedLine, tuple[Finding, ...]]] = []
     notices: list[Finding] = []
     for one in _platforms(profile, platform):
         facts = Facts(one, False, Distribution(), tuple(map(str, kernels)))
         desired = resolve(profile, catalogue, facts, inputs)
-        line = Line(f"{profile.name} on {one}", Cmdline.parse(join(map(str, desired.wanted))), kernels)
+        line = LintedLine(f"{profile.name} on {one}", Cmdline.parse(join(map(str, desired.wanted))), kernels)
         subject = Subject(line.cmdline, catalogue, one, kernels, desired)
         # Of an isolating profile what it asks for is judged by its promise, of any other one as if an operator asked.
         judged = subject if subject.isolates else Subject(line.cmdline, catalogue, one, kernels)
@@ -88,38 +88,40 @@ def lint_profile(
 
 def lint_host(
     host: Host, *, platform: Platform | None, backend: str | None, kernels: tuple[KernelVersion, ...]
-) -> Linted:
+) -> LintResult:
     """Lint what a host boots with: its normal entries, the next kernel's line, and the running kernel's.
 
     Where the bootloader of the running system cannot be told, only what runs now is looked at, with a finding.
     `kernels` stand for those that are installed. Raises what reading the host raises.
     """
     try:
-        found = survey(host, platform=platform, backend=backend)
+        found = survey_host(host, platform=platform, backend=backend)
     except UnavailableError as error:
         if not host.is_system:
             raise
         unread = Finding("boot-configuration-unread", Severity.WARNING, error.brief, hint=error.hint)
-        line = Line("the running kernel", Cmdline.parse(read_runtime(host.root).cmdline), kernels or _running(host))
+        line = LintedLine(
+            "the running kernel", Cmdline.parse(read_runtime(host.root).cmdline), kernels or _running(host)
+        )
         subject = Subject(line.cmdline, shipped_catalogue(), platform, line.kernels)
         return _linted(platform, ((line, lint(subject, RULES)),), (unread,))
     config = found.backend.read(found.tree, found.facts)
     installed = kernels or tuple(filter(None, map(KernelVersion.parse, found.facts.kernels)))
-    lines = [Line(f"the next kernel ({config.future.source})", config.future.cmdline, installed)]
+    lines = [LintedLine(f"the next kernel ({config.future.source})", config.future.cmdline, installed)]
     for entry in config.entries:
         if entry.ours and not entry.rescue:
             own = KernelVersion.parse(entry.kernel_release or "")
             readers = (own,) if own and not kernels else installed
-            lines.append(Line(f"entry {entry.title!r}", entry.cmdline, readers))
+            lines.append(LintedLine(f"entry {entry.title!r}", entry.cmdline, readers))
     if found.running is not None:
-        lines.append(Line("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
+        lines.append(LintedLine("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
     surroundings = read_surroundings(host.root, found.facts)
     rules = (*RULES, *HOST_RULES)
     results = [(line, lint(_subject(found, line, surroundings), rules)) for line in lines]
     return _linted(found.facts.platform, results, config.findings)
 
 
-def _subject(found: Survey, line: Line, surroundings: Surroundings) -> Subject:
+def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Subject:
     return Subject(
         line.cmdline, found.catalogue, found.facts.platform, tuple(sorted(set(line.kernels))), None, surroundings
     )
@@ -138,16 +140,18 @@ def _running(host: Host) -> tuple[KernelVersion, ...]:
 
 
 def _linted(
-    platform: Platform | None, results: Iterable[tuple[Line, tuple[Finding, ...]]], general: Iterable[Finding] = ()
-) -> Linted:
-    lines: list[Line] = []
+    platform: Platform | None,
+    results: Iterable[tuple[LintedLine, tuple[Finding, ...]]],
+    general: Iterable[Finding] = (),
+) -> LintResult:
+    lines: list[LintedLine] = []
     places: dict[Finding, dict[str, None]] = {finding: {} for finding in general}
     for line, findings in results:
         lines.append(line)
         for finding in findings:
             places.setdefault(finding, {}).setdefault(line.where)
     order = list(Severity)
-    located = [Located(finding, tuple(where)) for finding, where in places.items()]
+    located = [LocatedFinding(finding, tuple(where)) for finding, where in places.items()]
     # Sorting keeps the order of a line's own findings where severity and rule are the same.
     located.sort(key=lambda one: (order.index(one.finding.severity), one.finding.rule))
-    return Linted(platform, tuple(lines), tuple(located))
+    return LintResult(platform, tuple(lines), tuple(located))

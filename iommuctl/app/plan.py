@@ -12,7 +12,7 @@ from iommuctl.errors import UnavailableError
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit
-from iommuctl.profile.conform import satisfied
+from iommuctl.profile.conform import shortcomings
 from iommuctl.profile.desired import DesiredArguments
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     metadata: "Mapping[PurePosixPath, Metadata]" = MappingProxyType({})
     removed_directories: tuple[PurePosixPath, ...] = ()
     marks: "Mapping[str, State]" = MappingProxyType({})
-    withdrawn: Mapping[PurePosixPath, frozenset[str]] = MappingProxyType({})
+    parameters_to_remove: Mapping[PurePosixPath, frozenset[str]] = MappingProxyType({})
 
     @property
     def needs_reboot(self) -> bool:
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
             return False
         cmdline = Cmdline.parse(running.cmdline)
         if self.desired is not None:
-            return bool(satisfied(cmdline, self.desired, self.survey.catalogue))
+            return bool(shortcomings(cmdline, self.desired, self.survey.catalogue))
         runs = {parameter.text for parameter in cmdline.parameters}
         gone = {change.before for change in self.changes} - {change.after for change in self.changes}
         back = {change.after for change in self.changes} - {change.before for change in self.changes} - {None}
@@ -99,7 +99,7 @@ def obstacles(
     paths = (*(edit.path for edit in edits), *(command.output.target for command in run if command.output))
     found = [
         Finding("target-not-writable", Severity.WARNING, f"it will fail as things are: {error.brief}", hint=error.hint)
-        for error in preflight.obstacles(host.root, paths)
+        for error in preflight.write_obstacles(host.root, paths)
     ]
     for name in dict.fromkeys(command.argv[0] for command in run):
         try:

@@ -10,7 +10,7 @@ from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting, load
 from iommuctl.profile.shipped import decode_profile, profiles
 
 
-class Listed(NamedTuple):
+class ProfileListing(NamedTuple):
     """A profile by name. `source` is the file it comes from."""
 
     name: str
@@ -35,11 +35,11 @@ def find_profile(host: Host, name: str) -> Profile:
     return merge_parents(parse_profile(found.text, found.source), found.source, texts)
 
 
-def list_profiles(host: Host) -> tuple[Listed, ...]:
+def list_profiles(host: Host) -> tuple[ProfileListing, ...]:
     """Give every profile by name. Raises ProfileError for the first that is wrong."""
     texts = profiles(host.root, may_override=host.is_system)
     parsed = ((name, load_profile(name, texts), texts[name].source) for name in sorted(texts))
-    return tuple(Listed(name, profile.summary, source) for name, profile, source in parsed)
+    return tuple(ProfileListing(name, profile.summary, source) for name, profile, source in parsed)
 
 
 def profile_names() -> tuple[str, ...]:

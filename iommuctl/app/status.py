@@ -5,7 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from iommuctl.app.history import newest_applied
-from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
@@ -14,7 +14,7 @@ from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.profile.conform import SegmentError, satisfied, shortfall
+from iommuctl.profile.conform import SegmentError, shortcomings, shortfall
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.state import Observed
@@ -67,7 +67,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     listing = _history(host)
     newest = newest_applied(listing)
     # Another root does not tell its vendor: the one that the profile was applied for is the one to compare with.
-    found = survey(host, platform=platform or (newest.platform if newest else None), backend=backend)
+    found = survey_host(host, platform=platform or (newest.platform if newest else None), backend=backend)
     config = found.backend.read(found.tree, found.facts)
     running = found.running.cmdline if found.running else None
     desired, findings = (None, ()) if newest is None else _desired(host, found, newest)
@@ -144,4 +144,4 @@ def _differing(found: Survey, where: str, cmdline: Cmdline, desired: DesiredArgu
 
 
 def _short_of(found: Survey, cmdline: Cmdline, desired: DesiredArguments) -> tuple[str, ...]:
-    return satisfied(cmdline, desired, found.catalogue)
+    return shortcomings(cmdline, desired, found.catalogue)

@@ -66,7 +66,7 @@ class Backend(Protocol):
         """
         ...
 
-    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+    def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
         """Give the files to write anew, unchanged, behind such edits, because a reader compares their times."""
         ...
 

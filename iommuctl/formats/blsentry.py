@@ -25,7 +25,7 @@ _IMAGE = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-(\d[^/]*)\Z")
 _IMAGE_FOLDER = re.compile(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)\Z")
 
 
-class Line(NamedTuple):
+class EntryLine(NamedTuple):
     """One key with its value as written, blanks at its end included: `text[start:end]`. `number` counts from 1."""
 
     number: int
@@ -55,7 +55,7 @@ class BlsEntry(NamedTuple):
 
     path: PurePosixPath
     text: str
-    lines: tuple[Line, ...]
+    lines: tuple[EntryLine, ...]
     grub_stop: int | None
 
     @property
@@ -70,12 +70,12 @@ class BlsEntry(NamedTuple):
         return (int(match[1]), int(match[2] or 0)) if match else None
 
     @property
-    def options(self) -> tuple[Line, ...]:
+    def options(self) -> tuple[EntryLine, ...]:
         """Every `options` line, in order; systemd-boot joins their values."""
         return self.all(OPTIONS)
 
     @property
-    def grub_options(self) -> Line | None:
+    def grub_options(self) -> EntryLine | None:
         """The one `options` line that GRUB reads: the first, before `grub_stop`; None where it sees none."""
         return next((line for line in self.options if self._is_read_by_grub(line)), None)
 
@@ -104,7 +104,7 @@ class BlsEntry(NamedTuple):
         version = self.value("version")
         return match[1] if match else version if version and version[0].isdigit() else None
 
-    def all(self, key: str) -> tuple[Line, ...]:
+    def all(self, key: str) -> tuple[EntryLine, ...]:
         """Every line of a key, in order."""
         return tuple(line for line in self.lines if line.key == key)
 
@@ -113,7 +113,7 @@ class BlsEntry(NamedTuple):
         lines = self.all(key)
         return lines[-1].value.rstrip() if lines else None
 
-    def _is_read_by_grub(self, line: Line) -> bool:
+    def _is_read_by_grub(self, line: EntryLine) -> bool:
         return (self.grub_stop is None or line.number < self.grub_stop) and not line.is_split_by_tab
 
 
@@ -133,7 +133,7 @@ def _without_counter(name: str) -> str:
 
 def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:
     """Read an entry file. Every text is one: what is no line with a key and a value is passed over."""
-    lines: list[Line] = []
+    lines: list[EntryLine] = []
     stop: int | None = None
     start = 0
     # Lines end at newlines alone: str.splitlines() would also split at separators inside a value.
@@ -142,7 +142,7 @@ def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:
         match = _LINE.fullmatch(raw)
         if match:
             first, last = match.span("value")
-            lines.append(Line(number, match["key"], match["value"], start + first, start + last, match["gap"]))
+            lines.append(EntryLine(number, match["key"], match["value"], start + first, start + last, match["gap"]))
         elif stop is None and not _COMMENT.match(raw) and (raw or number < len(parts)):
             stop = number
         start += len(raw) + 1

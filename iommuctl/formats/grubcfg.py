@@ -90,7 +90,7 @@ class GrubCfg(NamedTuple):
     default: str | None
 
 
-def parse(path: PurePosixPath, text: str) -> GrubCfg:
+def parse_menu(path: PurePosixPath, text: str) -> GrubCfg:
     """Read a grub.cfg as GRUB's own lexer does. Raises BootConfigError with the line where GRUB could not read on."""
     return _Reader(path, _Script.of(text)).read()
 

@@ -9,14 +9,14 @@ from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import is_word
 from iommuctl.kernel.cmdline import Cmdline
 
-PATH = PurePosixPath("/etc/kernel/cmdline")
+KERNEL_CMDLINE = PurePosixPath("/etc/kernel/cmdline")
 # What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
 _OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
 _NO_CONTENT = re.compile(r"[ \t\r]*(?:#|\Z)")
 _SEVERAL_BLANKS = re.compile(r"[ \t]{2}")
 
 
-class Line(NamedTuple):
+class CmdlineLine(NamedTuple):
     """One line with parameters: `text[start:end]` is its value, `number` counts from 1."""
 
     number: int
@@ -34,7 +34,7 @@ class KernelCmdline(NamedTuple):
 
     path: PurePosixPath
     text: str
-    lines: tuple[Line, ...]
+    lines: tuple[CmdlineLine, ...]
 
     @property
     def cmdline(self) -> Cmdline:
@@ -67,11 +67,11 @@ class KernelCmdline(NamedTuple):
 
 def parse_kernel_cmdline(path: PurePosixPath, text: str) -> KernelCmdline:
     """Read the file; every text is one."""
-    lines: list[Line] = []
+    lines: list[CmdlineLine] = []
     start = 0
     for number, raw in enumerate(text.split("\n"), 1):
         if not _NO_CONTENT.match(raw):
-            lines.append(Line(number, raw, start, start + len(raw)))
+            lines.append(CmdlineLine(number, raw, start, start + len(raw)))
         start += len(raw) + 1
     return KernelCmdline(path, text, tuple(lines))
 

@@ -71,7 +71,7 @@ def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
     return cmdline
 
 
-def satisfied(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[str, ...]:
+def shortcomings(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[str, ...]:
     """Say in words what a whole command line lacks or holds too much, by the rules of `conform`; empty when fine."""
     try:
         changes = shortfall(cmdline, desired, catalogue)

@@ -69,7 +69,7 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
     return tuple(targets)
 
 
-def obstacles(root: Root, paths: Iterable[PurePosixPath]) -> Iterator[IommuctlError]:
+def write_obstacles(root: Root, paths: Iterable[PurePosixPath]) -> Iterator[IommuctlError]:
     """Give what `examine` and `check_space` would raise for these files, room aside; for a plan that is only shown.
 
     Nothing for what may not be looked at: whoever may write it may.

@@ -66,12 +66,12 @@ def recover_locked(root: Root, store: Store, *, accept_current: bool, restore: b
         store.sweep()
         return None
     if manifest.state is State.APPLIED:
-        finish(root, store, journal)
+        complete(root, store, journal)
         return Recovered(manifest, completed=True)
     return undo(root, store, journal, manifest, accept_current=accept_current, restore=restore)
 
 
-def finish(root: Root, store: Store, journal: Journal) -> None:
+def complete(root: Root, store: Store, journal: Journal) -> None:
     """Close a committed transaction: the states of other snapshots, then the journal, then what was left over."""
     store.mark(journal.marks)
     remove_journal(root, store)

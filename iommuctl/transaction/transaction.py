@@ -20,7 +20,7 @@ from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
-from iommuctl.transaction.recovery import finish, recover_locked, undo
+from iommuctl.transaction.recovery import complete, recover_locked, undo
 from iommuctl.transaction.snapshot import (
     STATE_MODE,
     Action,
@@ -262,7 +262,7 @@ class Transaction:
             self._undo(error)
             raise
         try:
-            finish(self._root, self._store, self._journal)
+            complete(self._root, self._store, self._journal)
         except IommuctlError as error:
             raise ExecutionError(
                 f"everything is written, but the transaction could not be closed: {error.brief}",

@@ -8,7 +8,7 @@ import pytest
 from grubtree import GrubTree, grub_host
 from program import PROFILE, UNDONE, WANTED, Run, debris, iommuctl, live, states
 
-from iommuctl.formats.grubcfg import normal_entries, parse
+from iommuctl.formats.grubcfg import normal_entries, parse_menu
 
 __all__ = ["grub_host"]  # the fixture
 pytestmark = pytest.mark.programs
@@ -35,7 +35,7 @@ def rollback(host: GrubTree, *options: str) -> Run:
 
 def entries(host: GrubTree) -> tuple[list[str], list[str]]:
     """The kernel's command lines in the menu: those of normal entries, then those of all others."""
-    menu = parse(PurePosixPath(MENU), host.read())
+    menu = parse_menu(PurePosixPath(MENU), host.read())
     normal = {entry.line for entry in normal_entries(menu)}
     lines = [(entry.line in normal, str(line.cmdline)) for entry in menu.entries for line in entry.linux]
     return [line for ours, line in lines if ours], [line for ours, line in lines if not ours]

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from kernelhosts import ARM64, FIRMWARE_OFF, INTEL, INTEL_CONFIG, KernelHost
 
-from iommuctl.app.check import SPACE, Item, Outcome, length_item, machine_items, room_item, security_items
+from iommuctl.app.check import SPACE, CheckItem, Outcome, length_item, machine_items, room_item, security_items
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
@@ -92,12 +92,12 @@ def test_the_machine_is_judged_by_evidence(
 @pytest.mark.parametrize(
     ("length", "ours", "expected"),
     [
-        (2047, True, Item("command-line-length", Outcome.PASS, "the longest has 2047 of 2047 bytes")),
-        (2048, True, Item("command-line-length", Outcome.FAIL, "the longest has 2048 of 2047 bytes")),
-        (4000, False, Item("command-line-length", Outcome.PASS, "the longest has 2 of 2047 bytes")),
+        (2047, True, CheckItem("command-line-length", Outcome.PASS, "the longest has 2047 of 2047 bytes")),
+        (2048, True, CheckItem("command-line-length", Outcome.FAIL, "the longest has 2048 of 2047 bytes")),
+        (4000, False, CheckItem("command-line-length", Outcome.PASS, "the longest has 2 of 2047 bytes")),
     ],
 )
-def test_a_line_that_the_kernel_would_cut_fails(length: int, ours: bool, expected: Item) -> None:
+def test_a_line_that_the_kernel_would_cut_fails(length: int, ours: bool, expected: CheckItem) -> None:
     line = Cmdline.parse("x" * length)
     entry = Entry("1", "Linux", None, PurePosixPath("/e"), line, False, True, ours, "")
     config = BootConfig((entry,), Future(Cmdline.parse("ro"), PurePosixPath("/f")))
@@ -138,4 +138,4 @@ BOOT = PurePosixPath("/boot")
     ],
 )
 def test_room_to_write_in(volume: Volume, expected: tuple[Outcome, str]) -> None:
-    assert room_item("room-boot", volume) == Item("room-boot", *expected)
+    assert room_item("room-boot", volume) == CheckItem("room-boot", *expected)

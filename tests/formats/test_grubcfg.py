@@ -16,7 +16,7 @@ from iommuctl.formats.grubcfg import (
     default_entry,
     kernel_release,
     normal_entries,
-    parse,
+    parse_menu,
     xen_entries,
 )
 from iommuctl.kernel.cmdline import Cmdline
@@ -89,7 +89,7 @@ def line_of(number: int, kernel: str, cmdline: str, *variables: str) -> LinuxLin
 
 
 def only_entry(body: str) -> MenuEntry:
-    (entry,) = parse(PATH, f"menuentry x {{\n{body}\n}}\n").entries
+    (entry,) = parse_menu(PATH, f"menuentry x {{\n{body}\n}}\n").entries
     return entry
 
 
@@ -120,7 +120,7 @@ def test_reads_what_grub_mkconfig_of_debian_12_writes() -> None:
     xen = MenuEntry("xen-gnulinux-simple-8e0e", "Debian GNU/Linux, with Xen hypervisor", 46, "20_linux_xen", (), ())
     stray = MenuEntry("", "stray", 51, "", (), (line_of(51, "/k", "a"),))
     mine = MenuEntry("", "mine", 53, "40_custom", (), (line_of(54, "/boot/mine", "iommu=off"),))
-    cfg = parse(PATH, DEBIAN_12)
+    cfg = parse_menu(PATH, DEBIAN_12)
     assert cfg == GrubCfg(
         (simple, recovery, xen, stray, mine), ("00_header", "10_linux", "20_linux_xen", "40_custom"), False, "0"
     )
@@ -180,12 +180,12 @@ def test_a_comment_with_an_apostrophe_hides_nothing() -> None:
 
 def test_an_entry_that_starts_no_kernel_is_not_normal() -> None:
     text = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry T {\nchainloader +1\n}\n"
-    assert normal_entries(parse(PATH, text)) == ()
+    assert normal_entries(parse_menu(PATH, text)) == ()
 
 
 def test_a_linux_line_outside_of_any_entry_is_nobodys() -> None:
     text = "linux /k a\nfunction f {\n linux /k b\n}\nsubmenu s { linux /k c\n }\n"
-    assert parse(PATH, text).entries == ()
+    assert parse_menu(PATH, text).entries == ()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_variable_stays_and_is_named(written: str, cmdline: str, variables: tu
     ],
 )
 def test_reads_id_and_title(heading: str, identity: str, title: str) -> None:
-    (entry,) = parse(PATH, f"{heading} {{\n}}\n").entries
+    (entry,) = parse_menu(PATH, f"{heading} {{\n}}\n").entries
     assert (entry.id, entry.title) == (identity, title)
 
 
@@ -275,7 +275,7 @@ def test_tells_a_way_back(identity: str, title: str, recovery: bool) -> None:
 )
 def test_whose_an_entry_is_depends_on_its_section(section: str, normal: int, xen: int) -> None:
     text = f"### BEGIN /etc/grub.d/{section} ###\nmenuentry T {{\nlinux /k\n}}\n### END /etc/grub.d/{section} ###\n"
-    cfg = parse(PATH, text)
+    cfg = parse_menu(PATH, text)
     assert (len(normal_entries(cfg)), len(xen_entries(cfg))) == (normal, xen)
 
 
@@ -294,12 +294,12 @@ def test_whose_an_entry_is_depends_on_its_section(section: str, normal: int, xen
     ],
 )
 def test_the_default_is_told_only_where_it_is_one(text: str, default: str | None) -> None:
-    assert parse(PATH, text).default == default
+    assert parse_menu(PATH, text).default == default
 
 
 def test_blscfg_is_seen_as_a_command_only() -> None:
-    assert parse(PATH, "insmod blscfg\nif true; then\n  blscfg\nfi\n").has_blscfg
-    assert not parse(PATH, "insmod blscfg\necho blscfg\n").has_blscfg
+    assert parse_menu(PATH, "insmod blscfg\nif true; then\n  blscfg\nfi\n").has_blscfg
+    assert not parse_menu(PATH, "insmod blscfg\necho blscfg\n").has_blscfg
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_blscfg_is_seen_as_a_command_only() -> None:
 )
 def test_what_grub_cannot_read_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(BootConfigError) as caught:
-        parse(PATH, text)
+        parse_menu(PATH, text)
     assert (caught.value.path, caught.value.line) == (PATH, line)
 
 
@@ -338,7 +338,7 @@ def test_what_grub_cannot_read_is_refused_with_its_line(text: str, line: int) ->
 )
 def test_a_long_row_is_read_in_one_go(text: str) -> None:
     # What is read again for every piece before it would take hours.
-    assert parse(PATH, text) == GrubCfg((), (), has_blscfg=False, default=None)
+    assert parse_menu(PATH, text) == GrubCfg((), (), has_blscfg=False, default=None)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_long_row_is_read_in_one_go(text: str) -> None:
 )
 def test_a_long_row_is_refused_in_one_go(text: str, character: str) -> None:
     with pytest.raises(BootConfigError, match=re.escape(character)):
-        parse(PATH, text)
+        parse_menu(PATH, text)
 
 
 def test_a_long_title_is_judged_in_one_go() -> None:
@@ -367,7 +367,7 @@ def test_a_long_kernel_name_is_read_in_one_go() -> None:
 @given(st.text(alphabet="ab \n\t\\'\"${}#;=|linux", max_size=60))
 def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
     try:
-        line: int | None = parse(PATH, text).entries[-1].line
+        line: int | None = parse_menu(PATH, text).entries[-1].line
     except BootConfigError as error:
         line = error.line
     except IndexError:
@@ -431,5 +431,5 @@ menuentry E --id id-e {{\n linux /e\n}}
 }}
 menuentry D --id id-d {{\n linux /d\n}}
 """
-    found = default_entry(parse(PATH, text))
+    found = default_entry(parse_menu(PATH, text))
     assert (found.title if found else None) == title

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from iommuctl.formats.kernelcmdline import PATH, new_kernel_cmdline, parse_kernel_cmdline
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE, new_kernel_cmdline, parse_kernel_cmdline
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 
@@ -29,7 +29,7 @@ from iommuctl.kernel.cmdline import Cmdline
 def test_lines_with_parameters_and_what_is_doubtful(
     text: str, lines: list[tuple[int, str]], cmdline: str, rules: list[str]
 ) -> None:
-    file = parse_kernel_cmdline(PATH, text)
+    file = parse_kernel_cmdline(KERNEL_CMDLINE, text)
     assert [(line.number, line.value) for line in file.lines] == lines
     assert [text[line.start : line.end] for line in file.lines] == [value for _, value in lines]
     assert str(file.cmdline) == cmdline
@@ -37,7 +37,7 @@ def test_lines_with_parameters_and_what_is_doubtful(
 
 
 def test_first_line_is_the_one_of_the_file() -> None:
-    assert parse_kernel_cmdline(PATH, "# a\nb\n").first_line == "# a"
+    assert parse_kernel_cmdline(KERNEL_CMDLINE, "# a\nb\n").first_line == "# a"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.profile.conform import Segment, SegmentError, TokenChange, apply_changes, conform, observe, satisfied
+from iommuctl.profile.conform import Segment, SegmentError, TokenChange, apply_changes, conform, observe, shortcomings
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import load_profile
 from iommuctl.profile.resolve import resolve
@@ -250,7 +250,7 @@ def test_a_closing_edit_makes_an_open_line_ready_for_additions() -> None:
     ],
 )
 def test_satisfied_says_what_differs(line: str, words: tuple[str, ...]) -> None:
-    assert satisfied(Cmdline.parse(line), desire("passthrough-perf"), CATALOGUE) == words
+    assert shortcomings(Cmdline.parse(line), desire("passthrough-perf"), CATALOGUE) == words
 
 
 def test_observe_reports_what_stays_as_written_and_once() -> None:
@@ -302,7 +302,7 @@ def test_a_second_run_changes_nothing(
     desired = any_desire(profile, platform, kernel)
     once = run(desired, first, last + tail)
     assert run(desired, *once) == once
-    assert satisfied(Cmdline.parse(" ".join(once)), desired, CATALOGUE) == ()
+    assert shortcomings(Cmdline.parse(" ".join(once)), desired, CATALOGUE) == ()
 
 
 @given(PROFILES, PLATFORMS, KERNELS, LINES, LINES, TAILS)

@@ -17,7 +17,7 @@ from iommuctl.errors import (
 )
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata
-from iommuctl.transaction.recovery import finish, recover, undo
+from iommuctl.transaction.recovery import complete, recover, undo
 from iommuctl.transaction.snapshot import State
 from iommuctl.tree import digest
 
@@ -132,7 +132,7 @@ def test_a_signal_during_the_undo_waits(bench: Bench, monkeypatch: pytest.Monkey
 def test_a_signal_during_the_commit_waits_for_its_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        finish(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        complete(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr("iommuctl.transaction.transaction.finish", interrupted)
     with pytest.raises(SystemExit):

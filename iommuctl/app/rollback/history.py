@@ -20,7 +20,7 @@ class Way(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class Touched:
+class FileHistory:
     """One file as the newest snapshot names it, and what each did to it, by the snapshot's id, newest first.
 
     A snapshot can have it twice: an entry with and without a boot counter, say.
@@ -51,12 +51,12 @@ class Entries(NamedTuple):
     there: tuple[PurePosixPath, ...]
 
 
-def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[Touched, ...]:
+def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[FileHistory, ...]:
     """Give every file of the snapshots, newest first, in the order of the oldest that names it.
 
     Entries are one file whatever their boot counter, and are named as in the newest.
     """
-    found: dict[PurePosixPath, Touched] = {}
+    found: dict[PurePosixPath, FileHistory] = {}
     for manifest in manifests:
         changes = _by_path(manifest.changes)
         for file in manifest.files:
@@ -64,7 +64,7 @@ def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[Touched,
                 continue  # it only got a new time
             key = identity(file.path) if file.file_class is FileClass.ENTRY else file.path
             # Behind those that it stood behind before: some readers compare times.
-            one = found[key] = found.pop(key, Touched(file.path, file.file_class))
+            one = found[key] = found.pop(key, FileHistory(file.path, file.file_class))
             step = Step(
                 tuple(changes.get(file.path, ())), store.content(manifest, file), file.after_sha256, file.before
             )
@@ -72,11 +72,11 @@ def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[Touched,
     return tuple(found.values())
 
 
-def find_entries(found: Survey, manifests: Sequence[Manifest], touched: Iterable[Touched]) -> Entries:
+def find_entries(found: Survey, manifests: Sequence[Manifest], touched: Iterable[FileHistory]) -> Entries:
     """Find the entries that the snapshots touched, by their id, and the entries of this system that appeared since."""
     mine = [one for one in touched if one.file_class is FileClass.ENTRY]
     there = _by_identity(found, {one.path.parent for one in mine})
-    known: dict[PurePosixPath, Touched | None] = {
+    known: dict[PurePosixPath, FileHistory | None] = {
         path: one for one in mine for path in there.get(identity(one.path), ())
     }
     entries = found.backend.entry_files(found.tree, found.facts)
@@ -92,7 +92,7 @@ def find_entries(found: Survey, manifests: Sequence[Manifest], touched: Iterable
 
 def _steps(
     path: PurePosixPath,
-    known: Touched | None,
+    known: FileHistory | None,
     before: Mapping[str, frozenset[PurePosixPath] | None],
     sources: Mapping[str, tuple[Change, ...]],
 ) -> Iterable[Step]:

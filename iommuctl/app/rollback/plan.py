@@ -6,11 +6,11 @@ from typing import assert_never
 
 from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
-from iommuctl.app.host import Host, Survey, survey
+from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences
-from iommuctl.app.rollback.reversal import Back, entry_back, shared_back, source_back, withdrawn
+from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_remove, shared_back, source_back
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.findings import Finding, Severity
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op
@@ -33,7 +33,7 @@ class _Draft:
         self.changes: list[Change] = []
         self.findings: list[Finding] = []
         self.metadata: dict[PurePosixPath, Metadata] = {}
-        self.withdrawn: dict[PurePosixPath, frozenset[str]] = {}
+        self.parameters_to_remove: dict[PurePosixPath, frozenset[str]] = {}
 
     def take_back(self, way: Way) -> bool:
         """Note what becomes of one file; False for a generated one that is to be made anew.
@@ -51,7 +51,7 @@ class _Draft:
             case FileClass.ENTRY:
                 self._take_entry_back(way, now or b"")
             case FileClass.GENERATED if digest(now) == way.steps[0].left:
-                self._put(way, now, Back(way.steps[-1].before, way.steps[-1].metadata))
+                self._put(way, now, Reversal(way.steps[-1].before, way.steps[-1].metadata))
             case FileClass.GENERATED:
                 return False
             case _:
@@ -63,9 +63,9 @@ class _Draft:
         self._put(way, now, back)
         if back.content is not None and back.content != now:
             self.changes.extend(differences(way.path, now, back.content, self.reason))
-            self.withdrawn[way.path] = withdrawn(way.path, way.steps, now)
+            self.parameters_to_remove[way.path] = parameters_to_remove(way.path, way.steps, now)
 
-    def _put(self, way: Way, now: bytes | None, back: Back) -> None:
+    def _put(self, way: Way, now: bytes | None, back: Reversal) -> None:
         if back.content == now:
             return
         edit = FileEdit(way.path, way.file_class, now, back.content, self.reason)
@@ -96,13 +96,13 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     listing = store.list()
     undone = _range(host, listing, name, choices.force)
     oldest = undone[-1]
-    found = survey(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
+    found = survey_host(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
     draft = _Draft(found, host.root.command("rollback", oldest.id), f"as it was before {oldest.id}", choices.force)
     touched = touched_files(store, undone)
     entries = find_entries(found, undone, touched)
     files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
     taken = [draft.take_back(way) for way in (*entries.ways, *files)]
-    draft.edits.extend(found.backend.follow(found.tree, draft.edits))
+    draft.edits.extend(found.backend.refresh_mtimes(found.tree, draft.edits))
     commands = _commands(draft, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
     findings = (
@@ -132,7 +132,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),
         marks=_marks(listing.snapshots, undone),
-        withdrawn=draft.withdrawn,
+        parameters_to_remove=draft.parameters_to_remove,
     )
 
 

@@ -29,7 +29,7 @@ class Step(NamedTuple):
     is_own: bool = True
 
 
-class Back(NamedTuple):
+class Reversal(NamedTuple):
     """A file as it goes back; without `metadata` it keeps that of now. `is_safe`: nothing of others is lost by it."""
 
     content: bytes | None
@@ -37,35 +37,35 @@ class Back(NamedTuple):
     is_safe: bool = True
 
 
-def source_back(steps: Iterable[Step], now: bytes | None) -> Back:
+def source_back(steps: Iterable[Step], now: bytes | None) -> Reversal:
     """Take a source back byte for byte; safe where every step finds what it left."""
-    back = Back(now)
+    back = Reversal(now)
     for step in steps:
-        back = Back(step.before, step.metadata, back.is_safe and digest(back.content) == step.left)
+        back = Reversal(step.before, step.metadata, back.is_safe and digest(back.content) == step.left)
     return back
 
 
-def shared_back(path: PurePosixPath, steps: Iterable[Step], now: bytes | None) -> Back:
+def shared_back(path: PurePosixPath, steps: Iterable[Step], now: bytes | None) -> Reversal:
     """Take the variables that we wrote back in an environment block; safe where they hold what we left.
 
     Raises BootConfigError for a block that is none.
     """
-    back = Back(now)
+    back = Reversal(now)
     for step in steps:
         if back.content is None or step.before is None or digest(back.content) == step.left:
             is_safe = back.is_safe and digest(back.content) == step.left
-            back = Back(step.before, step.metadata, is_safe)
+            back = Reversal(step.before, step.metadata, is_safe)
             continue
         names = tuple(dict.fromkeys(change.target for change in step.changes))
         old, block = GrubEnv.parse(path, step.before), GrubEnv.parse(path, back.content)
         # Others write to the block too, so its hash tells nothing; with our variables as they are now, the block that
         # we found has the hash of the one that we left if, and only if, they are as we left them.
         is_safe = back.is_safe and _hash_with(names, block, old) == step.left
-        back = Back(invert_block(names, old, block).block, is_safe=is_safe)
+        back = Reversal(invert_block(names, old, block).block, is_safe=is_safe)
     return back
 
 
-def entry_back(path: PurePosixPath, steps: Iterable[Step], now: bytes) -> Back:
+def entry_back(path: PurePosixPath, steps: Iterable[Step], now: bytes) -> Reversal:
     """Take an entry back: byte for byte where it is what a step left, else without its changes.
 
     Raises BootConfigError, LensError where that cannot be written exactly.
@@ -79,10 +79,10 @@ def entry_back(path: PurePosixPath, steps: Iterable[Step], now: bytes) -> Back:
             content, metadata = step.before, step.metadata
         elif step.is_own or _has_any(path, step.changes, content):
             content = invert_entry(path, step.changes, content)
-    return Back(content, metadata)
+    return Reversal(content, metadata)
 
 
-def withdrawn(path: PurePosixPath, steps: Sequence[Step], now: bytes) -> frozenset[str]:
+def parameters_to_remove(path: PurePosixPath, steps: Sequence[Step], now: bytes) -> frozenset[str]:
     """Give the parameters of an entry that are ours alone, none of which it may have when it has gone back."""
     changes = [change for step in steps for change in step.changes]
     kept = {change.before for change in changes}

@@ -8,7 +8,7 @@ from typing import ClassVar
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
-from iommuctl.backends.entries.survey import Found, Reading
+from iommuctl.backends.entries.survey import FoundEntry, Reading
 from iommuctl.backends.grub import defaults
 from iommuctl.backends.grub import variables as grub_variables
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
@@ -18,11 +18,11 @@ from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import BlsEntry, expand, parse_entry, variables
-from iommuctl.formats.kernelcmdline import PATH
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op, Rendering
-from iommuctl.profile.conform import observe, satisfied
+from iommuctl.profile.conform import observe, shortcomings
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -48,7 +48,7 @@ class Bls:
         """Read the entries, and what the next kernel's would say."""
         family = _family(tree, facts)
         known = grub_variables.read_variables(tree)
-        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
@@ -59,7 +59,7 @@ class Bls:
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Give the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
         known = grub_variables.read_variables(tree)
-        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = survey.require_ours(found, str(ENTRIES))
         family = _family(tree, facts)
         changes: list[Change] = []
@@ -87,7 +87,7 @@ class Bls:
             tree, desired, self._catalogue, default=None if _shipped_entry(tree, facts) else default
         )
         changes += last.changes
-        edits += last.edits or self.follow(tree, edits)
+        edits += last.edits or self.refresh_mtimes(tree, edits)
         findings += last.findings
         findings += observe((each.cmdline for each in ours), desired, self._catalogue)
         commands = _zipl(tree) if edits else ()
@@ -97,16 +97,16 @@ class Bls:
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Give the entries, whoever's they are."""
         reading = _reading(grub_variables.read_variables(tree))
-        return tuple(each.shown for each in survey.survey(tree, facts, (ENTRIES,), reading))
+        return tuple(each.shown for each in survey.survey_entries(tree, facts, (ENTRIES,), reading))
 
-    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+    def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
         """Give /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
         paths = {edit.path for edit in edits}
-        content = tree.read(PATH)
-        if defaults.MAIN not in paths or PATH in paths or content is None:
+        content = tree.read(KERNEL_CMDLINE)
+        if defaults.MAIN not in paths or KERNEL_CMDLINE in paths or content is None:
             return ()
         reason = f"unchanged; it must not be older than {defaults.MAIN}, or grub2-mkconfig overwrites it"
-        return (FileEdit(PATH, FileClass.SOURCE, content, content, reason),)
+        return (FileEdit(KERNEL_CMDLINE, FileClass.SOURCE, content, content, reason),)
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
         """Give the commands that make the boot record follow the entries: zipl where it is in use, else none."""
@@ -117,7 +117,7 @@ class Bls:
     ) -> tuple[str, ...]:
         """Tell, in words, how entries and sources fall short, by what GRUB makes of every `$word`."""
         known = grub_variables.read_variables(tree)
-        found = survey.survey(tree, facts, (ENTRIES,), _reading(known))
+        found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = survey.require_ours(found, str(ENTRIES))
         if desired is None:
             return ()
@@ -129,7 +129,7 @@ class Bls:
         return tuple(
             f"{where}: {problem}"
             for where, cmdline in lines
-            for problem in satisfied(cmdline, desired, self._catalogue)
+            for problem in shortcomings(cmdline, desired, self._catalogue)
         )
 
 
@@ -157,7 +157,7 @@ def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
     return family
 
 
-def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[Found, ...]) -> Future:
+def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]) -> Future:
     """What the next kernel boots with: by the entry that its package brings along, else by /etc/kernel/cmdline."""
     shipped = _shipped_entry(tree, facts)
     if shipped is not None:
@@ -192,11 +192,13 @@ def _has_blsuki(tree: Tree) -> bool:
     return any(_BLSUKI in tree.names(folder / platform) for folder in _GRUB_FOLDERS for platform in tree.names(folder))
 
 
-def _rescues(found: tuple[Found, ...]) -> tuple[Found, ...]:
+def _rescues(found: tuple[FoundEntry, ...]) -> tuple[FoundEntry, ...]:
     return tuple(each for each in found if each.reason == survey.RESCUE)
 
 
-def _follows(changes: tuple[Change, ...], source: str, sharing: tuple[Found, ...], when: str) -> tuple[Finding, ...]:
+def _follows(
+    changes: tuple[Change, ...], source: str, sharing: tuple[FoundEntry, ...], when: str
+) -> tuple[Finding, ...]:
     """Tell which entries share a source that changes, though they are not ours to change (design, promise 5)."""
     names = ", ".join(repr(each.entry.id) for each in sharing)
     return tuple(
@@ -211,7 +213,7 @@ def _follows(changes: tuple[Change, ...], source: str, sharing: tuple[Found, ...
     )
 
 
-def _later_menu(tree: Tree, facts: Facts, found: tuple[Found, ...]) -> tuple[Finding, ...]:
+def _later_menu(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     """Tell what a grub2-mkconfig that rewrites entries would take from them: it knows GRUB's settings alone."""
     family = _family(tree, facts)
     if family is None:

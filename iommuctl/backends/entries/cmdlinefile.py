@@ -9,7 +9,13 @@ from iommuctl.backends.base import Future
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.errors import BootConfigError
 from iommuctl.findings import Finding
-from iommuctl.formats.kernelcmdline import PATH, KernelCmdline, Line, new_kernel_cmdline, parse_kernel_cmdline
+from iommuctl.formats.kernelcmdline import (
+    KERNEL_CMDLINE,
+    CmdlineLine,
+    KernelCmdline,
+    new_kernel_cmdline,
+    parse_kernel_cmdline,
+)
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
@@ -21,7 +27,7 @@ from iommuctl.tree import Tree
 _LENS = "Kcmdline.lns"
 _LABEL = "cmdline"
 _VENDOR_FILES = PurePosixPath("/usr")
-# What kernel-install and its plugins read where PATH is missing, before they fall back to /proc/cmdline.
+# What kernel-install and its plugins read where KERNEL_CMDLINE is missing, before they fall back to /proc/cmdline.
 VENDOR = PurePosixPath("/usr/lib/kernel/cmdline")
 _PLUGINS = (PurePosixPath("/usr/lib/kernel/install.d"), PurePosixPath("/etc/kernel/install.d"))
 # The plugins that would fall back to /proc/cmdline: Fedora's and RHEL's, systemd's, ukify's.
@@ -36,7 +42,7 @@ class CmdlineEdit(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def read_file(tree: Tree, path: PurePosixPath = PATH) -> KernelCmdline | None:
+def read_file(tree: Tree, path: PurePosixPath = KERNEL_CMDLINE) -> KernelCmdline | None:
     """Read the file; None where there is none."""
     content = tree.read(path)
     return None if content is None else parse_kernel_cmdline(path, content.decode("utf-8", "surrogateescape"))
@@ -48,7 +54,7 @@ def future(tree: Tree, default: Cmdline, source: PurePosixPath, beside: tuple[Pu
     `beside` are files whose lines are joined to it.
     """
     more = [line.value for path in beside if (file := read_file(tree, path)) is not None for line in file.lines]
-    for path in (PATH, VENDOR):
+    for path in (KERNEL_CMDLINE, VENDOR):
         file = read_file(tree, path)
         if file is not None:
             return Future(Cmdline.parse(" ".join((str(file.cmdline), *more))), path)
@@ -90,9 +96,9 @@ def conform_file(
     if file is None and not (beside_suffice and has_others and read_file(tree, VENDOR) is None):
         return _made(tree, desired, catalogue, default)
     if first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
-        raise BootConfigError(PATH, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
+        raise BootConfigError(KERNEL_CMDLINE, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
     files = others if file is None else [file, *others]
-    places: list[tuple[KernelCmdline, Line | None]] = [(each, line) for each in files for line in each.lines]
+    places: list[tuple[KernelCmdline, CmdlineLine | None]] = [(each, line) for each in files for line in each.lines]
     start = Cmdline.parse("")
     if file is not None and not file.lines:
         places.insert(0, (file, None))
@@ -127,7 +133,7 @@ def conform_file(
 def _edit(
     tree: Tree,
     file: KernelCmdline,
-    changed: list[tuple[Line | None, tuple[TokenChange, ...]]],
+    changed: list[tuple[CmdlineLine | None, tuple[TokenChange, ...]]],
     start: Cmdline,
     desired: DesiredArguments,
 ) -> FileEdit:
@@ -159,12 +165,14 @@ def _made(tree: Tree, desired: DesiredArguments, catalogue: Catalogue, default: 
     try:
         changes = conform_lines([stretches(str(line), None)], desired, catalogue, joined=True)[0]
     except LineError as error:
-        raise BootConfigError(PATH, 1, error.message) from error
+        raise BootConfigError(KERNEL_CMDLINE, 1, error.message) from error
     if vendor is not None and not changes:
         return CmdlineEdit()
     after = apply_changes(line, changes)
     source = "the default entry" if vendor is None else str(VENDOR)
     reason = f"made of {source}: without it a new kernel would boot with whatever runs when it is installed"
-    edit = FileEdit(PATH, FileClass.SOURCE, None, f"{after}\n".encode("utf-8", "surrogateescape"), reason)
-    made = tuple(Change(Op.ADD, None, token.text, PATH, str(PATH), reason) for token in after.tokens)
+    edit = FileEdit(KERNEL_CMDLINE, FileClass.SOURCE, None, f"{after}\n".encode("utf-8", "surrogateescape"), reason)
+    made = tuple(
+        Change(Op.ADD, None, token.text, KERNEL_CMDLINE, str(KERNEL_CMDLINE), reason) for token in after.tokens
+    )
     return CmdlineEdit(made, (edit,))

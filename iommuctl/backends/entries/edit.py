@@ -4,10 +4,10 @@
 from collections.abc import Mapping, Sequence
 
 from iommuctl.backends.entries.lines import LineError, Lookup, conform_lines, op_of, stretches
-from iommuctl.backends.entries.survey import Found
+from iommuctl.backends.entries.survey import FoundEntry
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import COMMAND_LINE_SIZE
-from iommuctl.formats.blsentry import OPTIONS, BlsEntry, Line, expand, is_enclosed
+from iommuctl.formats.blsentry import OPTIONS, BlsEntry, EntryLine, expand, is_enclosed
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
@@ -47,7 +47,7 @@ class EntryEditor:
         self._pads = pads
         self._lens: Lens | None = None
 
-    def edit(self, found: Found) -> tuple[tuple[Change, ...], FileEdit | None]:
+    def edit(self, found: FoundEntry) -> tuple[tuple[Change, ...], FileEdit | None]:
         """Give the changes of one entry and its edit; none where it is as desired.
 
         Raises BootConfigError, with the line, where the bootloader would not read the change, where a variable holds
@@ -72,7 +72,7 @@ class EntryEditor:
         edit = FileEdit(entry.path, FileClass.ENTRY, found.content, after.encode("utf-8"), reason)
         return changes, edit
 
-    def _lines(self, entry: BlsEntry) -> tuple[Line, ...]:
+    def _lines(self, entry: BlsEntry) -> tuple[EntryLine, ...]:
         """The `options` lines, the one that takes additions first."""
         lines = entry.options
         if self._value_of is None or not lines:
@@ -88,11 +88,13 @@ class EntryEditor:
             raise BootConfigError(entry.path, line.number, message)
         return lines
 
-    def _read(self, line: Line) -> str:
+    def _read(self, line: EntryLine) -> str:
         """What the bootloader makes of an `options` line before it puts variables in."""
         return line.unquoted if self._value_of is None else line.value
 
-    def _rewritten(self, entry: BlsEntry, lines: tuple[Line, ...], changed: Sequence[tuple[TokenChange, ...]]) -> str:
+    def _rewritten(
+        self, entry: BlsEntry, lines: tuple[EntryLine, ...], changed: Sequence[tuple[TokenChange, ...]]
+    ) -> str:
         texts = [self._read(line) for line in lines] or [""]
         values = [str(apply_changes(Cmdline.parse(text), each)) for text, each in zip(texts, changed, strict=True)]
         if self._value_of is None:
@@ -114,7 +116,11 @@ class EntryEditor:
         return self._lens.rewrite(entry.path, entry.text, edits)
 
     def _require_bare(
-        self, entry: BlsEntry, lines: tuple[Line, ...], values: list[str], changed: Sequence[tuple[TokenChange, ...]]
+        self,
+        entry: BlsEntry,
+        lines: tuple[EntryLine, ...],
+        values: list[str],
+        changed: Sequence[tuple[TokenChange, ...]],
     ) -> None:
         """Raise BootConfigError for a line to change that has quotes around it, or would have: they would be lost."""
         for line, value, changes in zip(lines, values, changed, strict=False):
@@ -144,7 +150,7 @@ class EntryEditor:
                 hint=f"take parameters out of {entry.path}, then run the same command again",
             )
 
-    def _refusal(self, entry: BlsEntry, lines: tuple[Line, ...], error: LineError) -> BootConfigError:
+    def _refusal(self, entry: BlsEntry, lines: tuple[EntryLine, ...], error: LineError) -> BootConfigError:
         number = lines[error.line].number if lines else None
         owner = _WORD_OWNERS.get(error.word or "")
         if owner is None:

@@ -29,7 +29,7 @@ _DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text th
 _TILDE, _END, _LETTERS, _NUMBER = range(4)
 
 
-class Found(NamedTuple):
+class FoundEntry(NamedTuple):
     """One entry: its file, the line that the bootloader hands to the kernel, and whose it is, with the reason."""
 
     entry: BlsEntry
@@ -62,7 +62,9 @@ class Reading(NamedTuple):
     default: Callable[[Iterable[BlsEntry]], BlsEntry | None]
 
 
-def survey(tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: Reading) -> tuple[Found, ...]:
+def survey_entries(
+    tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: Reading
+) -> tuple[FoundEntry, ...]:
     """Read every entry of the folders and tell whose it is.
 
     Another's is one that names another machine-id, by its key or its name, and one whose root= or rootflags= differ
@@ -81,19 +83,19 @@ def survey(tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: 
         booted = Cmdline.parse(facts.runtime.cmdline)
     elif default is not None:
         booted = _written(default, reading.cmdline(default))
-    found: list[Found] = []
+    found: list[FoundEntry] = []
     for entry in entries:
         cmdline = reading.cmdline(entry)
         reason = _left_alone(entry, _written(entry, cmdline), machine, booted)
         found.append(
-            Found(
+            FoundEntry(
                 entry, files[entry.path], cmdline, reason is None, entry is default, OURS if reason is None else reason
             )
         )
     return tuple(found)
 
 
-def require_ours(found: tuple[Found, ...], where: str) -> tuple[Found, ...]:
+def require_ours(found: tuple[FoundEntry, ...], where: str) -> tuple[FoundEntry, ...]:
     """Give the entries of this system. Raises UnavailableError, with the reason of each other, where there are none."""
     ours = tuple(each for each in found if each.ours)
     if not ours:
@@ -105,14 +107,14 @@ def require_ours(found: tuple[Found, ...], where: str) -> tuple[Found, ...]:
     return ours
 
 
-def claim(found: tuple[Found, ...]) -> str | None:
+def claim(found: tuple[FoundEntry, ...]) -> str | None:
     """Tell how entries of another machine-id become this system's, as after a new one was made; None without such."""
     left = (each.entry for each in found if each.reason.startswith(_OF_ANOTHER))
     owner = next((entry.owners[-1] for entry in left), None)
     return None if owner is None else f"if {owner} is what this system was, put it into {_ENTRY_TOKEN}"
 
 
-def findings(found: tuple[Found, ...]) -> tuple[Finding, ...]:
+def findings(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     """Tell which entries are left alone, and where the two bootloaders disagree about one."""
     told = [
         Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {each.reason}")

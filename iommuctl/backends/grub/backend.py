@@ -15,7 +15,7 @@ from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import STAGING, Change, Command, FileEdit, Generated, Op, Rendering
-from iommuctl.profile.conform import observe, satisfied
+from iommuctl.profile.conform import observe, shortcomings
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -61,7 +61,7 @@ class Grub2:
         """Give none: the generator writes all entries into one menu."""
         return ()
 
-    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+    def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
         """Give none: nobody compares the times of the sources."""
         return ()
 
@@ -95,7 +95,7 @@ class Grub2:
         return problems
 
     def _unsatisfied(self, cmdline: Cmdline, desired: DesiredArguments | None) -> tuple[str, ...]:
-        return () if desired is None else satisfied(cmdline, desired, self._catalogue)
+        return () if desired is None else shortcomings(cmdline, desired, self._catalogue)
 
     def _not_following(self, cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
         """Say where an entry does not hold the sources' parameters in one run, or holds one of ours beside them.
@@ -145,7 +145,7 @@ def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple
         return None, (unreadable,)
     if content is None:
         return None, ()
-    menu = grubcfg.parse(family.menu, defaults.decode(family.menu, content))
+    menu = grubcfg.parse_menu(family.menu, defaults.decode(family.menu, content))
     findings = _default_not_ours(menu, family.menu)
     if not grubcfg.xen_entries(menu):
         return menu, findings

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.lens import Lens, Span
-from iommuctl.formats.shell.assignments import Assignment, ShellFile, parse
+from iommuctl.formats.shell.assignments import ShellAssignment, ShellFile, parse_shell_file
 from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, splice
 from iommuctl.formats.shell.words import Char
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
-from iommuctl.profile.conform import Segment, SegmentError, TokenChange, conform, satisfied
+from iommuctl.profile.conform import Segment, SegmentError, TokenChange, conform, shortcomings
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Overlay, Tree
 
@@ -78,7 +78,7 @@ def read(tree: Tree, family: GrubFamily) -> Sources:
 def _parse(path: PurePosixPath, content: bytes) -> ShellFile:
     if len(content) > _MOST_BYTES:
         raise BootConfigError(path, None, f"larger than {_MOST_BYTES} bytes")
-    return parse(path, decode(path, content))
+    return parse_shell_file(path, decode(path, content))
 
 
 def decode(path: PurePosixPath, content: bytes) -> str:
@@ -105,7 +105,7 @@ def conform_sources(
         raise _in_the_way(sources, error) from error
     if not token_changes:
         return SourceEdit((), (), sources.cmdline)
-    words: dict[Assignment, str] = {}
+    words: dict[ShellAssignment, str] = {}
     new_lines: list[tuple[str, str]] = []
     for number, value in enumerate(sources.chains):
         edit = _ChainEdit(value, tuple(change for change in token_changes if change.segment == number))
@@ -115,7 +115,7 @@ def conform_sources(
             new_lines.append((value.name, requote(edit.additions)))
     files = _file_edits(tree, sources, words, tuple(new_lines), desired)
     after = read(Overlay(tree, {edit.path: edit.after for edit in files}), family)
-    if problems := satisfied(after.cmdline, desired, catalogue):
+    if problems := shortcomings(after.cmdline, desired, catalogue):
         raise BootConfigError(MAIN, None, f"the edit would not give what is wanted: {problems[0]}")
     changes = tuple(_record(sources.chains[change.segment], change) for change in token_changes)
     return SourceEdit(changes, files, after.cmdline)
@@ -210,7 +210,7 @@ def _in_the_way(sources: Sources, error: SegmentError) -> BootConfigError:
 def _file_edits(
     tree: Tree,
     sources: Sources,
-    words: dict[Assignment, str],
+    words: dict[ShellAssignment, str],
     new_lines: tuple[tuple[str, str], ...],
     desired: DesiredArguments,
 ) -> tuple[FileEdit, ...]:

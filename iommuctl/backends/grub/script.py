@@ -7,7 +7,7 @@ from iommuctl.errors import BootConfigError
 from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.profile.conform import satisfied
+from iommuctl.profile.conform import shortcomings
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -17,7 +17,7 @@ def as_menu_says(value: str) -> Cmdline:
 
     Raises BootConfigError where GRUB could not read such a menu.
     """
-    menu = grubcfg.parse(defaults.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
+    menu = grubcfg.parse_menu(defaults.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
     return menu.entries[0].linux[0].cmdline
 
 
@@ -29,7 +29,7 @@ def require_uncut(
     To GRUB a `;` ends the line and ` #` begins a comment; of a `|` or a lone `$` it can make nothing.
     """
     try:
-        problems = satisfied(as_menu_says(str(after)), desired, catalogue)
+        problems = shortcomings(as_menu_says(str(after)), desired, catalogue)
     except BootConfigError as error:
         problems = (error.message,)
     if problems:

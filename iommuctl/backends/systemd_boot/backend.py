@@ -17,11 +17,11 @@ from iommuctl.backends.systemd_boot.layout import Layout, default_image, look, l
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Severity
-from iommuctl.formats.kernelcmdline import PATH
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, Command, FileEdit, Rendering
-from iommuctl.profile.conform import observe, satisfied, shortfall
+from iommuctl.profile.conform import observe, shortcomings, shortfall
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -62,7 +62,7 @@ class SystemdBoot:
         sources = self._sources(tree, facts, layout, desired)
         self._refuse_addons(layout, desired)
         generated = [*(each.cmdline for each in layout.wrapped), *(each.cmdline for each in layout.built)]
-        stale = any(satisfied(each, desired, self._catalogue) for each in generated)
+        stale = any(shortcomings(each, desired, self._catalogue) for each in generated)
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
             *_left_alone(layout),
@@ -83,7 +83,7 @@ class SystemdBoot:
         layout = look(tree, facts, builds=False)
         return tuple(each.shown for each in layout.found) if layout.wrapper is None else ()
 
-    def follow(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
+    def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
         """Give none: nobody compares the times of the sources."""
         return ()
 
@@ -109,7 +109,7 @@ class SystemdBoot:
         return tuple(
             f"{where}: {problem}"
             for where, cmdline in lines
-            for problem in satisfied(cmdline, desired, self._catalogue)
+            for problem in shortcomings(cmdline, desired, self._catalogue)
         )
 
     def _refuse_addons(self, layout: Layout, desired: DesiredArguments) -> None:
@@ -148,13 +148,15 @@ class SystemdBoot:
         )
         if wrapper is None or not wrapper.hides_entries:
             made_of = (cmdlinefile.VENDOR, *drop_ins)
-            nothing = tree.read(PATH) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
+            nothing = tree.read(KERNEL_CMDLINE) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
             if layout.builder is not None and nothing:
-                raise BootConfigError(PATH, None, f"is missing, and {layout.builder.name} builds the images of it")
+                raise BootConfigError(
+                    KERNEL_CMDLINE, None, f"is missing, and {layout.builder.name} builds the images of it"
+                )
             return edit
         family = _grub_beside(tree, facts, layout)
-        if family is None and tree.read(PATH) is None:
-            raise BootConfigError(PATH, None, f"is missing, and {wrapper.name} makes the entries of it")
+        if family is None and tree.read(KERNEL_CMDLINE) is None:
+            raise BootConfigError(KERNEL_CMDLINE, None, f"is missing, and {wrapper.name} makes the entries of it")
         if family is None:
             return edit
         grub = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.DEFAULT)
@@ -205,7 +207,7 @@ def _future(tree: Tree, layout: Layout) -> Future:
         return Future(kernelstub.read_parameters(tree, settings), settings)
     default = layout.default
     if default is None:
-        return cmdlinefile.future(tree, Cmdline.parse(""), PATH, _drop_ins(tree, layout))
+        return cmdlinefile.future(tree, Cmdline.parse(""), KERNEL_CMDLINE, _drop_ins(tree, layout))
     return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
 
 
@@ -257,5 +259,5 @@ def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     info = None if runtime is None else runtime.loader_info
     if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
         return ()
-    message = f"the ESPs of {wrapper.name} are not mounted; {PATH} and {defaults.MAIN} are both kept in step"
+    message = f"the ESPs of {wrapper.name} are not mounted; {KERNEL_CMDLINE} and {defaults.MAIN} are both kept in step"
     return (Finding("esp-loader-unknown", Severity.WARNING, message, hint="proxmox-boot-tool status tells the loader"),)

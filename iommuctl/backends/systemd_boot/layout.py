@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
-from iommuctl.backends.entries.survey import Found, Reading
+from iommuctl.backends.entries.survey import FoundEntry, Reading
 from iommuctl.backends.systemd_boot import images
 from iommuctl.backends.systemd_boot.images import Builder, Image
 from iommuctl.backends.systemd_boot.wrappers import Wrapper, wrapper_of
@@ -16,7 +16,7 @@ from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.findings import Finding, Severity
 from iommuctl.formats.blsentry import BlsEntry, identity
-from iommuctl.formats.kernelcmdline import PATH
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
 
@@ -29,23 +29,23 @@ _SAVED = "@saved"  # the entry that booted last
 class Layout(NamedTuple):
     """What boots a host: its entries and images, and who writes them."""
 
-    found: tuple[Found, ...]
+    found: tuple[FoundEntry, ...]
     images: tuple[Image, ...]
     wrapper: Wrapper | None
     builder: Builder | None
 
     @property
-    def ours(self) -> tuple[Found, ...]:
+    def ours(self) -> tuple[FoundEntry, ...]:
         """The entries of this system."""
         return tuple(each for each in self.found if each.ours)
 
     @property
-    def default(self) -> Found | None:
+    def default(self) -> FoundEntry | None:
         """The entry that boots by default, where it is one of this system's."""
         return next((each for each in self.ours if each.default), next(iter(self.ours), None))
 
     @property
-    def wrapped(self) -> tuple[Found, ...]:
+    def wrapped(self) -> tuple[FoundEntry, ...]:
         """The entries of this system that the wrapper writes."""
         return tuple(each for each in self.ours if self.wrapper and each.entry.id.endswith(self.wrapper.writes))
 
@@ -76,7 +76,7 @@ def look(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     Raises UnavailableError where nothing that boots can be seen, and what `images.builder_of` raises.
     """
     wrapper = wrapper_of(tree)
-    found = survey.survey(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
+    found = survey.survey_entries(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
     layout = Layout(found, (), wrapper, None)
     layout = layout._replace(images=images.images(tree, _booted(tree, facts, layout)))
     if builds and layout.images and wrapper is None:
@@ -103,7 +103,7 @@ def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:
         return Cmdline.parse(facts.runtime.cmdline)
     if layout.default is not None:
         return layout.default.cmdline
-    files = (cmdlinefile.read_file(tree, path) for path in (PATH, cmdlinefile.VENDOR))
+    files = (cmdlinefile.read_file(tree, path) for path in (KERNEL_CMDLINE, cmdlinefile.VENDOR))
     return next((file.cmdline for file in files if file is not None and file.cmdline.named("root")), None)
 
 

@@ -15,7 +15,7 @@ from iommuctl.cli.session import print_result, wants_colour
 from iommuctl.facts import KernelVersion
 
 if TYPE_CHECKING:
-    from iommuctl.app.lint import Linted
+    from iommuctl.app.lint import LintResult
 
 _ROOT = Path("/")
 _ERRORS_FOUND = 1
@@ -67,7 +67,7 @@ def lint(
     from iommuctl.cli.output.explain import lint_report, lint_text
 
     chosen, kernels = options.parse_platform(platform), _parse_kernels(kernel)
-    found: Linted
+    found: LintResult
     if cmdline is not None:
         found = use_case.lint_text(cmdline, platform=chosen, kernels=kernels)
     elif profile is not None:

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from iommuctl.app.lint import Linted, Located
+from iommuctl.app.lint import LintResult, LocatedFinding
 from iommuctl.cli.output.plan import finding_lines
 from iommuctl.cli.output.text import legible, visible
 from iommuctl.documents.models import (
@@ -25,7 +25,7 @@ from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 
 
-def lint_report(found: Linted) -> LintReport:
+def lint_report(found: LintResult) -> LintReport:
     """What lint found, as JSON."""
     return LintReport(
         platform=found.platform,
@@ -51,12 +51,12 @@ def lint_report(found: Linted) -> LintReport:
     )
 
 
-def lint_text(found: Linted, *, colour: bool, verbose: bool) -> str:
+def lint_text(found: LintResult, *, colour: bool, verbose: bool) -> str:
     """What lint found, for people; verbose also says what was looked at, and which source a rule has."""
     return "".join(f"{line}\n" for line in _lint_lines(found, colour=colour, verbose=verbose))
 
 
-def _lint_lines(found: Linted, *, colour: bool, verbose: bool) -> Iterator[str]:
+def _lint_lines(found: LintResult, *, colour: bool, verbose: bool) -> Iterator[str]:
     sources = {rule.id: rule.source for rule in (*RULES, *HOST_RULES)}
     if verbose:
         for line in found.lines:
@@ -71,7 +71,7 @@ def _lint_lines(found: Linted, *, colour: bool, verbose: bool) -> Iterator[str]:
     yield f"{_count(found.findings)} in {lines}"
 
 
-def _count(findings: Iterable[Located]) -> str:
+def _count(findings: Iterable[LocatedFinding]) -> str:
     severities = [one.finding.severity for one in findings]
     counts = [(severities.count(severity), severity) for severity in Severity]
     shown = [f"{count} {severity}{'s' if count > 1 else ''}" for count, severity in counts if count]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from iommuctl.app.execute import Executed
 from iommuctl.app.plan import Plan
-from iommuctl.app.profiles import Listed
+from iommuctl.app.profiles import ProfileListing
 from iommuctl.app.status import Effective, Status
 from iommuctl.backends.detection.detect import Evidence
 from iommuctl.cli.output.plan import diff_lines, finding_lines, table
@@ -172,14 +172,14 @@ def recover_report(recovered: Recovered | None) -> RecoverReport:
     )
 
 
-def profiles_report(profiles: Iterable[Listed]) -> ProfilesReport:
+def profiles_report(profiles: Iterable[ProfileListing]) -> ProfilesReport:
     """The profiles as JSON."""
     return ProfilesReport(
         profiles=tuple(ProfileSummary(name=one.name, summary=one.summary, source=one.source) for one in profiles)
     )
 
 
-def profiles_text(profiles: Iterable[Listed]) -> str:
+def profiles_text(profiles: Iterable[ProfileListing]) -> str:
     """The profiles, a row each."""
     rows = [(one.name, one.summary, one.source) for one in profiles]
     return "".join(f"{line}\n" for line in table(("profile", "summary", "source"), rows))

@@ -3,8 +3,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from iommuctl.app.check import Checked, Outcome
-from iommuctl.app.groups import Assignment, Groups
+from iommuctl.app.check import CheckResult, Outcome
+from iommuctl.app.groups import GroupMembers, Groups
 from iommuctl.cli.output.plan import Style, styled, table
 from iommuctl.cli.output.text import legible, visible
 from iommuctl.documents.models import (
@@ -69,13 +69,13 @@ def verify_report(found: Verification) -> VerifyReport:
     )
 
 
-def check_text(found: Checked, *, colour: bool) -> str:
+def check_text(found: CheckResult, *, colour: bool) -> str:
     """Every item, a row each."""
     lines = _rows(((item.outcome, item.name, item.evidence) for item in found.items), colour=colour)
     return "".join(f"{line}\n" for line in lines)
 
 
-def check_report(found: Checked) -> CheckReport:
+def check_report(found: CheckResult) -> CheckReport:
     """The preflight as JSON."""
     return CheckReport(
         ok=found.is_able,
@@ -93,14 +93,14 @@ def groups_text(found: Groups) -> str:
     return "".join(f"{line}\n" for one in found.assignments for line in _group_lines(one, found.names))
 
 
-def _group_lines(one: Assignment, names: Names) -> Iterator[str]:
+def _group_lines(one: GroupMembers, names: Names) -> Iterator[str]:
     yield visible(f"group {one.group.id}  {one.group.type or 'type not shown'}")
     rows = [_device_text(device, names) for device in one.group.devices]
     rows.append(f"cannot go to a guest: {one.obstacle}" if one.obstacle else _together(one))
     yield from (f"{'`-' if row is rows[-1] else '|-'} {visible(row)}" for row in rows)
 
 
-def _together(one: Assignment) -> str:
+def _together(one: GroupMembers) -> str:
     addresses = " ".join(device.address for device in one.together)
     return f"goes to a guest {'as a whole' if len(one.together) > 1 else 'alone'}: {addresses}"
 

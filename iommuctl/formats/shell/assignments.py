@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, Grammar
+from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, ShellGrammar
 from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
 from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Source, Word, walk
 
@@ -21,7 +21,7 @@ _REST_OF_LINE = re.compile(r"[ \t]*;?[ \t]*(?:(?<![^ \t;])#[^\n]*)?(?=\n|\Z)")
 _EXPORT_EXPANDS = "*?[]{}~"
 
 
-class Assignment(NamedTuple):
+class ShellAssignment(NamedTuple):
     """`name=value` outside subshells. `start` and `end` span the raw value word, quotes included, in the file's text.
 
     `append` marks the `+=` form, which only bash knows. `obstacle` says why the assignment may not be taken at its
@@ -56,11 +56,11 @@ class ShellFile(NamedTuple):
 
     path: PurePosixPath
     text: str
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[ShellAssignment, ...]
     hazards: tuple[Hazard, ...]
 
 
-def parse(path: PurePosixPath, text: str) -> ShellFile:
+def parse_shell_file(path: PurePosixPath, text: str) -> ShellFile:
     """Read a shell file. Raises BootConfigError, with the line, for whatever is not understood exactly."""
     source = Source(path, text)
     for char, name in (("\r", "a carriage return"), ("\0", "a NUL byte"), ("\ufeff", "a byte order mark")):
@@ -75,12 +75,12 @@ def parse(path: PurePosixPath, text: str) -> ShellFile:
     return ShellFile(path, text, tuple(sorted(parser.assignments, key=lambda each: each.start)), hazards)
 
 
-class _Reader(Grammar):
+class _Reader(ShellGrammar):
     """Collects assignments and hazards."""
 
     def __init__(self, source: Source, at: int) -> None:
         super().__init__(source, at)
-        self.assignments: list[Assignment] = []
+        self.assignments: list[ShellAssignment] = []
         self.hazards: list[Hazard] = []
 
     def _simple(self) -> None:
@@ -133,7 +133,7 @@ class _Reader(Grammar):
             obstacle = "with expansions outside quotes after export"
         raw = self.text[start : self.at]
         path = self.source.path
-        self.assignments.append(Assignment(path, line, name, match[2] == "+", start, self.at, raw, word, obstacle))
+        self.assignments.append(ShellAssignment(path, line, name, match[2] == "+", start, self.at, raw, word, obstacle))
 
     def _array(self) -> None:
         self.at += 1

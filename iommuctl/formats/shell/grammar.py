@@ -30,7 +30,7 @@ _OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "
 _NOT_POSIX = frozenset({"select", "coproc"})
 
 
-class Grammar(ABC):
+class ShellGrammar(ABC):
     """Recursive descent over the text from an offset. Each method leaves `at` behind what it read."""
 
     def __init__(self, source: Source, at: int) -> None:

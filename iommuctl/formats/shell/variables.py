@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.shell.assignments import Assignment, Hazard, ShellFile, parse
+from iommuctl.formats.shell.assignments import Hazard, ShellAssignment, ShellFile, parse_shell_file
 from iommuctl.formats.shell.grammar import IN_FUNCTIONS
 from iommuctl.formats.shell.words import Char, Opaque, Part, Quoting, Reach, Reference, Word, walk
 
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
     """One character of a value: the assignment that spells it, and the span in that file's text that does."""
 
     char: str
-    assignment: Assignment
+    assignment: ShellAssignment
     start: int
     end: int
 
@@ -54,8 +54,8 @@ class Chain(NamedTuple):
     """
 
     name: str
-    links: tuple[Assignment, ...]
-    base: Assignment | None
+    links: tuple[ShellAssignment, ...]
+    base: ShellAssignment | None
     cells: tuple[Cell, ...]
     files: tuple[ShellFile, ...]
 
@@ -94,7 +94,7 @@ def chain(files: Sequence[ShellFile], name: str) -> Chain:
     except RecursionError:
         path = files[-1].path
         raise BootConfigError(path, None, f"{name} refers to itself too many times to be followed") from None
-    links: list[Assignment] = []
+    links: list[ShellAssignment] = []
     base = None
     for assignment in reversed(evaluation.assignments_of(name)):
         links.insert(0, assignment)
@@ -104,7 +104,7 @@ def chain(files: Sequence[ShellFile], name: str) -> Chain:
     return Chain(name, tuple(links), base, cells, tuple(files))
 
 
-def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[Assignment, str]:
+def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[ShellAssignment, str]:
     """Give the raw words that make the edits; they apply to the value as it is, in any order, and must not overlap.
 
     A removal takes exactly the spans of the removed characters, an insertion goes inside the quotes at its place. The
@@ -117,7 +117,7 @@ def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[Assignment, str]:
     _require_sane(ordered, len(chain_.cells))
     if not chain_.links:
         raise ValueError("a variable that is never assigned has nothing to edit")
-    patches: dict[Assignment, list[_Patch]] = {}
+    patches: dict[ShellAssignment, list[_Patch]] = {}
     for edit in ordered:
         for cell in chain_.cells[edit.start : edit.end]:
             patch = _Patch(cell.start, cell.end, "", Quoting.BARE)
@@ -132,7 +132,7 @@ def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[Assignment, str]:
     return words
 
 
-def rewrite(file: ShellFile, words: Mapping[Assignment, str]) -> str:
+def rewrite(file: ShellFile, words: Mapping[ShellAssignment, str]) -> str:
     """Give the file's text with new raw words in the place of those of its assignments; other files' are ignored."""
     text = file.text
     for assignment in sorted(words, key=lambda each: each.start, reverse=True):
@@ -151,7 +151,7 @@ class _Evaluation:
     """The assignments and hazards of all files, in the order in which the shell meets them."""
 
     def __init__(self, files: Sequence[ShellFile]) -> None:
-        self._events: list[Assignment | Hazard] = []
+        self._events: list[ShellAssignment | Hazard] = []
         self._known: dict[tuple[str, int], tuple[Cell, ...]] = {}
         self._places: dict[str, tuple[int, ...]] = {}
         for file in files:
@@ -159,14 +159,14 @@ class _Evaluation:
         self._named: dict[str, list[int]] = {}
         self._unnamed: list[int] = []
         for at, event in enumerate(self._events):
-            names = (event.name,) if isinstance(event, Assignment) else event.names
+            names = (event.name,) if isinstance(event, ShellAssignment) else event.names
             for name in set(names or ()):
                 self._named.setdefault(name, []).append(at)
             if names is None:
                 self._unnamed.append(at)
 
-    def assignments_of(self, name: str) -> tuple[Assignment, ...]:
-        return tuple(event for event in self._events if isinstance(event, Assignment) and event.name == name)
+    def assignments_of(self, name: str) -> tuple[ShellAssignment, ...]:
+        return tuple(event for event in self._events if isinstance(event, ShellAssignment) and event.name == name)
 
     def value_of(self, name: str) -> tuple[Cell, ...]:
         return self._value_at(name, len(self._events)) or ()
@@ -208,7 +208,7 @@ class _Evaluation:
             raise _unknown(event, f"more than {MAX_VALUE} characters")
         return cells
 
-    def _expand(self, assignment: Assignment, word: Word, at: int) -> Iterator[Cell]:
+    def _expand(self, assignment: ShellAssignment, word: Word, at: int) -> Iterator[Cell]:
         for part in word:
             match part:
                 case Char(char, start, end):
@@ -218,7 +218,7 @@ class _Evaluation:
                 case Opaque():
                     raise _unknown(assignment, part.what)
 
-    def _refer(self, assignment: Assignment, reference: Reference, at: int) -> Iterator[Cell]:
+    def _refer(self, assignment: ShellAssignment, reference: Reference, at: int) -> Iterator[Cell]:
         value = self._value_at(reference.name, at)
         if value is None and _SET_BEFORE.fullmatch(reference.name):
             raise _unknown(assignment, f"${reference.name}, which no file assigns and the environment may")
@@ -242,34 +242,34 @@ class _Patch(NamedTuple):
     quoting: Quoting
 
 
-def _offset(event: Assignment | Hazard) -> int:
-    return event.start if isinstance(event, Assignment) else event.offset
+def _offset(event: ShellAssignment | Hazard) -> int:
+    return event.start if isinstance(event, ShellAssignment) else event.offset
 
 
-def _lasts(event: Assignment | Hazard) -> bool:
+def _lasts(event: ShellAssignment | Hazard) -> bool:
     """Whether an event may act on a variable at any time: the body of a function, an alias, an attribute."""
-    return event.obstacle in IN_FUNCTIONS if isinstance(event, Assignment) else event.reach is Reach.ALL
+    return event.obstacle in IN_FUNCTIONS if isinstance(event, ShellAssignment) else event.reach is Reach.ALL
 
 
-def _assigns(event: Assignment | Hazard) -> bool:
-    return isinstance(event, Assignment) or event.reach is Reach.EARLIER
+def _assigns(event: ShellAssignment | Hazard) -> bool:
+    return isinstance(event, ShellAssignment) or event.reach is Reach.EARLIER
 
 
 def _refers_to(word: Word, name: str) -> bool:
     return any(isinstance(part, Reference) and part.name == name for part in walk(word))
 
 
-def _doubt(event: Assignment | Hazard, name: str) -> BootConfigError:
-    if isinstance(event, Assignment):
+def _doubt(event: ShellAssignment | Hazard, name: str) -> BootConfigError:
+    if isinstance(event, ShellAssignment):
         return BootConfigError(event.path, event.line, f"{name} is assigned {event.obstacle}")
     return BootConfigError(event.path, event.line, f"{event.what!r} may change what {name} is")
 
 
-def _unknown(assignment: Assignment, what: str) -> BootConfigError:
+def _unknown(assignment: ShellAssignment, what: str) -> BootConfigError:
     return BootConfigError(assignment.path, assignment.line, f"the value of {assignment.name} has {what}")
 
 
-def _require_known(assignment: Assignment, part: Part) -> None:
+def _require_known(assignment: ShellAssignment, part: Part) -> None:
     match part:
         case Opaque(what):
             raise _unknown(assignment, what)
@@ -304,7 +304,7 @@ def _require_own(chain_: Chain, cell: Cell) -> None:
         raise BootConfigError(other.path, other.line, message)
 
 
-def _insertion(chain_: Chain, edit: ValueEdit) -> tuple[Assignment, _Patch]:
+def _insertion(chain_: Chain, edit: ValueEdit) -> tuple[ShellAssignment, _Patch]:
     """Choose where a text goes: before what it replaces, else into the first link where that touches, else beside."""
     cells, first = chain_.cells, chain_.links[0]
     if edit.start == edit.end == len(cells):
@@ -324,7 +324,7 @@ def _quoting_of(cell: Cell) -> Quoting:
     return next(part.quoting for part in parts if isinstance(part, Char) and part.start == cell.start)
 
 
-def _end_of(assignment: Assignment, text: str) -> _Patch:
+def _end_of(assignment: ShellAssignment, text: str) -> _Patch:
     """Put a text at the end of a word, inside the quotes that close it if some do."""
     end = assignment.end
     closed = assignment.raw[-1:] in ('"', "'") and not any(part.end == end for part in assignment.word)
@@ -334,7 +334,7 @@ def _end_of(assignment: Assignment, text: str) -> _Patch:
     return _Patch(end, end, text, Quoting.BARE)
 
 
-def _patched(assignment: Assignment, patches: Sequence[_Patch]) -> str:
+def _patched(assignment: ShellAssignment, patches: Sequence[_Patch]) -> str:
     """Apply patches to a raw word. A bare word that gains something is put into double quotes as a whole."""
     wrapped = _PLAIN.fullmatch(assignment.raw) is not None and any(patch.text for patch in patches)
     raw = assignment.raw
@@ -346,7 +346,7 @@ def _patched(assignment: Assignment, patches: Sequence[_Patch]) -> str:
     return f'"{raw}"' if wrapped else raw
 
 
-def _spell(assignment: Assignment, patch: _Patch) -> str:
+def _spell(assignment: ShellAssignment, patch: _Patch) -> str:
     if not patch.text:
         return ""
     match patch.quoting:
@@ -367,9 +367,9 @@ def _escape(text: str) -> str:
     return _ESCAPED_IN_DOUBLE_QUOTES.sub(r"\\\1", text)
 
 
-def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[Assignment, str]) -> None:
+def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[ShellAssignment, str]) -> None:
     """Evaluate the edited files: the value must be the edited one, made by the same assignments."""
-    changed = chain([parse(file.path, rewrite(file, words)) for file in chain_.files], chain_.name)
+    changed = chain([parse_shell_file(file.path, rewrite(file, words)) for file in chain_.files], chain_.name)
     value = changed.value
     rest, addition = chain_.value, ""
     for edit in reversed(edits):
@@ -390,5 +390,5 @@ def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[Ass
         raise BootConfigError(link.path, link.line, f"the change of {chain_.name} cannot be written in place")
 
 
-def _is_conditional(assignment: Assignment) -> bool:
+def _is_conditional(assignment: ShellAssignment) -> bool:
     return any(isinstance(part, Reference) and part.operator for part in walk(assignment.word))

@@ -9,7 +9,7 @@ import pytest
 from grubtree import KERNELS, UUID, GrubTree, grub_host
 
 from iommuctl.errors import BootConfigError, ExecutionError
-from iommuctl.formats.grubcfg import GrubCfg, MenuEntry, kernel_release, normal_entries, parse, xen_entries
+from iommuctl.formats.grubcfg import GrubCfg, MenuEntry, kernel_release, normal_entries, parse_menu, xen_entries
 from iommuctl.host import commands
 
 __all__ = ["grub_host"]  # the fixture
@@ -20,7 +20,7 @@ OLD, NEW = KERNELS
 
 
 def read(tree: GrubTree) -> GrubCfg:
-    return parse(GRUB_CFG, tree.read())
+    return parse_menu(GRUB_CFG, tree.read())
 
 
 def generate(tree: GrubTree) -> GrubCfg:
@@ -149,7 +149,7 @@ def test_what_grubs_own_check_refuses_is_refused_by_us(grub_host: GrubTree, writ
     with pytest.raises(ExecutionError):
         grub_host.mkconfig()
     with pytest.raises(BootConfigError):
-        parse(GRUB_CFG, grub_host.read("/boot/grub/grub.cfg.new"))
+        parse_menu(GRUB_CFG, grub_host.read("/boot/grub/grub.cfg.new"))
 
 
 def test_what_others_write_is_not_ours(grub_host: GrubTree) -> None:
@@ -169,7 +169,7 @@ def test_a_staging_file_leaves_the_live_one_alone(grub_host: GrubTree) -> None:
     grub_host.write("/boot/grub/grub.cfg", "live\n")
     grub_host.mkconfig("/boot/grub/grub.cfg.staging")
     assert grub_host.read() == "live\n"
-    assert len(parse(GRUB_CFG, grub_host.read("/boot/grub/grub.cfg.staging")).entries) == 5
+    assert len(parse_menu(GRUB_CFG, grub_host.read("/boot/grub/grub.cfg.staging")).entries) == 5
 
 
 @pytest.mark.parametrize(

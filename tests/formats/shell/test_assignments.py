@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.shell.assignments import parse
+from iommuctl.formats.shell.assignments import parse_shell_file
 from iommuctl.formats.shell.words import Reach
 
 FILE = PurePosixPath("/etc/default/grub")
@@ -14,7 +14,7 @@ FILE = PurePosixPath("/etc/default/grub")
 
 def assignments(text: str) -> list[tuple[int, str, str, str | None]]:
     """Line, name, raw word and obstacle of every assignment; the span must spell the raw word."""
-    file = parse(FILE, text)
+    file = parse_shell_file(FILE, text)
     assert [text[each.start : each.end] for each in file.assignments] == [each.raw for each in file.assignments]
     return [(each.line, each.name, each.raw, each.obstacle) for each in file.assignments]
 
@@ -90,7 +90,7 @@ def test_assignments_are_found_with_their_obstacles(text: str, expected: list[tu
 
 
 def test_append_form_is_marked() -> None:
-    assert [(each.raw, each.append) for each in parse(FILE, 'V=a\nV+=" b"\n').assignments] == [
+    assert [(each.raw, each.append) for each in parse_shell_file(FILE, 'V=a\nV+=" b"\n').assignments] == [
         ("a", False),
         ('" b"', True),
     ]
@@ -132,7 +132,7 @@ def test_append_form_is_marked() -> None:
     ],
 )
 def test_hazards_are_found(text: str, expected: list[tuple[int, str, tuple[str, ...] | None, Reach]]) -> None:
-    found = parse(FILE, text).hazards
+    found = parse_shell_file(FILE, text).hazards
     assert [(each.line, each.what, each.names, each.reach) for each in found] == expected
 
 
@@ -193,14 +193,14 @@ def test_hazards_are_found(text: str, expected: list[tuple[int, str, tuple[str, 
 )
 def test_what_is_not_understood_is_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(BootConfigError) as caught:
-        parse(FILE, text)
+        parse_shell_file(FILE, text)
     assert (caught.value.path, caught.value.line) == (FILE, line)
 
 
 @pytest.mark.parametrize("text", ["(\n" * 5000, "V=$(" * 3000, "V=" + "${V:-" * 3000, "if " * 5000, "! " * 5000])
 def test_hostile_nesting_is_refused(text: str) -> None:
     with pytest.raises(BootConfigError):
-        parse(FILE, text)
+        parse_shell_file(FILE, text)
 
 
 @pytest.mark.corpus
@@ -208,7 +208,7 @@ def test_every_real_file_is_read(corpus: Path) -> None:
     refused = []
     for path in sorted((corpus / "grub-default").iterdir()):
         try:
-            parse(FILE, path.read_bytes().decode("utf-8", "surrogateescape"))
+            parse_shell_file(FILE, path.read_bytes().decode("utf-8", "surrogateescape"))
         except BootConfigError as error:
             refused.append((path.name, str(error)))
     assert refused == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lacking import program
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.shell.assignments import ShellFile, parse
+from iommuctl.formats.shell.assignments import ShellFile, parse_shell_file
 from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, rewrite, splice
 
 FILE = PurePosixPath("/etc/default/grub")
@@ -23,7 +23,7 @@ MAX_REFUSED = 0.08
 
 
 def read(*texts: str) -> list[ShellFile]:
-    return [parse(PurePosixPath(f"/etc/default/{index}"), text) for index, text in enumerate(texts)]
+    return [parse_shell_file(PurePosixPath(f"/etc/default/{index}"), text) for index, text in enumerate(texts)]
 
 
 def source(shell: str, folder: Path, names: Sequence[str], texts: Sequence[str]) -> list[str] | None:
@@ -277,7 +277,7 @@ def test_real_files_have_the_value_that_dash_gives_them(corpus: Path, tmp_path: 
         if real is not None:
             sourced.add(name)
         try:
-            value = chain([parse(PurePosixPath(name), text)], variable).value
+            value = chain([parse_shell_file(PurePosixPath(name), text)], variable).value
         except BootConfigError as error:
             refused[name] = str(error)
             continue
@@ -296,7 +296,7 @@ def test_real_files_take_an_addition_and_give_it_back(corpus: Path, tmp_path: Pa
     names = sorted({row["file"] for row in harmless_rows(corpus)})
     for path in (corpus / "grub-default" / name for name in names):
         text = path.read_bytes().decode("utf-8", "surrogateescape")
-        before = chain([parse(FILE, text)], variable)
+        before = chain([parse_shell_file(FILE, text)], variable)
         if not before.links:
             continue
         end = len(before.value)
@@ -304,7 +304,7 @@ def test_real_files_take_an_addition_and_give_it_back(corpus: Path, tmp_path: Pa
         after = rewrite(before.files[0], words)
         real = source("dash", tmp_path, [variable], [after])
         assert real in (None, [f"{before.value} iommu=pt"]), path.name
-        longer = chain([parse(FILE, after)], variable)
+        longer = chain([parse_shell_file(FILE, after)], variable)
         back = rewrite(longer.files[0], splice(longer, [ValueEdit(end, len(longer.value), "")]))
         # A bare word keeps the quotes that the addition brought.
         assert back == text or before.links[0].raw in ("", before.value), path.name
@@ -350,7 +350,7 @@ CHECKED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, H
 
 def try_chain(texts: Sequence[str]) -> Chain | None:
     try:
-        return chain([parse(FILE, text) for text in texts], "V")
+        return chain([parse_shell_file(FILE, text) for text in texts], "V")
     except BootConfigError:
         return None
 
@@ -403,10 +403,10 @@ def test_spliced_files_have_the_edited_value(
     for shell in SHELLS:
         assert (value := source(shell, tmp_path, ["V"], after)) is not None
         assert value[0] in possible or "${" in "".join(texts)
-        assert value[0].split() == chain([parse(FILE, text) for text in after], "V").value.split()
+        assert value[0].split() == chain([parse_shell_file(FILE, text) for text in after], "V").value.split()
     for file, text in zip(result.files, after, strict=True):
         changed = [assignment in words for assignment in file.assignments]
-        assert unedited(file, changed) == unedited(parse(file.path, text), changed)
+        assert unedited(file, changed) == unedited(parse_shell_file(file.path, text), changed)
 
 
 def unedited(file: ShellFile, changed: Sequence[bool]) -> list[str]:
