@@ -3,7 +3,7 @@
 
 Run it on an idle machine: `.venv/bin/python benchmarks/run.py`. CPU time (user and system) is compared, since other
 work on the machine disturbs it least. Needs augtool (augeas-tools), grub-editenv (grub-common), bash and strace;
-nothing outside a temporary folder is written. Bytecode is compiled beforehand, as an installation does.
+nothing outside a temporary directory is written. Bytecode is compiled beforehand, as an installation does.
 """
 
 import os
@@ -63,12 +63,12 @@ def verdict(value: float, budget: float) -> str:
 
 
 def iommuctl(*arguments: str) -> list[str]:
-    """Give the command that runs this checkout."""
+    """Return the command that runs this checkout."""
     return [sys.executable, "-m", "iommuctl", *arguments]
 
 
 class Bench:
-    """The measurements, in one scratch folder."""
+    """The measurements, in one scratch directory."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch

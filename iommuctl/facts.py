@@ -78,7 +78,7 @@ class Runtime(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the plan depends on beside the files: the platform, the installed kernels, the distribution.
+    """What the plan depends on next to the files: the platform, the installed kernels, the distribution.
 
     `runtime` is None for a root that is not the running system.
     """

@@ -66,7 +66,7 @@ class FileEdit(NamedTuple):
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-# In the state folder, which only its owner may enter: a fixed name is no risk, and dry-run and apply show the same.
+# In the state directory, which only its owner may enter: a fixed name is no risk, and dry-run and apply show the same.
 STAGING = PurePosixPath("/var/lib/iommuctl/staging")
 
 

@@ -11,25 +11,25 @@ class Tree(Protocol):
     """The files of one root, read only. Paths are absolute as seen inside the root; links resolve inside it."""
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        """Give a regular file's content; None where there is none.
+        """Return a regular file's content; None where there is none.
 
         Raises NotPermittedError where the operating system says no, BootConfigError for anything but a regular file.
         """
         ...
 
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
-        """Give at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
+        """Return at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
 
         For files too large to be read whole. Raises what `read` raises.
         """
         ...
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """Give the names in a directory, sorted by code point; empty where there is no such directory."""
+        """Return the names in a directory, sorted by code point; empty where there is no such directory."""
         ...
 
     def identity(self, directory: PurePosixPath) -> Hashable:
-        """Give what all names of one directory share, and no other has; None where there is no such directory."""
+        """Return what all names of one directory share, and no other has; None where there is no such directory."""
         ...
 
 
@@ -40,24 +40,24 @@ class Overlay(NamedTuple):
     after: Mapping[PurePosixPath, bytes | None]
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        """Give the new content of a file that has one, else what the tree has."""
+        """Return the new content of a file that has one, else what the tree has."""
         return self.after[path] if path in self.after else self.tree.read(path)
 
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
-        """Give a part of the new content of a file that has one, else of what the tree has."""
+        """Return a part of the new content of a file that has one, else of what the tree has."""
         if path not in self.after:
             return self.tree.read_part(path, start, size)
         content = self.after[path]
         return None if content is None else content[start : start + size]
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """Give the names in a directory as they will be, sorted."""
+        """Return the names in a directory as they will be, sorted."""
         here = {path.name: content is not None for path, content in self.after.items() if path.parent == directory}
         kept = {name for name in self.tree.names(directory) if here.get(name, True)}
         return tuple(sorted(kept | {name for name, exists in here.items() if exists}))
 
     def identity(self, directory: PurePosixPath) -> Hashable:
-        """Give what the tree gives: no directory changes its name."""
+        """Return what the tree gives: no directory changes its name."""
         return self.tree.identity(directory)
 
 
@@ -79,26 +79,26 @@ class RecordingTree:
         self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        """Give a regular file's content as first seen; None where there was none. Raises what the tree raises."""
+        """Return a regular file's content as first seen; None where there was none. Raises what the tree raises."""
         if path not in self._reads:
             self._reads[path] = self._tree.read(path)
         return self._reads[path]
 
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
-        """Give a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
+        """Return a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
         part = (path, start, size)
         if part not in self._parts:
             self._parts[part] = self._tree.read_part(*part)
         return self._parts[part]
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """Give the names in a directory as first seen, sorted. Raises what the tree raises."""
+        """Return the names in a directory as first seen, sorted. Raises what the tree raises."""
         if directory not in self._listings:
             self._listings[directory] = self._tree.names(directory)
         return self._listings[directory]
 
     def identity(self, directory: PurePosixPath) -> Hashable:
-        """Give what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
+        """Return what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
         return self._tree.identity(directory)
 
     @property

@@ -24,7 +24,7 @@ https://docs.kernel.org/admin-guide/kernel-parameters.html"""
 
 
 def page() -> str:
-    """Give the whole page, in reStructuredText."""
+    """Return the whole page, in reStructuredText."""
     return "".join(f"{line}\n" for line in _lines())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test may use: the project's own folders and the corpus of real boot files."""
+"""What every test may use: the project's own directories and the corpus of real boot files."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real boot files; without it the test is skipped, or fails where CI=true."""
+    """The directory of real boot files; without it the test is skipped, or fails where CI=true."""
     if not CORPUS.is_dir():
         reason = f"no corpus of real boot files at {CORPUS}"
         lacks(reason)

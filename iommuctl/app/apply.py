@@ -24,7 +24,7 @@ from iommuctl.tree import Overlay
 
 
 class Choices(NamedTuple):
-    """What the administrator chose beside the profile."""
+    """What the administrator chose next to the profile."""
 
     platform: Platform | None = None
     backend: str | None = None
@@ -75,7 +75,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
 
 
 def _require_normal_entry(config: BootConfig) -> None:
-    """Raise UnavailableError for a menu that starts no kernel of this system, which no generator will mend now."""
+    """Raise UnavailableError for a menu that starts no kernel of this system, which no generator will fix now."""
     if config.entries and not any(entry.ours and not entry.rescue for entry in config.entries):
         raise UnavailableError(
             "the boot menu has no normal entry of this system",

@@ -29,7 +29,7 @@ _WRITTEN = {
     "room-boot": PurePosixPath("/boot"),
     "room-var": PurePosixPath("/var/lib/iommuctl"),
 }
-# Beside the old contents a change needs room for its records and for a generated file that grew.
+# Next to the old contents a change needs room for its records and for a generated file that grew.
 SPACE = STATE_RESERVE + GENERATED_RESERVE
 
 
@@ -98,7 +98,7 @@ def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) 
 
 
 def security_items(security: Security) -> Iterator[CheckItem]:
-    """Tell what signs and locks there are; neither forbids parameters, except in a signed image."""
+    """Return what signs and locks there are; neither forbids parameters, except in a signed image."""
     match security.secure_boot:
         case None:
             yield CheckItem("secure-boot", Outcome.UNKNOWN, "no EFI variable SecureBoot (no EFI, or not readable)")

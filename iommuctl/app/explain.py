@@ -12,5 +12,5 @@ def explain_parameters(texts: tuple[str, ...]) -> tuple[Explanation, ...]:
 
 
 def parameter_names(incomplete: str) -> tuple[str, ...]:
-    """Give what a parameter that is being typed can become."""
+    """Return what a parameter that is being typed can become."""
     return completions(incomplete, shipped_catalogue())

@@ -35,7 +35,7 @@ def read_groups(host: Host) -> Groups:
 
 
 def assignment(group: Group) -> GroupMembers:
-    """Tell what of a group goes to a guest together; bridges stay with the host (drivers/vfio/vfio_main.c)."""
+    """Return what of a group goes to a guest together; bridges stay with the host (drivers/vfio/vfio_main.c)."""
     together = tuple(device for device in group.devices if not device.is_bridge)
     return GroupMembers(group, together, _obstacle(group, together))
 

@@ -10,12 +10,12 @@ from iommuctl.transaction.snapshot import Action, Listing, Manifest, State
 
 
 def snapshots(host: Host) -> Listing:
-    """Give the snapshots, newest first."""
+    """Return the snapshots, newest first."""
     return host.store.list()
 
 
 def newest_applied(listing: Listing) -> Manifest | None:
-    """Give the apply that is in force; None where there is none."""
+    """Return the apply that is in force; None where there is none."""
     applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
     return next(applies, None)
 
@@ -42,7 +42,7 @@ def _time(name: str) -> str:
 
 
 def snapshot_ids() -> tuple[str, ...]:
-    """Give the snapshots' ids of the running system for the shell's completion; none where they may not be read."""
+    """Return the snapshots' ids of the running system for the shell's completion; none where they may not be read."""
     try:
         return tuple(manifest.id for manifest in Host.open(Path("/")).store.list().snapshots)
     except IommuctlError:
@@ -50,7 +50,7 @@ def snapshot_ids() -> tuple[str, ...]:
 
 
 def snapshot_edits(host: Host, name: str) -> tuple[Manifest, tuple[FileEdit, ...]]:
-    """Give a snapshot, and for every file its content then against what is there now."""
+    """Return a snapshot, and for every file its content then against what is there now."""
     manifest = host.store.load(name)
     edits = tuple(
         FileEdit(

@@ -49,7 +49,7 @@ class Host(NamedTuple):
         return self.root.is_running_system
 
     def typed(self, argv: tuple[str, ...]) -> str:
-        """Give a command of this root as an administrator of this machine types it."""
+        """Return a command of this root as an administrator of this machine types it."""
         return shlex.join(argv if self.is_system else ("chroot", str(self.path), *argv))
 
     @property

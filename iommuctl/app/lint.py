@@ -25,7 +25,7 @@ _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 
 
 class LintedLine(NamedTuple):
-    """One command line, where it stands, and the kernels that read it; none: it is not known which."""
+    """One command line, where it is, and the kernels that read it; none: it is not known which."""
 
     where: str
     cmdline: Cmdline

@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
     An apply has `desired`; a rollback has `of`, the snapshot that it goes back to before. `runs` tells whether
     the commands are part of it or only listed. `entries` are those that are files of their own. The last four are a
-    rollback's: the metadata that files get back, the folders that go, the states that other snapshots get, and the
+    rollback's: the metadata that files get back, the directories that go, the states that other snapshots get, and the
     parameters that entries may not have any more.
     """
 
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 def lagging(
     host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
 ) -> tuple[Finding, ...]:
-    """Tell where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
+    """Return where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
     from iommuctl.host.mounts import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
 
     read_by_grub = {edit.path.parent for edit in edits if edit.file_class is not FileClass.SOURCE}
@@ -89,7 +89,7 @@ def lagging(
 def obstacles(
     host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
 ) -> tuple[Finding, ...]:
-    """Tell what an apply of this plan would fail of as things are: files that may not be replaced, missing programs."""
+    """Return what an apply of this plan would fail of now: files that may not be replaced, missing programs."""
     if not edits and not (runs and commands):
         return ()
     from iommuctl.host.commands import find_program  # noqa: PLC0415
@@ -111,7 +111,7 @@ def obstacles(
 
 
 def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
-    """Give the commands that write where they must by themselves: those behind the last that publishes through us."""
+    """Return the commands that write where they must by themselves: those after the last that publishes through us."""
     last = max((number for number, command in enumerate(commands) if command.output), default=-1)
     return commands[last + 1 :]
 

@@ -19,7 +19,7 @@ class ProfileListing(NamedTuple):
 
 
 def find_profile(host: Host, name: str) -> Profile:
-    """Give the profile that is meant: a name, or a path, which has a slash in it or ends in `.toml`.
+    """Return the profile that is meant: a name, or a path, which has a slash in it or ends in `.toml`.
 
     Raises NotFoundError where there is none, ProfileError where it is wrong.
     """
@@ -36,19 +36,19 @@ def find_profile(host: Host, name: str) -> Profile:
 
 
 def list_profiles(host: Host) -> tuple[ProfileListing, ...]:
-    """Give every profile by name. Raises ProfileError for the first that is wrong."""
+    """Return every profile by name. Raises ProfileError for the first that is wrong."""
     texts = profiles(host.root, may_override=host.is_system)
     parsed = ((name, load_profile(name, texts), texts[name].source) for name in sorted(texts))
     return tuple(ProfileListing(name, profile.summary, source) for name, profile, source in parsed)
 
 
 def profile_names() -> tuple[str, ...]:
-    """Give the names of the profiles of the running system, for the shell's completion."""
+    """Return the names of the profiles of the running system, for the shell's completion."""
     return tuple(sorted(profiles(Host.open(Path("/")).root, may_override=True)))
 
 
 def describe_profile(profile: Profile) -> str:
-    """Give a profile as text: what it sets, removes and asks for, each with its platforms and the reason."""
+    """Return a profile as text: what it sets, removes and asks for, each with its platforms and the reason."""
     lines = [f"{profile.name}: {profile.summary}", *profile.description.strip().splitlines()]
     if profile.inputs:
         lines += ["", "inputs (--set NAME=VALUE):"]

@@ -31,7 +31,7 @@ class Drift(NamedTuple):
 
 
 class Effective(NamedTuple):
-    """What the running kernel does, beside what is configured. `verification` is of the applied profile, if any."""
+    """What the running kernel does, next to what is configured. `verification` is of the applied profile, if any."""
 
     observed: Observed
     verification: Verification | None

@@ -56,22 +56,22 @@ class Backend(Protocol):
         ...
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
-        """Give the edits and commands that bring the configuration to `desired`; empty when it is there already."""
+        """Return the edits and commands that bring the configuration to `desired`; empty when it is there already."""
         ...
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
-        """Give the entries that are files of their own and edited in place; none where something else writes them.
+        """Return the entries that are files of their own and edited in place; none where something else writes them.
 
         Raises what `read` raises.
         """
         ...
 
     def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
-        """Give the files to write anew, unchanged, behind such edits, because a reader compares their times."""
+        """Return the files to write anew, unchanged, after such edits, because a reader compares their times."""
         ...
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
-        """Give the commands that make generated files follow the sources, whatever those say."""
+        """Return the commands that make generated files follow the sources, whatever those say."""
         ...
 
     def read_back(

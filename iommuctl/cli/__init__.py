@@ -28,7 +28,7 @@ def main() -> None:
     outlive_the_reader()
     with _without_rich():
         from iommuctl.cli.session import Session
-    # What is asked for stands on the line as well as in the session: a run that fails while options are still being
+    # What is asked for is on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
     session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
     try:

@@ -121,7 +121,7 @@ class DriftReport(_Model):
 
 
 class EffectiveReport(_Model):
-    """What the running kernel does, beside what is configured."""
+    """What the running kernel does, next to what is configured."""
 
     units: tuple[str, ...] = Field(description="the active IOMMUs")
     group_types: dict[str, int] = Field(description="how many groups have each default domain type")

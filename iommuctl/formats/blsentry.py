@@ -123,7 +123,7 @@ def is_entry_name(name: str) -> bool:
 
 
 def identity(path: PurePosixPath) -> PurePosixPath:
-    """Give what stays of an entry's path when the bootloader counts: without suffix and boot counter."""
+    """Return what stays of an entry's path when the bootloader counts: without suffix and boot counter."""
     return path.with_name(_without_counter(path.name))
 
 
@@ -166,5 +166,5 @@ def variables(text: str) -> tuple[str, ...]:
 
 
 def expand(text: str, value_of: Callable[[str], str | None]) -> Cmdline:
-    r"""Give the command line that GRUB makes of an `options` value: unset variables vanish, `\$` is a dollar sign."""
+    r"""Return the command line that GRUB makes of an `options` value: unset variables vanish, `\$` is a dollar sign."""
     return Cmdline.parse(_VARIABLE.sub(lambda match: value_of(match[1]) or "", text).replace("\\$", "$"))

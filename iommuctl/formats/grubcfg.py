@@ -81,7 +81,7 @@ class MenuEntry(NamedTuple):
 class GrubCfg(NamedTuple):
     """A grub.cfg: its entries in file order, the grub.d scripts that wrote into it, and what it boots by default.
 
-    `default` is the one value that `default` is set to beside `${next_entry}`; None where there is none or several.
+    `default` is the one value that `default` is set to next to `${next_entry}`; None where there is none or several.
     """
 
     entries: tuple[MenuEntry, ...]
@@ -96,19 +96,19 @@ def parse_menu(path: PurePosixPath, text: str) -> GrubCfg:
 
 
 def normal_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
-    """Give the entries that must carry the profile: those of `10_linux*` that start a kernel and are no way back."""
+    """Return the entries that must carry the profile: those of `10_linux*` that start a kernel and are no way back."""
     return tuple(
         entry for entry in cfg.entries if _NORMAL_SECTION.match(entry.section) and entry.linux and not entry.recovery
     )
 
 
 def xen_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
-    """Give the entries that start a hypervisor, from `20_linux_xen*`: its IOMMU is set by its own command line."""
+    """Return the entries that start a hypervisor, from `20_linux_xen*`: its IOMMU is set by its own command line."""
     return tuple(entry for entry in cfg.entries if _XEN_SECTION.match(entry.section))
 
 
 def default_entry(cfg: GrubCfg) -> MenuEntry | None:
-    """Give the entry that boots by default; None where that is not known, as with `saved`.
+    """Return the entry that boots by default; None where that is not known, as with `saved`.
 
     GRUB takes a number for a place in the top menu, counted from 0 with submenus, and any other text for an id or a
     title; `>` leads into a submenu (grub-core/normal/menu.c get_entry_number). Of a path only its end is looked at.
@@ -213,7 +213,7 @@ class _Reader:
         return GrubCfg(entries, sections, self.has_blscfg, default)
 
     def _commands(self) -> Iterator[tuple[int, list[str], bool]]:
-        """Give every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
+        """Return every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
         words: list[str] = []
         start = 0
         for token in _TOKEN.finditer(self.script.text):
@@ -283,7 +283,7 @@ class _Reader:
             self.defaults.add(value)
 
     def _heading(self, line: int, raw_words: list[str]) -> tuple[str, str]:
-        """Give the id and the title of a menu entry or submenu, whose options may stand anywhere."""
+        """Return the id and the title of a menu entry or submenu, whose options may stand anywhere."""
         words = iter(self._words(line, raw_words))
         identity, title = "", None
         for word in words:

@@ -39,13 +39,13 @@ class GrubEnv(NamedTuple):
         return tuple((_text(match["name"]), _text(_ESCAPE.sub(rb"\1", match["value"]))) for match in self._matches())
 
     def get(self, name: str) -> str | None:
-        """Give a variable's value; None for one that is not set."""
+        """Return a variable's value; None for one that is not set."""
         return dict(self.variables).get(name)
 
     def set(self, name: str, value: str) -> "GrubEnv":
-        """Give the block with one variable set, where it stands or behind the others; all else stays.
+        """Return the block with one variable set, where it is or after the others; all else stays.
 
-        Raises BootConfigError where the block has no room for it, and where the variable stands there twice.
+        Raises BootConfigError where the block has no room for it, and where the variable is there twice.
         """
         wanted = re.sub(rb"([\\\n])", rb"\\\1", value.encode("utf-8", "surrogateescape"))
         label = name.encode("utf-8", "surrogateescape")
@@ -65,7 +65,7 @@ class GrubEnv(NamedTuple):
         return GrubEnv(self.path, used.ljust(SIZE, _FILLER))
 
     def unset(self, name: str) -> "GrubEnv":
-        """Give the block without a variable; the same block where it is not set."""
+        """Return the block without a variable; the same block where it is not set."""
         label = name.encode("utf-8", "surrogateescape")
         used = self.block[: self._end()]
         for match in reversed(self._matches()):

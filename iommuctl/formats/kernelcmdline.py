@@ -77,7 +77,7 @@ def parse_kernel_cmdline(path: PurePosixPath, text: str) -> KernelCmdline:
 
 
 def new_kernel_cmdline(cmdline: Cmdline) -> Cmdline:
-    """Give the one line for a file that is made of an entry: without `$words` and what belongs to one boot."""
+    """Return the one line for a file that is made of an entry: without `$words` and what belongs to one boot."""
     kept = (token.text for token in cmdline.tokens if not is_word(token.text) and token.name not in _OF_ONE_BOOT)
     return Cmdline.parse(" ".join(kept))
 

@@ -19,7 +19,7 @@ _EDITABLE = f"{_TREE}/*[label() != 'line' and label() != '#line']"
 
 
 class Span(NamedTuple):
-    """Where a value stands in a text, as indices of characters: `text[start:end]`."""
+    """Where a value is in a text, as indices of characters: `text[start:end]`."""
 
     start: int
     end: int
@@ -46,7 +46,7 @@ class Lens:
         *,
         added: tuple[tuple[str, str], ...] = (),
     ) -> str:
-        """Give the text with each value replaced, and each `(label, value)` of `added` as a new node at its end.
+        """Return the text with each value replaced, and each `(label, value)` of `added` as a new node at its end.
 
         None in the place of a value removes its line. A span must be exactly one node's value, as the lens reads it.
         Two gates enclose the edit: without it the text must come back byte for byte, and with it nothing may differ
@@ -58,7 +58,7 @@ class Lens:
         if self._retrieve(path) != closed:
             raise LensError(path, None, "cannot be represented exactly: an unedited copy would differ")
         expected = _spliced(closed, values)
-        # Backwards, since a node that is removed moves those behind it.
+        # Backwards, since a node that is removed moves those after it.
         for span, value in sorted(values.items(), key=lambda item: item[0].start, reverse=True):
             node = nodes.get(span)
             if node is None:
@@ -78,7 +78,7 @@ class Lens:
         return edited if closed == text or added else edited.removesuffix("\n")
 
     def values(self, path: PurePosixPath, text: str, label: str) -> tuple[Span, ...]:
-        """Give where the values of all nodes of that label stand, in order. Raises LensError with file and line."""
+        """Return where the values of all nodes of that label stand, in order. Raises LensError with file and line."""
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
         return tuple(span for span, node in nodes.items() if _label(node) == label)
@@ -126,7 +126,7 @@ def _handle() -> "augeas.Augeas":
     if not _LENSES.is_dir():
         raise InternalError(f"the lenses are missing from {str(_LENSES)!r}", hint="install iommuctl again")
     flags = augeas.Augeas.NO_LOAD | augeas.Augeas.NO_STDINC | augeas.Augeas.NO_MODL_AUTOLOAD | augeas.Augeas.ENABLE_SPAN
-    # The root is never read with NO_LOAD; a folder of ours keeps AUGEAS_ROOT of the environment out of it.
+    # The root is never read with NO_LOAD; a directory of ours keeps AUGEAS_ROOT of the environment out of it.
     return augeas.Augeas(root=str(_LENSES), loadpath=str(_LENSES), flags=flags)
 
 

@@ -15,7 +15,7 @@ Part = Callable[[int, int], bytes]
 _DOS_HEADER = struct.Struct("<2s58xI")  # magic; offset of the signature
 _FILE_HEADER = struct.Struct("<4s2xH12xH2x")  # signature; number of sections; size of the optional header
 _SECTION_HEADER = struct.Struct("<8sI4xII16x")  # name; size in memory; size and offset in the file
-# Where the directory of the certificates stands, the fifth of all, by the magic of the optional header: PE32, PE32+.
+# Where the directory of the certificates is, the fifth of all, by the magic of the optional header: PE32, PE32+.
 _CERTIFICATES = {0x10B: 96 + 4 * 8, 0x20B: 112 + 4 * 8}
 _DIRECTORY = struct.Struct("<II")  # place and size
 _DOS_MAGIC, _PE_SIGNATURE = b"MZ", b"PE\0\0"
@@ -28,7 +28,7 @@ TEXT_LIMIT = 64 * 1024  # bytes of one text; the longest command line of x86 and
 class PeImage(NamedTuple):
     """What an image says. `cmdlines` are those of its profiles, the default one first; None where one has none.
 
-    An addon has no kernel, and lends its command line to the images beside it.
+    An addon has no kernel, and lends its command line to the images next to it.
     """
 
     has_kernel: bool
@@ -59,7 +59,7 @@ def parse_image(path: PurePosixPath, read: Part) -> PeImage:
 
 
 def _headers(path: PurePosixPath, read: Part) -> tuple[tuple[_Section, ...], bool]:
-    """Give the sections, and whether there is a signature."""
+    """Return the sections, and whether there is a signature."""
     magic, start = _DOS_HEADER.unpack(_exactly(path, read, 0, _DOS_HEADER.size))
     if magic != _DOS_MAGIC:
         raise BootConfigError(path, None, "no PE image")

@@ -57,7 +57,7 @@ class Completed(NamedTuple):
     stderr: str
 
     def check(self) -> "Completed":
-        """Give it back if it succeeded. Raises ExecutionError with the end of what it complained about."""
+        """Return it back if it succeeded. Raises ExecutionError with the end of what it complained about."""
         if self.returncode == 0:
             return self
         raise ExecutionError(
@@ -78,15 +78,15 @@ class SystemRunner:
     """Runs the programs of one root: directly for `/`, else confined to it in private mount and pid namespaces.
 
     A program sees an environment of LC_ALL and PATH alone and an empty stdin, and leads a session and process group.
-    In another root it finds the `/proc` of its own pid namespace, where the tree has that folder. No mount reaches the
-    host.
+    In another root it finds the `/proc` of its own pid namespace, where the tree has that directory. No mount reaches
+    the host.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = Root(root)
 
     def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
-        """Run a program to its success, and end everything of its process group that is left behind.
+        """Run a program to its success, and end everything of its process group that is left after.
 
         Raises UnavailableError where the program is missing, ExecutionError where it fails, prints more than
         OUTPUT_LIMIT or takes longer than `timeout` seconds, NotPermittedError.
@@ -108,7 +108,7 @@ class SystemRunner:
 
 
 def find_program(root: Root, name: str) -> PurePosixPath:
-    """Give where a program is inside a root. Raises UnavailableError that names the package where it is missing."""
+    """Return where a program is inside a root. Raises UnavailableError that names the package where it is missing."""
     places = (PurePosixPath(name),) if "/" in name else tuple(PurePosixPath(folder, name) for folder in SEARCH_PATH)
     for place in places:
         status = root.stat(place)
@@ -162,7 +162,7 @@ def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout
         for descriptor in output:
             selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            # Asked before the streams are read, so that its last words are read too. Something that it left behind may
+            # Asked before the streams are read, so that its last words are read too. Something that it left after may
             # hold the streams open for ever: their end is not waited for.
             ended = _has_ended(process)
             ready = selector.select(0 if ended else _PATIENCE if selector.get_map() else _HASTE)

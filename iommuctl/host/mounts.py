@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mounts: what a folder is mounted from, as far as a plan depends on it. Reading only."""
+"""Mounts: what a directory is mounted from, as far as a plan depends on it. Reading only."""
 
 import os
 import stat
@@ -33,7 +33,7 @@ def is_live_mount(root: Path) -> bool:
 
 
 def filesystem_type(device: int) -> str | None:
-    """Give the type of a mounted file system by its device number; None where it is not known (btrfs subvolumes)."""
+    """Return the type of a mounted file system by its device number; None where it is not known (btrfs subvolumes)."""
     # proc_pid_mountinfo(5): the third field is major:minor, the type follows the separator " - "
     wanted = f" {os.major(device)}:{os.minor(device)} "
     try:
@@ -48,7 +48,7 @@ def filesystem_type(device: int) -> str | None:
 
 
 def unfreezable(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    """Give a folder for each XFS that may not be frozen, because it also holds the root or the state folder."""
+    """Return a directory for each XFS that may not be frozen, because it also holds the root or the state directory."""
     needed = {status.st_dev for path in (PurePosixPath("/"), state) if (status := root.stat(path))}
     needed.add(Path("/").stat().st_dev)
     found = ((folder, root.stat(folder)) for folder in one_for_each_xfs(root, folders))
@@ -56,7 +56,7 @@ def unfreezable(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPat
 
 
 def one_for_each_xfs(root: Root, folders: Iterable[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    """Give the first of these folders, as they sort, for each XFS that holds one."""
+    """Return the first of these directories, as they sort, for each XFS that holds one."""
     first: dict[int, PurePosixPath] = {}
     for folder in sorted(set(folders)):
         if (status := root.stat(folder)) is not None:

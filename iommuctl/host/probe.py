@@ -130,7 +130,7 @@ def _boot_program(tree: Tree) -> str | None:
 
 
 def parse_load_option(option: bytes) -> str | None:
-    """Give the file path of an EFI_LOAD_OPTION (UEFI 2.10, section 3.1.3); None for one that names no file."""
+    """Return the file path of an EFI_LOAD_OPTION (UEFI 2.10, section 3.1.3); None for one that names no file."""
     at = _LOAD_OPTION_HEAD
     while option[at : at + 2] not in (b"", b"\0\0"):
         at += 2
@@ -154,7 +154,7 @@ def _first(tree: Tree, paths: Iterable[PurePosixPath]) -> str:
 
 
 def _kernels(tree: Tree) -> tuple[str, ...]:
-    """The releases of installed kernels: images in /boot, and module folders that hold their own image."""
+    """The releases of installed kernels: images in /boot, and module directories that hold their own image."""
     images = {
         name.removeprefix(prefix)
         for name in tree.names(_BOOT)

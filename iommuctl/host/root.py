@@ -31,9 +31,9 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 class Place(NamedTuple):
     """Where a path ends after every link: a name in an open directory.
 
-    `path` is the final path inside the root, without links. `directory` is a descriptor opened with O_PATH, valid while
-    the place is open. `missing` are the folders on the way that are not there; then `directory` is the deepest one that
-    is. `status` is the lstat of the name, None where it is not there.
+    `path` is the final path inside the root, without links. `directory` is a descriptor opened with O_PATH, valid
+    while the place is open. `missing` are the directories on the way that are not there; then `directory` is the
+    deepest one that is. `status` is the lstat of the name, None where it is not there.
     """
 
     path: PurePosixPath
@@ -46,8 +46,9 @@ class Place(NamedTuple):
 class Root:
     """The files below one directory, which may be `/`. Paths are absolute as seen inside it.
 
-    Absolute links start at the root, `..` cannot leave it. Each step is relative to an open directory, so a folder that
-    is swapped for a link during the walk leads nowhere else. Raises NotFoundError where there is no such directory.
+    Absolute links start at the root, `..` cannot leave it. Each step is relative to an open directory, so a
+    directory that is swapped for a link during the walk leads nowhere else. Raises NotFoundError where there is no such
+    directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,16 +69,16 @@ class Root:
         return os.path.samestat(os.fstat(self._descriptor), Path("/").stat())
 
     def command(self, *words: str) -> str:
-        """Give the command line of ours, for a hint, that means this root."""
+        """Return the command line of ours, for a hint, that means this root."""
         root = () if self.is_running_system else ("--root", str(self.path))
         return shlex.join(("iommuctl", *words, *root))
 
     def outside(self, path: PurePosixPath) -> str:
-        """Give a path inside as other commands take it, quoted for a shell."""
+        """Return a path inside as other commands take it, quoted for a shell."""
         return shlex.quote(str(path if self.is_running_system else self.path / path.relative_to("/")))
 
     def read(self, path: PurePosixPath) -> bytes | None:
-        """Give a regular file's content; None where there is none.
+        """Return a regular file's content; None where there is none.
 
         Raises NotPermittedError, BootConfigError for anything but a regular file of at most READ_LIMIT bytes, BusyError
         where the file was swapped during the read.
@@ -89,7 +90,7 @@ class Root:
                 return read_all(descriptor, path)
 
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
-        """Give at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
+        """Return at most `size` bytes of a regular file, fewer where it ends before; None where there is no file.
 
         The file may be of any size, the part of at most READ_LIMIT bytes. Raises as `read` does.
         """
@@ -102,7 +103,7 @@ class Root:
                 return _read_at(descriptor, start, size)
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
-        """Give the names in a directory, sorted by code point; empty where there is no such directory."""
+        """Return the names in a directory, sorted by code point; empty where there is no such directory."""
         with self.locate(directory) as place:
             if place.status is None or not stat.S_ISDIR(place.status.st_mode):
                 return ()
@@ -114,17 +115,17 @@ class Root:
                 os.close(descriptor)
 
     def identity(self, directory: PurePosixPath) -> tuple[int, int] | None:
-        """Give device and inode of a directory, which links and mounts of it share; None where there is none."""
+        """Return device and inode of a directory, which links and mounts of it share; None where there is none."""
         status = self.stat(directory)
         return (status.st_dev, status.st_ino) if status is not None and stat.S_ISDIR(status.st_mode) else None
 
     def stat(self, path: PurePosixPath) -> os.stat_result | None:
-        """Give the status of what a path ends at after every link; None where there is nothing."""
+        """Return the status of what a path ends at after every link; None where there is nothing."""
         with self.locate(path) as place:
             return place.status
 
     def resolve(self, path: PurePosixPath) -> PurePosixPath:
-        """Give the final path inside the root after every link; what is missing at its end is appended as it is."""
+        """Return the final path inside the root after every link; what is missing at its end is appended as it is."""
         with self.locate(path) as place:
             return place.path
 
@@ -167,7 +168,7 @@ class Root:
             above = place.path.parents[len(names) - 1]
         for name in names:
             with self.open_directory(above, "make a directory in") as descriptor:
-                with suppress(FileExistsError):  # a rival was faster; what is no folder is refused by the next step
+                with suppress(FileExistsError):  # a rival was faster; what is no directory is refused by the next step
                     os.mkdir(name, mode, dir_fd=descriptor)
                     made.append(above / name)
                 _set_mode(name, mode, descriptor)
@@ -209,7 +210,7 @@ class Root:
 
 
 def failure(error: OSError, path: PurePosixPath, doing: str) -> IommuctlError:
-    """Give the error that an operating system's refusal becomes; `doing` is a verb, the path follows it."""
+    """Return the error that an operating system's refusal becomes; `doing` is a verb, the path follows it."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermittedError(path, doing)
     if error.errno == errno.ELOOP:  # a name is no longer what it was when the walk looked at it
@@ -261,7 +262,7 @@ def _read_at(descriptor: int, start: int, size: int) -> bytes:
 
 
 def _path(asked: PurePosixPath, *names: str) -> PurePosixPath:
-    """Give the path of these names: usually the one that was asked for, since making one is slow."""
+    """Return the path of these names: usually the one that was asked for, since making one is slow."""
     parts = ("/", *names)
     return asked if asked.parts == parts else PurePosixPath(*parts)
 
@@ -288,7 +289,7 @@ def _readlink(name: str, directory: int) -> str:
 
 
 def _enter(name: str, directory: int, opened: list[int]) -> bool:
-    """Open a folder below `directory`; False for a link, for nothing, and for anything else."""
+    """Open a directory below `directory`; False for a link, for nothing, and for anything else."""
     try:
         opened.append(os.open(name, _DIRECTORY, dir_fd=directory))
     except (FileNotFoundError, NotADirectoryError):
@@ -300,7 +301,7 @@ def _set_mode(name: str, mode: int, directory: int) -> None:
     descriptor = os.open(name, _LISTING, dir_fd=directory)
     try:
         found = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        wanted = mode | found & stat.S_ISGID  # inherited: the group of a folder goes on below it
+        wanted = mode | found & stat.S_ISGID  # inherited: the group of a directory goes on below it
         if found != wanted:
             os.fchmod(descriptor, wanted)
     finally:

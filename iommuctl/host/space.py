@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume: how much space a folder has, and whether it may be written in. Reading only."""
+"""Volume: how much space a directory has, and whether it may be written in. Reading only."""
 
 import os
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from iommuctl.host.root import Root
 
 
 class Volume(NamedTuple):
-    """The file system below a folder that is there. `free` counts bytes that anybody may still use."""
+    """The file system below a directory that is there. `free` counts bytes that anybody may still use."""
 
     folder: PurePosixPath
     free: int
@@ -18,7 +18,7 @@ class Volume(NamedTuple):
 
 
 def read_volume(root: Root, folder: PurePosixPath) -> Volume:
-    """Look at a folder, or at the nearest one above it that is there. Raises NotPermittedError."""
+    """Look at a directory, or at the nearest one above it that is there. Raises NotPermittedError."""
     while root.stat(folder) is None:
         folder = folder.parent
     with root.open_directory(folder) as descriptor:

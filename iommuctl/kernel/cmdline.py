@@ -2,7 +2,7 @@
 """The grammar of the kernel command line, as next_arg() and parse_args() of the kernel have it. Pure."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,13 +12,8 @@ _TOKEN = re.compile(r'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
 _TERMINATOR = "--"
 
 
-def same_name(left: str, right: str) -> bool:
-    """Whether two parameter names are one to the kernel, where `-` equals `_` (kernel/params.c dash2underscore)."""
-    return canonical_name(left) == canonical_name(right)
-
-
 def canonical_name(name: str) -> str:
-    """Give the spelling of a parameter name that all its spellings share."""
+    """Return the spelling that all spellings of a parameter name share (kernel/params.c dash2underscore)."""
     return name.replace("-", "_")
 
 
@@ -57,7 +52,7 @@ class Parameter(NamedTuple):
 
 
 class Cmdline(NamedTuple):
-    """A command line that keeps every byte: `blanks[i]` stands before `tokens[i]`, the last one after all of them.
+    """A command line that keeps every byte: `blanks[i]` is before `tokens[i]`, the last one after all of them.
 
     Every token up to, and without, the first `--` is a parameter of the kernel; the rest belongs to init.
     Text that was not UTF-8 is carried by surrogates (PEP 383) and comes back as it was.
@@ -101,7 +96,7 @@ class Cmdline(NamedTuple):
 
     @property
     def init_arguments(self) -> tuple[Parameter, ...]:
-        """What stands after `--`: for init, never read by the kernel."""
+        """What is after `--`: for init, never read by the kernel."""
         return self.tokens[self.kernel_count + 1 :]
 
     @property
@@ -110,7 +105,7 @@ class Cmdline(NamedTuple):
         return all(token.is_closed for token in self.tokens)
 
     def span(self, index: int) -> tuple[int, int]:
-        """Where a token stands in the line: start and end as indices of its UTF-8 bytes."""
+        """Where a token is in the line: start and end as indices of its UTF-8 bytes."""
         start = sum(_size(blank) for blank in self.blanks[: index + 1])
         start += sum(_size(token.text) for token in self.tokens[:index])
         return start, start + _size(self.tokens[index].text)
@@ -121,7 +116,7 @@ class Cmdline(NamedTuple):
         return tuple(parameter for parameter in self.parameters if parameter.key == key)
 
     def remove(self, index: int) -> "Cmdline":
-        """Drop one token with the blank before it; the first token goes with the blank behind it instead."""
+        """Drop one token with the blank before it; the first token goes with the blank after it instead."""
         tokens = self.tokens[:index] + self.tokens[index + 1 :]
         gone = index if index > 0 else min(index + 1, len(self.blanks) - 1)
         kept = self.blanks[:gone] + self.blanks[gone + 1 :]
@@ -133,7 +128,7 @@ class Cmdline(NamedTuple):
         return self._replace(tokens=(*self.tokens[:index], token, *self.tokens[index + 1 :]))
 
     def append(self, text: str) -> "Cmdline":
-        """Add one parameter behind the last one that the kernel reads, so before a `--`.
+        """Add one parameter after the last one that the kernel reads, so before a `--`.
 
         The line must be closed (`is_closed`): an open quote would make the addition part of another value.
         """
@@ -146,14 +141,6 @@ class Cmdline(NamedTuple):
         else:
             blanks = (*self.blanks[:at], " ", *self.blanks[at:])
         return self._replace(tokens=tokens, blanks=blanks)
-
-    def filtered(self, keep: Callable[[Parameter], bool]) -> "Cmdline":
-        """Drop every kernel parameter that `keep` refuses."""
-        result = self
-        for index in reversed(range(self.kernel_count)):
-            if not keep(self.tokens[index]):
-                result = result.remove(index)
-        return result
 
 
 def join(texts: Iterable[str]) -> str:

@@ -75,12 +75,12 @@ def explain(text: str, catalogue: Catalogue) -> Explanation:
 
 
 def describe(explanation: Explanation) -> str:
-    """Give an explanation as text, WIDTH columns wide."""
+    """Return an explanation as text, WIDTH columns wide."""
     return "".join(f"{line}\n" for line in _lines(explanation))
 
 
 def completions(text: str, catalogue: Catalogue) -> tuple[str, ...]:
-    """Give the parameters that begin with a text; behind `=` and each comma the values, myths left out."""
+    """Return the parameters that begin with a text; after `=` and each comma the values, myths left out."""
     name, equals, value = text.partition("=")
     if not equals:
         return tuple(sorted(one.name for one in catalogue.definitions if one.name.startswith(name)))
@@ -93,7 +93,7 @@ def completions(text: str, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def span(available: Availability) -> str:
-    """Give an architecture with the releases, as words."""
+    """Return an architecture with the releases, as words."""
     since = f" from {available.since}" if available.since else ""
     return f"{available.on}{since}{f' up to {available.until}' if available.until else ''}"
 
@@ -149,7 +149,7 @@ def _token_words(token: Token) -> str:
 
 
 def _rivals(definition: Definition, items: Iterable[str | None], catalogue: Catalogue) -> Iterator[str]:
-    """Give what contradicts the items: another value of the same variable, and what the catalogue names."""
+    """Return what contradicts the items: another value of the same variable, and what the catalogue names."""
     sets = {one for item in items for one in catalogue.assignments(definition.name, item)}
     asked = {one.variable: one.value for one in sets}
     tokens = [token for item in items for token in definition.tokens_of(item)]
@@ -165,7 +165,7 @@ def _rivals(definition: Definition, items: Iterable[str | None], catalogue: Cata
 def _settings(
     definition: Definition, catalogue: Catalogue
 ) -> Iterator[tuple[str, frozenset[Assignment], tuple[str, ...]]]:
-    """Give every setting of a parameter that the catalogue can name, what it sets, and what it conflicts with."""
+    """Return every setting of a parameter that the catalogue can name, what it sets, and what it conflicts with."""
     match definition.grammar:
         case Grammar.BOOL:
             for value in ("0", "1"):

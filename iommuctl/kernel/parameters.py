@@ -70,7 +70,7 @@ class Token(NamedTuple):
     Tokens of one `group` override each other, the last one wins; without a group a token cannot be undone.
     `same_as` is another parameter (`name=value`) that sets the same variable. `exact` is False where the kernel
     compares only as many characters as the name has. `takes_value`: followed by `=` and something. From `inert_since`
-    on no driver of an IOMMU acts on it. `conflicts` are parameters (`name=value`) beside which it makes no sense.
+    on no driver of an IOMMU acts on it. `conflicts` are parameters (`name=value`) next to which it makes no sense.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Advice(NamedTuple):
 class Definition:
     """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it.
 
-    `conflicts` are parameters (`name=value`) beside which it makes no sense.
+    `conflicts` are parameters (`name=value`) next to which it makes no sense.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Definition:
         return (value,) if value is None or not self.is_list else tuple(value.split(","))
 
     def tokens_of(self, item: str | None) -> tuple[Token, ...]:
-        """Give the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
+        """Return the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
         if item is None or not self.tokens:
             return ()
         found = self._read.get(item)
@@ -161,7 +161,7 @@ class Definition:
         return found
 
     def taken_for(self, item: str | None) -> str | None:
-        """Give the token that the kernel takes an item for which only begins like it; None where it is written so."""
+        """Return the token that the kernel takes an item for which only begins like it; None where it is written so."""
         tokens = self.tokens_of(item)
         names = [token.name for token in tokens]
         if item is None or not names or item in names:
@@ -170,7 +170,7 @@ class Definition:
         return None if has_value and item.partition("=")[0] in names else names[0]
 
     def ends_list(self, item: str | None) -> bool:
-        """Whether the kernel reads nothing of the list behind this item."""
+        """Whether the kernel reads nothing of the list after this item."""
         return any(token.ends_list for token in self.tokens_of(item))
 
     def serves(self, item: str | None, wanted: str | None) -> bool:
@@ -236,17 +236,17 @@ class Catalogue:
     by_key: Mapping[str, Definition] = field(repr=False)
 
     def known(self, name: str) -> Definition | None:
-        """Give a parameter's definition; None where the catalogue has none."""
+        """Return a parameter's definition; None where the catalogue has none."""
         return self.by_key.get(canonical_name(name))
 
     def define(self, name: str) -> Definition:
-        """Give a parameter's definition; for an unknown one such that no other value of it is ever touched."""
+        """Return a parameter's definition; for an unknown one such that no other value of it is ever touched."""
         return self.known(name) or Definition(
             name, Kind.NOBODY, Grammar.ACCUMULATING, Manages.NOTHING, "not in the catalogue", "none"
         )
 
     def assignments(self, name: str, item: str | None) -> frozenset[Assignment]:
-        """Give what one item of a parameter sets; empty for what the kernel does not read."""
+        """Return what one item of a parameter sets; empty for what the kernel does not read."""
         definition = self.known(name)
         if definition is None:
             return frozenset()
@@ -268,7 +268,7 @@ class Catalogue:
                 return frozenset()
 
     def token_assignments(self, definition: Definition, token: Token) -> frozenset[Assignment]:
-        """Give what one token sets."""
+        """Return what one token sets."""
         if token.same_as is not None:
             return self._alias(token.same_as)
         return frozenset({Assignment(f"{definition.name}:{token.group or token.name}", token.name)})
@@ -286,7 +286,7 @@ _ARCHITECTURE = {
 
 
 def architecture_of(platform: Platform) -> Architecture:
-    """Give the kernel architecture of a platform."""
+    """Return the kernel architecture of a platform."""
     return Architecture.X86 if platform is Platform.X86 else _ARCHITECTURE[platform]
 
 
@@ -306,7 +306,7 @@ def kernel_bool(text: str | None) -> bool | None:
 
 
 def bool_since(text: str | None) -> KernelVersion | None:
-    """Give the first kernel that takes a truth value as `kernel_bool` does; None where every kernel does."""
+    """Return the first kernel that takes a truth value as `kernel_bool` does; None where every kernel does."""
     return _LATER_TRUTHS.get((text or "")[:1].lower())
 
 

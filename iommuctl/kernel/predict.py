@@ -20,7 +20,7 @@ class DomainType(StrEnum):
 
 
 class Machine(NamedTuple):
-    """What decides beside the command line: whose IOMMU it is, the kernel and how it was configured.
+    """What decides next to the command line: whose IOMMU it is, the kernel and how it was configured.
 
     `forces_strict`: the unit is emulated (caching mode, NpCache), and the driver then never batches.
     """
@@ -38,7 +38,7 @@ SOFT_IS_HARMLESS = KernelVersion(5, 19)
 
 
 def predict(cmdline: Cmdline, machine: Machine, catalogue: Catalogue) -> DomainType:
-    """Give the default domain type that the drivers of `machine` will choose. `machine.platform` is one vendor's.
+    """Return the default domain type that the drivers of `machine` will choose. `machine.platform` is one vendor's.
 
     Before 5.15 sysfs shows `DMA` for a lazy domain as well.
     """
@@ -52,7 +52,8 @@ def predict(cmdline: Cmdline, machine: Machine, catalogue: Catalogue) -> DomainT
 
 
 def effective(cmdline: Cmdline, platform: Platform, kernel: KernelVersion, catalogue: Catalogue) -> dict[str, str]:
-    """Give the variables that a command line sets in the drivers of one platform, as Catalogue.assignments names them.
+    """Return the variables that a command line sets in the drivers of one platform, as Catalogue.assignments names
+    them.
 
     All early parameters are read before any other, wherever they stand; within a class the last one wins.
     """

@@ -13,7 +13,7 @@ _SHORT = 8
 
 @lru_cache(maxsize=1024)  # the entries of a host repeat the same names a thousand times
 def nearest(name: str, candidates: tuple[str, ...]) -> str | None:
-    """Give the candidate that a name is a slip or two away from, the closest and first of them; None for none.
+    """Return the candidate that a name is a slip or two away from, the closest and first of them; None for none.
 
     A slip is a letter too many, missing, wrong, or swapped with its neighbour; `-` and `_` are one letter.
     """

@@ -27,7 +27,7 @@ _NOTHING_KNOWN = Surroundings()
 class Item(NamedTuple):
     """One unit of a value (a token of a list, else all of it) of a parameter that the catalogue knows.
 
-    `is_read` is False behind a token at which the kernel stops reading the list.
+    `is_read` is False after a token at which the kernel stops reading the list.
     """
 
     parameter: Parameter
@@ -93,7 +93,7 @@ class Subject:
         return self.platform is None or not definition.available or bool(definition.acting & set(self.platforms))
 
     def effects(self, platform: Platform, kernel: KernelVersion) -> frozenset[Assignment]:
-        """Give the variables that the line sets in one platform's drivers, VT-d's default included where known."""
+        """Return the variables that the line sets in one platform's drivers, VT-d's default included where known."""
         from iommuctl.kernel.predict import effective  # noqa: PLC0415 - a line with nothing to weigh does not need it
 
         variables = effective(self.cmdline, platform, kernel, self.catalogue)
@@ -142,7 +142,7 @@ class Remark(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One thing to look for. `severity` is the usual one; `source` says where the fact behind the rule is from."""
+    """One thing to look for. `severity` is the usual one; `source` says where the fact after the rule is from."""
 
     id: str
     severity: Severity
@@ -152,7 +152,7 @@ class Rule(NamedTuple):
 
 
 def lint(subject: Subject, rules: Iterable[Rule]) -> tuple[Finding, ...]:
-    """Give what the rules find on a line: worst first, then by rule and parameter, each once."""
+    """Return what the rules find on a line: worst first, then by rule and parameter, each once."""
     order = list(Severity)
     findings = {
         Finding(rule.id, remark.severity or rule.severity, remark.message, remark.parameter, remark.hint)
@@ -195,12 +195,12 @@ def is_weakening(item: Item) -> bool:
 
 
 def sets(subject: Subject, item: Item) -> frozenset[Assignment]:
-    """Give the variables that an item sets, on whatever platform and kernel."""
+    """Return the variables that an item sets, on whatever platform and kernel."""
     return subject.catalogue.assignments(item.definition.name, item.text)
 
 
 def assigned(subject: Subject, parameter: str) -> frozenset[Assignment]:
-    """Give the variables that a parameter, as `name=value`, would set."""
+    """Return the variables that a parameter, as `name=value`, would set."""
     name, _, value = parameter.partition("=")
     return subject.catalogue.assignments(name, value or None)
 

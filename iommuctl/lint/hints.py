@@ -14,7 +14,7 @@ def instead(item: Item, mend: list[str]) -> str:
 
 
 def successor(subject: Subject, item: Item, replacement: str | None) -> str | None:
-    """Say what to do about a deprecated item: to write its replacement, or to remove it where that stands too."""
+    """Say what to do about a deprecated item: to write its replacement, or to remove it where that is too."""
     if replacement is None:
         return None
     name = subject.catalogue.define(replacement.partition("=")[0]).name
@@ -35,7 +35,7 @@ def elsewhere(subject: Subject, item: Item) -> str:
 def older_spelling(
     subject: Subject, item: Item, platforms: Iterable[Platform], kernels: Iterable[KernelVersion]
 ) -> str | None:
-    """Give the token that does the same on kernels that do not know an item, to be written beside it."""
+    """Return the token that does the same on kernels that do not know an item, to be written next to it."""
     own = sets(subject, item)
     for definition in subject.catalogue.definitions if own else ():
         for token in definition.tokens:
@@ -50,6 +50,6 @@ def older_spelling(
 
 
 def written(subject: Subject, parameter: str) -> str:
-    """Give what stands on the line for a parameter: itself, or another spelling of it."""
+    """Return what is on the line for a parameter: itself, or another spelling of it."""
     asked = assigned(subject, parameter)
     return next((item.single for item in subject.items if asked & sets(subject, item)), parameter)

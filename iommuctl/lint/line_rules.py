@@ -306,7 +306,7 @@ def _is_inert(subject: Subject, item: Item) -> bool:
 
 
 def _retired(item: Item) -> Iterable[tuple[str, str | None]]:
-    """Give since when an item is deprecated and what replaces it; nothing where it is not."""
+    """Return since when an item is deprecated and what replaces it; nothing where it is not."""
     definition = item.definition
     if definition.deprecated_since is not None:
         yield str(definition.deprecated_since), definition.replacement or definition.same_as

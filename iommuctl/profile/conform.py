@@ -22,7 +22,7 @@ class Segment(NamedTuple):
 
 
 class TokenChange(NamedTuple):
-    """One token of one segment. `position` is None for an addition (behind the segment's last kernel parameter).
+    """One token of one segment. `position` is None for an addition (after the segment's last kernel parameter).
 
     `before` is None for an addition, `after` for a removal.
     """
@@ -49,10 +49,10 @@ class SegmentError(ValueError):
 
 
 def conform(segments: tuple[Segment, ...], desired: DesiredArguments, catalogue: Catalogue) -> tuple[TokenChange, ...]:
-    """Give the changes that bring the joined segments to `desired`; none when they are there already.
+    """Return the changes that bring the joined segments to `desired`; none when they are there already.
 
-    Option lists gain or lose single tokens; what contradicts or is unwanted goes wherever it stands; what is wanted and
-    effective stays where it is. Nothing behind a `--` is read, also where it stands in an earlier segment. Changes of
+    Option lists gain or lose single tokens; what contradicts or is unwanted goes wherever it is; what is wanted and
+    effective stays where it is. Nothing after a `--` is read, also where it is in an earlier segment. Changes of
     existing tokens come first, by segment and index; then the additions in the order of `desired.wanted`.
     Raises SegmentError where an addition would not be read by the kernel.
     """
@@ -60,7 +60,7 @@ def conform(segments: tuple[Segment, ...], desired: DesiredArguments, catalogue:
 
 
 def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
-    """Give one segment's command line with its changes made; indices are those of the unchanged line."""
+    """Return one segment's command line with its changes made; indices are those of the unchanged line."""
     pending = tuple(changes)
     edits = sorted((change.position, change.after) for change in pending if change.position is not None)
     for index, after in reversed(edits):
@@ -81,12 +81,12 @@ def shortcomings(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalog
 
 
 def shortfall(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[TokenChange, ...]:
-    """Give the changes that a whole command line lacks; none when it is fine. Raises SegmentError as `conform` does."""
+    """Return the changes that a whole line lacks; none when it is fine. Raises SegmentError as `conform` does."""
     return conform((Segment(cmdline, takes_additions=True),), desired, catalogue)
 
 
 def observe(cmdlines: Iterable[Cmdline], desired: DesiredArguments, catalogue: Catalogue) -> tuple[Finding, ...]:
-    """Give a finding for each watched parameter that stands on one of the lines, each as written and only once."""
+    """Return a finding for each watched parameter that is on one of the lines, each as written and only once."""
     by_key: dict[str, list[Watched]] = {}
     for one in desired.watched:
         by_key.setdefault(canonical_name(one.name), []).append(one)
@@ -119,7 +119,7 @@ class _Item:
 
 
 class _Place:
-    """One parameter that the kernel reads, where it stands, and its items as they are to become."""
+    """One parameter that the kernel reads, where it is, and its items as they are to become."""
 
     def __init__(
         self, segment: int, index: int, parameter: Parameter, definition: Definition, items: list[_Item]
@@ -136,7 +136,7 @@ class _Place:
 
     @property
     def effective(self) -> list[str | None]:
-        """What the kernel reads of it: nothing behind a token that ends the list."""
+        """What the kernel reads of it: nothing after a token that ends the list."""
         for count, text in enumerate(self.kept, 1):
             if self.definition.ends_list(text):
                 return self.kept[:count]
@@ -274,7 +274,7 @@ class _Draft:
         return [place for place in self.places if place.parameter.key == key]
 
     def _open(self, places: Iterable[_Place], suits: Callable[[_Place], bool]) -> _Place | None:
-        """Give the last of the places that may gain something and suits."""
+        """Return the last of the places that may gain something and suits."""
         fit = [place for place in places if self.segments[place.segment].takes_additions and suits(place)]
         return fit[-1] if fit else None
 
@@ -357,7 +357,7 @@ class _Draft:
         self.additions.append((f"{wanted.name}={','.join(texts)}" if texts else wanted.name, wanted.reason))
 
     def _target(self, edits: list[TokenChange]) -> int:
-        """Give the segment for additions; they must be read by the kernel there."""
+        """Return the segment for additions; they must be read by the kernel there."""
         target = next((number for number, segment in enumerate(self.segments) if segment.takes_additions), None)
         if target is None:
             raise SegmentError(0, None, "no part of the line takes additions")

@@ -25,7 +25,7 @@ _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PCI_ID = r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:[0-9A-Fa-f]{1,8}){0,4}"  # drivers/vfio/pci/vfio_pci.c vfio_pci_fill_ids
 
-# No quantifier behind a quantifier and no group: Python 3.11.2 of Debian 12 matches possessive and atomic ones wrongly.
+# No quantifier after a quantifier and no group: Python 3.11.2 of Debian 12 matches possessive and atomic ones wrongly.
 _PATTERN_ATOM = re.compile(
     r"(?:\[\^?[A-Za-z0-9_.:,=@/+-]+\]|\\[d.]|[A-Za-z0-9_:,=@/-])(?:\{(\d{1,4})(?:,(\d{1,4}))?\}|\?)?"
 )
@@ -214,7 +214,7 @@ class Input(_Table):
         return self
 
     def check(self, value: str) -> str:
-        """Give the value as it is written. Raises ValueError for one that the input does not take."""
+        """Return the value as it is written. Raises ValueError for one that the input does not take."""
         check_value(value)
         match self.type:
             case InputType.BOOL:
@@ -279,7 +279,7 @@ def load_profile(name: str, texts: Mapping[str, ProfileText]) -> Profile:
 
 
 def merge_parents(profile: Profile, source: str, texts: Mapping[str, ProfileText]) -> Profile:
-    """Give a profile that was read from `source` together with everything that it extends."""
+    """Return a profile that was read from `source` together with everything that it extends."""
     seen = [profile.name]
     merged, parent = profile, profile.extends
     while parent is not None:
@@ -335,7 +335,7 @@ _Entry = TypeVar("_Entry", bound=_OnParameter)
 
 
 def _left(entries: Iterable[_Entry], spoken: Iterable[_OnParameter]) -> Iterable[_Entry]:
-    """Give the parent's entries without the platforms on which the child decides the same, unconditionally."""
+    """Return the parent's entries without the platforms on which the child decides the same, unconditionally."""
     decided = [one for one in spoken if one.when is None]
     for entry in entries:
         taken = frozenset[Platform]().union(*(one.members for one in decided if _overrides(one, entry)))

@@ -22,7 +22,7 @@ from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusa
 
 
 def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> DesiredArguments:
-    """Give what a merged profile asks for on one host; `inputs` are the values of `--set`, by name.
+    """Return what a merged profile asks for on one host; `inputs` are the values of `--set`, by name.
 
     The platform x86 takes what Intel and AMD take. Where an installed kernel is too old for a parameter, the older
     spelling is wanted as well. Raises ProfileError for a missing, unknown or invalid input, for a platform on which the
@@ -68,7 +68,7 @@ class _Resolution:
         return entry.value if entry.value_from is None else self.values.get(entry.value_from)
 
     def _wanted(self) -> tuple[Wanted, ...]:
-        """Give each parameter once, with the tokens of all its tables, in the order in which it is first set."""
+        """Return each parameter once, with the tokens of all its tables, in the order in which it is first set."""
         merged: dict[str, Wanted] = {}
         for setting in self.profile.sets:
             value = self._value(setting)
@@ -90,7 +90,7 @@ class _Resolution:
     def _with_older_spellings(self, wanted: tuple[Wanted, ...]) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
         """Add the deprecated spellings that an installed kernel needs; give them also by themselves.
 
-        They go to the parameter that is there already, else behind the other parameters of the drivers.
+        They go to the parameter that is there already, else after the other parameters of the drivers.
         """
         oldest = self.facts.oldest_kernel
         legacy = tuple(self._older_spellings(wanted, oldest)) if oldest is not None else ()
@@ -126,7 +126,7 @@ class _Resolution:
                 yield from ((definition, token) for token in definition.tokens if token.deprecated_since is not None)
 
     def _unwanted(self, asked: tuple[Wanted, ...], legacy: tuple[Wanted, ...]) -> tuple[Unwanted, ...]:
-        """Give what must go, without the older spellings that stay and without what one vendor of x86 sets itself."""
+        """Return what must go, without the older spellings that stay and without what one vendor of x86 sets itself."""
         several = len(self.facts.platform.members) > 1
         result: dict[tuple[str, str | None], Unwanted] = {}
         for absence in self.profile.absent:
@@ -198,7 +198,7 @@ class _Resolution:
 
 
 def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
-    """Give the value of each input: what was given, else its default; a bool without one is false."""
+    """Return the value of each input: what was given, else its default; a bool without one is false."""
     declared = {one.name: one for one in profile.inputs}
     unknown = sorted(set(given) - set(declared))
     if unknown:
@@ -223,7 +223,7 @@ def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _managed(catalogue: Catalogue, reason: str) -> Iterable[Unwanted]:
-    """Give every IOMMU parameter of the catalogue, and the single tokens of those that are only partly one."""
+    """Return every IOMMU parameter of the catalogue, and the single tokens of those that are only partly one."""
     for definition in catalogue.definitions:
         match definition.manages:
             case Manages.ALL:

@@ -18,18 +18,18 @@ _PACKAGE = Path(__file__).parents[1]
 
 @cache
 def shipped_catalogue() -> Catalogue:
-    """Give the catalogue of the package."""
+    """Return the catalogue of the package."""
     return parse_catalogue({name: text for name, (text, _) in _texts("kernel/tables").items()})
 
 
 @cache
 def shipped_profiles() -> Mapping[str, ProfileText]:
-    """Give the profiles of the package by name, unread."""
+    """Return the profiles of the package by name, unread."""
     return _texts("profile/profiles")
 
 
 def profiles(tree: Tree, *, may_override: bool) -> Mapping[str, ProfileText]:
-    """Give every profile by name, unread: the shipped ones and those of the root's /etc/iommuctl/profiles.d.
+    """Return every profile by name, unread: the shipped ones and those of the root's /etc/iommuctl/profiles.d.
 
     A file there takes the place of a shipped profile of its name, but only if `may_override`: another root than the
     running one must not. Raises ProfileError for such a file and for one that is not UTF-8.

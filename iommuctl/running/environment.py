@@ -21,12 +21,12 @@ _VTD_BUILT = re.compile(rb"^CONFIG_INTEL_IOMMU=y$", re.MULTILINE)
 _IGNORES_LOADER = re.compile(rb"^CONFIG_CMDLINE_(OVERRIDE|FORCE)=y$", re.MULTILINE)
 # arch/x86/include/asm/cpufeatures.h X86_FEATURE_HYPERVISOR
 _GUEST_FLAG = re.compile(rb"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
-# Documentation/admin-guide/bootconfig.rst: what stands below `kernel.` is added to the command line.
+# Documentation/admin-guide/bootconfig.rst: what is below `kernel.` is added to the command line.
 _BOOTCONFIG_LINE = re.compile(r'^kernel\.(\S+)\s*=\s*"?([^"\n]*)"?$', re.MULTILINE)
 
 
 def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
-    """Read what is known beside the line; of another root than the running system only the kernels' configuration."""
+    """Read what is known next to the line; of another root than the running system only the kernels' configuration."""
     configs = [config for release in facts.kernels if (config := _kernel_config(tree, release)) is not None]
     is_system = facts.runtime is not None
     return Surroundings(
@@ -40,7 +40,7 @@ def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
 
 
 def parse_bootconfig(content: bytes) -> Cmdline:
-    """Give the parameters that /proc/bootconfig says the kernel added to its command line."""
+    """Return the parameters that /proc/bootconfig says the kernel added to its command line."""
     text = content.decode("utf-8", "surrogateescape")
     return Cmdline.parse(join(f"{key}={value}" if value else key for key, value in _BOOTCONFIG_LINE.findall(text)))
 
@@ -58,7 +58,7 @@ def _kernel_config(tree: Tree, release: str) -> bytes | None:
 
 
 def _read(tree: Tree, path: PurePosixPath) -> bytes | None:
-    """Give a file's content; None also where it may not be read, for all of this only adds to what is known."""
+    """Return a file's content; None also where it may not be read, for all of this only adds to what is known."""
     try:
         return tree.read(path)
     except IommuctlError:

@@ -31,7 +31,7 @@ class Exemption(NamedTuple):
 def exempt(
     group: Group, promised: frozenset[DomainType], observed: Observed, variables: Mapping[str, str], platform: Platform
 ) -> Exemption | None:
-    """Give the reason for which the kernel leaves the promise on one group; None where it has none that is known.
+    """Return the reason for which the kernel leaves the promise on one group; None where it has none that is known.
 
     `variables` are those that the running command line sets (predict.effective).
     """

@@ -11,19 +11,20 @@ IORT = "IORT"
 # Each platform's own table (VT-d specification, chapter 8; AMD I/O virtualization, IVRS; Arm DEN 0049).
 TABLES: Mapping[Platform, str] = MappingProxyType({Platform.INTEL: "DMAR", Platform.AMD: "IVRS", Platform.ARM64: IORT})
 GUEST_TABLE = "VIOT"  # ACPI 6.4, 5.2.34: an IOMMU that is made for a guest, on whatever platform
-# Arm DEN 0049: behind the header of 36 bytes the number of nodes and where the first is; type and length begin a node.
+# Arm DEN 0049: after the header of 36 bytes the number of nodes and where the first is; type and length begin a node.
 _IORT_NODES = struct.Struct("<36xII")
 _IORT_NODE = struct.Struct("<BH")
 _SMMUS = frozenset({3, 4})  # SMMUv1 and v2, SMMUv3
 
 
 def tables_of(platforms: Iterable[Platform]) -> tuple[str, ...]:
-    """Give the tables that tell of an IOMMU on these platforms."""
+    """Return the tables that tell of an IOMMU on these platforms."""
     return (*(TABLES[platform] for platform in platforms), GUEST_TABLE)
 
 
 def present(names: Iterable[str], iort: bytes | None) -> frozenset[str]:
-    """Give the tables of a firmware without an IORT that tells of no SMMU: it also describes how interrupts are routed.
+    """Return the tables of a firmware without an IORT that tells of no SMMU: it also describes how interrupts are
+    routed.
 
     `iort` is that table, None or empty where only root may read it; then it is taken for one that tells of an SMMU.
     """

@@ -9,7 +9,7 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.kernel.predict import DomainType, Machine, predict
 from iommuctl.running.state import SHOWS_LAZY, Observed
 
-# Debian's own symbol beside the one of the kernel: VT-d on but for the integrated GPU.
+# Debian's own symbol next to the one of the kernel: VT-d on but for the integrated GPU.
 _VTD_DEFAULTS = ("CONFIG_INTEL_IOMMU_DEFAULT_ON", "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF")
 _EITHER = (False, True)
 # Newer than every release in the catalogue: on it each parameter that still exists is read.
@@ -19,7 +19,7 @@ NEWEST = KernelVersion(99, 0)
 def promise(
     cmdline: Cmdline, observed: Observed, platform: Platform, kernel: KernelVersion, catalogue: Catalogue
 ) -> frozenset[DomainType]:
-    """Give every default domain type that the line may lead to.
+    """Return every default domain type that the line may lead to.
 
     Several where the kernel's configuration decides and cannot be read, or where the platform has two vendors.
     """
@@ -36,13 +36,13 @@ def promise(
 
 
 def vendors(observed: Observed, platform: Platform) -> tuple[Platform, ...]:
-    """Give the concrete platforms that may be meant: of two vendors the one whose units there are."""
+    """Return the concrete platforms that may be meant: of two vendors the one whose units there are."""
     known = {unit.platform for unit in observed.units} & platform.members
     return tuple(vendor for vendor in Platform if vendor in (known or platform.members))
 
 
 def shown(kind: DomainType, kernel: KernelVersion) -> str:
-    """Give the name by which sysfs shows a type; before 5.15 a lazy domain is shown as DMA too."""
+    """Return the name by which sysfs shows a type; before 5.15 a lazy domain is shown as DMA too."""
     return DomainType.DMA if kind is DomainType.DMA_FQ and kernel < SHOWS_LAZY else kind
 
 

@@ -33,7 +33,7 @@ class Device(NamedTuple):
     """One device as sysfs shows it. `device_class` has 6 hexadecimal digits, `vendor` and `device` 4; empty for one
     that is not on PCI.
 
-    `capabilities` are the ids of its extended capabilities, None where they may not be read. `is_removable`: behind a
+    `capabilities` are the ids of its extended capabilities, None where they may not be read. `is_removable`: after a
     port that the firmware marks as external, which the kernel does not trust. `reset` are the ways to reset it.
     """
 
@@ -80,7 +80,7 @@ class Group(NamedTuple):
 
     @property
     def is_real(self) -> bool:
-        """Whether an IOMMU stands behind it."""
+        """Whether an IOMMU is after it."""
         return self.name != NOIOMMU_GROUP
 
     @property
@@ -165,7 +165,7 @@ class Observed(NamedTuple):
 
     @property
     def real_groups(self) -> tuple[Group, ...]:
-        """The groups that an IOMMU stands behind."""
+        """The groups that an IOMMU is after."""
         return tuple(group for group in self.groups if group.is_real)
 
     @property
@@ -198,7 +198,7 @@ def parse_config(text: str) -> dict[str, str]:
 
 
 def parse_interrupts(text: str) -> bool:
-    """Tell from /proc/interrupts whether a chip stands behind interrupt remapping (`IR-IO-APIC`, `IR-PCI-MSI`)."""
+    """Tell from /proc/interrupts whether a chip is after interrupt remapping (`IR-IO-APIC`, `IR-PCI-MSI`)."""
     return _CHIP.search(text) is not None
 
 
@@ -209,7 +209,7 @@ def parse_regions(text: str) -> tuple[Region, ...]:
 
 
 def parse_capabilities(config: bytes) -> frozenset[int] | None:
-    """Give the ids of the extended capabilities in a device's configuration space; None where they are hidden."""
+    """Return the ids of the extended capabilities in a device's configuration space; None where they are hidden."""
     if len(config) <= _HIDDEN_SIZE:
         return None
     found: set[int] = set()
@@ -225,7 +225,7 @@ def parse_capabilities(config: bytes) -> frozenset[int] | None:
 
 
 def parse_cpu(text: str) -> tuple[str, frozenset[str]]:
-    """Give vendor and flags of the first processor in /proc/cpuinfo; empty where they are not told."""
+    """Return vendor and flags of the first processor in /proc/cpuinfo; empty where they are not told."""
     vendor = re.search(r"^vendor_id[ \t]*:[ \t]*(\S+)", text, re.MULTILINE)
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     return (vendor[1] if vendor else "", frozenset(flags[1].split()) if flags else frozenset())

@@ -37,7 +37,7 @@ Hexadecimal = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a file is beside its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal.
+    """What a file is next to its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal.
 
     The bounds hold where it is read from a state file.
     """
@@ -52,8 +52,9 @@ class Metadata:
 class Replacement(NamedTuple):
     """One file to bring from a known content to another.
 
-    `path` is a final path, `temporary` a name in the same folder, `expected` the hash that the file has now (None: no
-    file), `content` None to remove it. `metadata` None means that of a new file; `keep_time` sets its time as well.
+    `path` is a final path, `temporary` a name in the same directory, `expected` the hash that the file has now
+    (None: no file), `content` None to remove it. `metadata` None means that of a new file; `keep_time` sets its time as
+    well.
     """
 
     path: PurePosixPath
@@ -65,7 +66,7 @@ class Replacement(NamedTuple):
 
 
 def temporary_name() -> str:
-    """Give a name for a temporary file that nobody guesses and no boot loader reads."""
+    """Return a name for a temporary file that nobody guesses and no boot loader reads."""
     return f".iommuctl-{os.urandom(8).hex()}.tmp"
 
 
@@ -96,7 +97,7 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
 
 
 def write_file(root: Root, path: PurePosixPath, content: bytes) -> None:
-    """Replace one file of our own state, readable by its owner alone, durably; leaves no temporary file behind."""
+    """Replace one file of our own state, readable by its owner alone, durably; leaves no temporary file after."""
     temporary = temporary_name()
     with root.locate(path, "write") as place:
         _check_final(place, path)
@@ -122,7 +123,7 @@ def remove_file(root: Root, path: PurePosixPath) -> None:
 
 
 def remove_tree(root: Root, path: PurePosixPath) -> None:
-    """Remove a folder with all it holds, links in it not followed; nothing where there is none."""
+    """Remove a directory with all it holds, links in it not followed; nothing where there is none."""
     with root.locate(path, "remove") as place:
         if place.status is None:
             return
@@ -133,14 +134,14 @@ def remove_tree(root: Root, path: PurePosixPath) -> None:
             for name in folders:
                 try:
                     os.rmdir(name, dir_fd=descriptor)
-                except NotADirectoryError:  # a link to a folder
+                except NotADirectoryError:  # a link to a directory
                     os.unlink(name, dir_fd=descriptor)
         os.rmdir(place.name, dir_fd=place.directory)
         _sync_folder(place.directory)
 
 
 def remove_empty_directory(root: Root, path: PurePosixPath) -> None:
-    """Remove a folder durably if it is there and empty."""
+    """Remove a directory durably if it is there and empty."""
     with root.locate(path, "remove") as place:
         if place.status is None:
             return
@@ -155,14 +156,14 @@ def remove_empty_directory(root: Root, path: PurePosixPath) -> None:
 
 
 def read_metadata(descriptor: int) -> Metadata:
-    """Give an open file's mode, owner, time and extended attributes."""
+    """Return an open file's mode, owner, time and extended attributes."""
     status = os.fstat(descriptor)
     xattrs = {name: os.getxattr(descriptor, name).hex() for name in _xattr_names(descriptor)}
     return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, xattrs)
 
 
 def _sync_folder(directory: int) -> None:
-    """Make the names in a folder durable; the descriptor may be one opened with O_PATH, which fsync refuses."""
+    """Make the names in a directory durable; the descriptor may be one opened with O_PATH, which fsync refuses."""
     descriptor = os.open(".", _LISTING, dir_fd=directory)
     try:
         os.fsync(descriptor)
@@ -185,12 +186,12 @@ class _Volumes:
 
 
 def _put_in_place(place: Place, temporary: str, *, fragile: bool) -> None:
-    """Rename a temporary file to a place's name. The folder is to be synced after it.
+    """Rename a temporary file to a place's name. The directory is to be synced after it.
 
-    On vfat a folder's fsync writes the names that went, a file's fsync where its name leads, and no order of these two
-    alone is safe (measured, every write replayed): the file last, and the name leads to space that is free already;
-    the folder last, and two names share one content, so that removing the temporary one destroys the file. Hence the
-    old content is held open, which keeps its space taken until the name leads to the new one.
+    On vfat a directory's fsync writes the names that went, a file's fsync where its name leads, and no order of
+    these two alone is safe (measured, every write replayed): the file last, and the name leads to space that is free
+    already; the directory last, and two names share one content, so that removing the temporary one destroys the file.
+    Hence the old content is held open, which keeps its space taken until the name leads to the new one.
     """
     if not fragile:
         os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
@@ -255,7 +256,7 @@ def _create(
             os.utime(descriptor, ns=(metadata.mtime_ns, metadata.mtime_ns))
         if fragile:
             # vfat writes where a name leads before it writes that this space is taken; removing a name that leads to
-            # free space turns the file system read-only. The folder's fsync writes what is taken, and an empty file.
+            # free space turns the file system read-only. The directory's fsync writes what is taken, and an empty file.
             _sync_folder(directory)
         os.fsync(descriptor)
     finally:
@@ -269,7 +270,7 @@ def _set_owner(descriptor: int, metadata: Metadata) -> None:
 
 
 def _set_xattrs(descriptor: int, metadata: Metadata) -> None:
-    # A new file may have attributes of its own: an ACL from the folder's default, a label from the policy.
+    # A new file may have attributes of its own: an ACL from the directory's default, a label from the policy.
     inherited = {name: os.getxattr(descriptor, name).hex() for name in _xattr_names(descriptor)}
     for name in inherited.keys() - metadata.xattrs.keys():
         if not name.startswith("security."):

@@ -21,7 +21,7 @@ WATCHDOG_SECONDS = 10.0  # a freeze takes well under one
 
 
 def settle(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -> None:
-    """Freeze and thaw each XFS that holds one of these folders; one that also holds the root or `state` is synced.
+    """Freeze and thaw each XFS that holds one of these directories; one that also holds the root or `state` is synced.
 
     What would have to thaw those could itself be waiting for them. Where freezing is not possible or not permitted
     nothing happens, and nothing is lost: the log is replayed by the next mount.
@@ -42,7 +42,7 @@ def _syncfs(descriptor: int) -> None:
 
 
 def freeze_and_thaw(descriptor: int) -> None:
-    """Freeze the file system of an open folder for a moment; a child thaws it should this process not get to it."""
+    """Freeze the file system of an open directory for a moment; a child thaws it should this process not get to it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -24,7 +24,7 @@ class JournalFile(StateModel):
 
 
 class JournalDirectory(StateModel):
-    """A folder that the transaction removes if it is empty, and what it was."""
+    """A directory that the transaction removes if it is empty, and what it was."""
 
     path: InnerPath
     mode: Annotated[int, Field(ge=0, le=0o7777)]
@@ -52,7 +52,7 @@ def journal_path(store: Store) -> PurePosixPath:
 
 
 def read_journal(root: Root, store: Store) -> Journal | None:
-    """Give the journal of an interrupted transaction; None where there is none. Raises ConflictError if damaged."""
+    """Return the journal of an interrupted transaction; None where there is none. Raises ConflictError if damaged."""
     path = journal_path(store)
     if not store.exists or root.stat(path) is None:
         return None

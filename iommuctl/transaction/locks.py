@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks: one writer at a time in a root, and none beside a package manager."""
+"""Locks: one writer at a time in a root, and none next to a package manager."""
 
 import fcntl
 import os

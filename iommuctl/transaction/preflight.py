@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
 _FIXED_FLAGS = {0x10: "i", 0x20: "a"}
 
-STATE_RESERVE = 128 * 1024  # bytes beside the saved contents: manifest and journal, each written anew beside the old
+STATE_RESERVE = 128 * 1024  # bytes next to the saved contents: manifest and journal, each written anew next to the old
 FILE_RECORD = 4096  # bytes for one file's part of both, written twice
 GENERATED_RESERVE = 64 * 1024  # bytes that a generated file may grow by
 
@@ -31,7 +31,7 @@ GENERATED_RESERVE = 64 * 1024  # bytes that a generated file may grow by
 class Target(NamedTuple):
     """One file that a transaction may write, as it is now.
 
-    `path` is as the plan named it, `final` where it leads, `missing` the folders to make for it, outermost first.
+    `path` is as the plan named it, `final` where it leads, `missing` the directories to make for it, outermost first.
     `after` of a generated file is its content now, until there is one to publish.
     """
 
@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
     @property
     def folder(self) -> PurePosixPath:
-        """The nearest folder that is there."""
+        """The nearest directory that is there."""
         return self.missing[0].parent if self.missing else self.final.parent
 
 
@@ -70,7 +70,7 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
 
 
 def write_obstacles(root: Root, paths: Iterable[PurePosixPath]) -> Iterator[IommuctlError]:
-    """Give what `examine` and `check_space` would raise for these files, room aside; for a plan that is only shown.
+    """Return what `examine` and `check_space` would raise for these files, room aside; for a plan that is only shown.
 
     Nothing for what may not be looked at: whoever may write it may.
     """
@@ -91,13 +91,15 @@ def write_obstacles(root: Root, paths: Iterable[PurePosixPath]) -> Iterator[Iomm
 
 
 def check_space(root: Root, store: "Store", targets: tuple[Target, ...]) -> None:
-    """Raise ExecutionError where a folder is read-only or immutable, or lacks space for new contents beside the old."""
+    """Raise ExecutionError where a directory is read-only or immutable, or lacks space for new contents next to the
+    old.
+    """
     needs: dict[PurePosixPath, list[int]] = {}
     saved = STATE_RESERVE
     for target in targets:
         reserve = GENERATED_RESERVE if target.file_class is FileClass.GENERATED else 0
         needs.setdefault(target.folder, []).append(len(target.after or b"") + reserve)
-        # A generated file also goes through the staging folder.
+        # A generated file also goes through the staging directory.
         saved += len(target.before or b"") + FILE_RECORD + (len(target.after or b"") + reserve if reserve else 0)
     needs.setdefault(store.snapshots, []).append(saved)
     if (total := sum(len(target.before or b"") for target in targets)) > READ_LIMIT:
@@ -121,7 +123,7 @@ def check_space(root: Root, store: "Store", targets: tuple[Target, ...]) -> None
 
 
 def _check_folder(root: Root, folder: PurePosixPath) -> tuple[int, os.statvfs_result]:
-    """Raise ExecutionError where nothing can be written in a folder; else give its device and file system."""
+    """Raise ExecutionError where nothing can be written in a directory; else give its device and file system."""
     with root.open_directory(folder, "write") as descriptor:
         _check_flags(root, descriptor, folder)
         device = os.fstat(descriptor).st_dev
@@ -143,7 +145,7 @@ def _examine(root: Root, path: PurePosixPath, file_class: FileClass) -> Target:
 
 
 def _folder_of(root: Root, path: PurePosixPath) -> PurePosixPath:
-    """Look at a file as `_examine` does, without reading it; give the nearest folder that is there."""
+    """Look at a file as `_examine` does, without reading it; give the nearest directory that is there."""
     with root.locate(path) as place:
         missing = _missing(place, path)
         if place.status is not None:
@@ -153,7 +155,7 @@ def _folder_of(root: Root, path: PurePosixPath) -> PurePosixPath:
 
 
 def _missing(place: Place, path: PurePosixPath) -> tuple[PurePosixPath, ...]:
-    """Give the folders on the way that are not there. Raises BootConfigError for a name that is not UTF-8."""
+    """Return the directories on the way that are not there. Raises BootConfigError for a name that is not UTF-8."""
     # Neither a snapshot nor the journal could name it.
     if not _is_utf8(place.path):
         raise BootConfigError(path, None, "leads to a name that is not UTF-8", hint="rename what it leads to")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots: what each file was before a change of ours and what we left, kept in the root's state folder."""
+"""Snapshots: what each file was before a change of ours and what we left, kept in the root's state directory."""
 
 import os
 import re
@@ -65,7 +65,7 @@ class State(StrEnum):
 
 
 class StateModel(BaseModel):
-    """A file of ours in the state folder; hostile until validated, and frozen from then on."""
+    """A file of ours in the state directory; hostile until validated, and frozen from then on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -127,7 +127,7 @@ class Listing(NamedTuple):
 
 
 class Store:
-    """The state folder of one root. Refused when others than root and ourselves could have written it."""
+    """The state directory of one root. Refused when others than root and ourselves could have written it."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
@@ -139,7 +139,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether the state folder is there. Raises ConflictError where it is not to be trusted."""
+        """Whether the state directory is there. Raises ConflictError where it is not to be trusted."""
         status = self._root.stat(self.directory)
         if status is None:
             return False
@@ -154,14 +154,14 @@ class Store:
         return True
 
     def prepare(self) -> None:
-        """Make the state folder and what is always in it, durably. Raises ConflictError, NotPermittedError."""
+        """Make the state directory and what is always in it, durably. Raises ConflictError, NotPermittedError."""
         if not self.exists:
             self._root.make_directories(self.directory.parent, 0o755)
             self._root.make_directories(self.directory, STATE_MODE)
         self._root.make_directories(self.snapshots, STATE_MODE)
 
     def list(self) -> Listing:
-        """Give every snapshot, newest first. One that is damaged is a finding that names its file."""
+        """Return every snapshot, newest first. One that is damaged is a finding that names its file."""
         if not self.exists:
             return Listing(())
         snapshots: list[Manifest] = []
@@ -179,7 +179,7 @@ class Store:
         return Listing(tuple(snapshots), tuple(findings), tuple(damaged))
 
     def load(self, name: str) -> Manifest:
-        """Give the snapshot with this id, or with the only id that begins so. Raises NotFoundError, ConflictError."""
+        """Return the snapshot with this id, or with the only id that begins so. Raises NotFoundError, ConflictError."""
         names = [one for one in self._root.names(self.snapshots) if _ID.fullmatch(one)] if self.exists else []
         found = [one for one in names if name and one.startswith(name)]
         if not found:
@@ -189,7 +189,7 @@ class Store:
         return self._manifest(found[0])
 
     def content(self, manifest: Manifest, file: SavedFile) -> bytes | None:
-        """Give what a file held before; None where there was none. Raises ConflictError where it is damaged."""
+        """Return what a file held before; None where there was none. Raises ConflictError where it is damaged."""
         if file.blob is None or file.before_sha256 is None:
             return None
         path = self.snapshots / manifest.id / "contents"
@@ -226,7 +226,7 @@ class Store:
             remove_tree(self._root, self.snapshots / (name + _PARTIAL))
 
     def keep_aside(self, manifest: Manifest, content: bytes) -> PurePosixPath:
-        """Keep content that an undo is about to overwrite beside the snapshot, and give its path."""
+        """Keep content that an undo is about to overwrite next to the snapshot, and give its path."""
         path = self.snapshots / manifest.id / f"displaced-{digest(content)}"
         write_file(self._root, path, content)
         return path
@@ -242,7 +242,7 @@ class Store:
                 self.discard(manifest.id)
 
     def sweep(self) -> None:
-        """Remove what an interrupted run left in the state folder: staging, parts of snapshots, temporary files."""
+        """Remove what an interrupted run left in the state directory: staging, parts of snapshots, temporary files."""
         remove_tree(self._root, self.staging)
         names = self._root.names(self.snapshots)
         for name in names:
@@ -267,7 +267,7 @@ class Store:
 
 
 def new_id(created: datetime) -> str:
-    """Give a snapshot id: the time in UTC to the second, and six random digits."""
+    """Return a snapshot id: the time in UTC to the second, and six random digits."""
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
 
 
@@ -284,7 +284,7 @@ def decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
 
 
 def encode(model: StateModel) -> bytes:
-    """Give a state file's content."""
+    """Return a state file's content."""
     return model.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
 
 

@@ -164,7 +164,7 @@ class Transaction:
 
     @property
     def staging(self) -> PurePosixPath:
-        """The empty folder that generators may write, emptied at the end; mode 0700."""
+        """The empty directory that generators may write, emptied at the end; mode 0700."""
         return self._store.staging
 
     def write(self) -> None:
@@ -220,7 +220,7 @@ class Transaction:
         self._replace([index])
 
     def _claim_generated(self) -> list[PurePosixPath]:
-        """Count as ours what stands in generated files now, so that the undo replaces it; give those that changed."""
+        """Count as ours what is in generated files now, so that the undo replaces it; give those that changed."""
         files = list(self._journal.files)
         written: list[PurePosixPath] = []
         for index, (target, file) in enumerate(zip(self._targets, self._journal.files, strict=True)):
@@ -324,13 +324,13 @@ def _failure(error: IommuctlError | InterruptedRun) -> str:
 
 
 def _later(now: datetime, store: Store) -> datetime:
-    """Give a time behind every snapshot's: their order is the order of what was done, also when a clock steps back."""
+    """Return a time after every snapshot's: their order is the order of what was done, also when a clock steps back."""
     newest = max((one.created for one in store.list().snapshots), default=None)
     return now if newest is None or newest < now else newest + timedelta(seconds=1)
 
 
 def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
-    """Give the manifest of what is there now, in the state that holds until the commit, and the contents saved."""
+    """Return the manifest of what is there now, in the state that holds until the commit, and the contents saved."""
     files: list[SavedFile] = []
     contents = bytearray()
     for target in targets:
@@ -393,5 +393,5 @@ def _journal(root: Root, work: Work, targets: tuple[Target, ...], manifest: Mani
 
 
 def _folders_to_make(targets: tuple[Target, ...]) -> tuple[PurePosixPath, ...]:
-    """Give the missing folders of every target, each above before below."""
+    """Return the missing directories of every target, each above before below."""
     return tuple(sorted({path for target in targets for path in target.missing}))

@@ -40,7 +40,7 @@ def interpreter_of_nobody() -> str | None:
 
 @pytest.fixture
 def outside(tmp_path: Path, sample_host: Path) -> Iterator[Path]:
-    """Files beside the tree under the paths that its absolute links name; unchanged at the end."""
+    """Files next to the tree under the paths that its absolute links name; unchanged at the end."""
     place = tmp_path / "outside"
     for path in (SOURCE, "etc/default/grub.d/50-outside.cfg", MENU):
         (place / path).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def test_a_link_without_an_end_changes_nothing(sample_host: Path) -> None:
 
 @pytest.fixture
 def open_tree(sample_host: Path) -> Iterator[Path]:
-    """The sample host where everybody may look at it; pytest's own folders are closed to others."""
+    """The sample host where everybody may look at it; pytest's own directories are closed to others."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     with tempfile.TemporaryDirectory() as folder:

@@ -106,7 +106,7 @@ def roll_back(tree: Path) -> None:
 
 
 def stamps(tree: Path) -> dict[str, tuple[int, int, int, int]]:
-    """What any write would change: inode, mode and both times of everything, folders included."""
+    """What any write would change: inode, mode and both times of everything, directories included."""
     found = {str(path.relative_to(tree)): path.lstat() for path in (tree, *tree.rglob("*"))}
     return {path: (one.st_ino, one.st_mode, one.st_mtime_ns, one.st_ctime_ns) for path, one in found.items()}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archive: Debian's packages of a suite, asked for through apt in a folder of its own, and slim kernels.
+"""Archive: Debian's packages of a suite, asked for through apt in a directory of its own, and slim kernels.
 
 A kernel package of the lab keeps its name, its version and its maintainer scripts, so its hooks run as anywhere; left
 out of it are the drivers of hardware that no machine of the lab has: unpacking them under emulation takes minutes.
@@ -31,7 +31,7 @@ _KEPT = re.compile(
 
 
 def cache() -> Path:
-    """The folder that keeps what the lab made: IOMMUCTL_BOOT_LAB, else below the user's cache."""
+    """The directory that keeps what the lab made: IOMMUCTL_BOOT_LAB, else below the user's cache."""
     named = os.environ.get("IOMMUCTL_BOOT_LAB")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(named) if named else base / "iommuctl-boot-lab"
@@ -60,7 +60,7 @@ class Archive:
         return cache() / f"archive-{self.suite}-{self.architecture}"
 
     def kernel(self, package: str) -> KernelPackage:
-        """Give the kernel that a package such as `linux-image-amd64` stands for."""
+        """Return the kernel that a package such as `linux-image-amd64` stands for."""
         found = [_KERNEL.fullmatch(name) for name in self._depends(package)]
         image = next(match for match in found if match is not None)
         release, wanted, names = image[1], [image[0]], []
@@ -71,12 +71,12 @@ class Archive:
         return KernelPackage(release, tuple(sorted(names)))
 
     def slim(self, kernel: KernelPackage) -> tuple[Path, ...]:
-        """Give the packages of a kernel without most drivers, made once for each version."""
+        """Return the packages of a kernel without most drivers, made once for each version."""
         with locked(self.folder / "slim.lock"):
             return tuple(self._slim(name) for name in kernel.names)
 
     def download(self, name: str) -> Path:
-        """Give a package's file, fetched once for each version."""
+        """Return a package's file, fetched once for each version."""
         pool = self.folder / "pool"
         with locked(self.folder / "pool.lock"):
             pool.mkdir(exist_ok=True)
@@ -88,11 +88,11 @@ class Archive:
             return next(pool.glob(f"{name}_*.deb"))
 
     def version(self, name: str) -> str:
-        """Give the version of a package."""
+        """Return the version of a package."""
         return self._field(name, "Version")
 
     def sources_line(self) -> str:
-        """Give the line of sources.list(5) for this suite."""
+        """Return the line of sources.list(5) for this suite."""
         return f"deb [signed-by={_KEYRING}] {debiantree.mirror()} {self.suite} main"
 
     def _depends(self, name: str) -> list[str]:
@@ -100,7 +100,7 @@ class Archive:
         return [word.split()[0].partition(":")[0] for word in words if word.strip()]
 
     def _field(self, name: str, field: str) -> str:
-        """Give a field of a package, empty where it has none, from the lists as they lie: apt-cache takes seconds."""
+        """Return a field of a package, empty where it has none, from the lists as they lie: apt-cache takes seconds."""
         self._update()
         at = _lists(self.folder).index(f"\nPackage: {name}\n")
         stanza = _lists(self.folder)[at : _lists(self.folder).index("\n\n", at)]

@@ -48,12 +48,12 @@ Record = Write | Discard | Flush
 
 
 def read_log(path: Path) -> tuple[Record, ...]:
-    """Give every record of a log, in the order in which they were completed. Raises BlockLogError."""
+    """Return every record of a log, in the order in which they were completed. Raises BlockLogError."""
     return parse_log(path.read_bytes())
 
 
 def parse_log(log: bytes) -> tuple[Record, ...]:
-    """Give every record of a log's bytes. Raises BlockLogError for one that was cut short, or that goes on unsaid."""
+    """Return every record of a log's bytes. Raises BlockLogError for one that was cut short, or that goes on unsaid."""
     if len(log) < _HEADER.size:
         raise BlockLogError(f"no header in {len(log)} bytes")
     magic, version, count, sector_size = _HEADER.unpack_from(log)
@@ -118,7 +118,7 @@ def cut_out(disk: Path, area: Area, image: Path) -> Path:
 
 
 def windows(records: Iterable[Record]) -> tuple[tuple[Record, ...], ...]:
-    """Give the records between one flush and the next: within a window, a disk may keep some and lose the others."""
+    """Return the records between one flush and the next: within a window, a disk may keep some and lose the others."""
     found: list[tuple[Record, ...]] = []
     window: list[Record] = []
     for record in records:

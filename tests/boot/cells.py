@@ -72,25 +72,25 @@ class Found:
 
 
 def platform_of(iommu: Iommu) -> Platform:
-    """Give the platform of a machine."""
+    """Return the platform of a machine."""
     return {Iommu.AMD: Platform.AMD, Iommu.SMMU: Platform.ARM64}.get(iommu, Platform.INTEL)
 
 
 def every() -> tuple[Cell, ...]:
-    """Give the full product of what a PC can be."""
+    """Return the full product of what a PC can be."""
     loaders = tuple(loader for loader in Loader if loader is not Loader.GRUB_ARM64)
     iommus = tuple(iommu for iommu in Iommu if iommu is not Iommu.SMMU)
     return tuple(Cell(*combined) for combined in product(loaders, iommus, Step, Suite))
 
 
 def arm64() -> tuple[Cell, ...]:
-    """Give the boots of the ARM64 machine, which has no parameter that turns its IOMMU off."""
+    """Return the boots of the ARM64 machine, which has no parameter that turns its IOMMU off."""
     steps = (Step.PASSTHROUGH, Step.LAZY, Step.ROLLBACK)
     return tuple(Cell(Loader.GRUB_ARM64, Iommu.SMMU, step, Suite.TRIXIE) for step in steps)
 
 
 def covering(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Give a selection in which every pair of values that occurs in `cells` occurs: always the same one.
+    """Return a selection in which every pair of values that occurs in `cells` occurs: always the same one.
 
     Of cells that show as many new pairs, that is taken whose values were taken least.
     """
@@ -107,12 +107,12 @@ def covering(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def values(cell: Cell) -> tuple[str, ...]:
-    """Give the values of a cell, each with its kind."""
+    """Return the values of a cell, each with its kind."""
     return (f"loader {cell.loader}", f"iommu {cell.iommu}", f"step {cell.step}", f"kernel {cell.kernel}")
 
 
 def pairs(cell: Cell) -> frozenset[tuple[str, str]]:
-    """Give the pairs of values that a cell shows together."""
+    """Return the pairs of values that a cell shows together."""
     return frozenset(combinations(values(cell), 2))
 
 

@@ -39,7 +39,7 @@ def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def results() -> Path:
-    """The folder of what the machines of this run showed; scripts/boot-test makes a page of it."""
+    """The directory of what the machines of this run showed; scripts/boot-test makes a page of it."""
     folder = PROJECT / "build" / "boot-results"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -20,14 +20,14 @@ ESP = Area(MIB, 40 * MIB)  # FAT32 with clusters of one sector has 65525 of them
 EXT4 = Area(41 * MIB, 40 * MIB)
 SIZE = 82 * MIB
 _SECTOR = 512
-# Where the folders of the ext4 partition are mounted, and the folder of the ESP that is of interest.
+# Where the directories of the ext4 partition are mounted, and the directory of the ESP that is of interest.
 FOLDERS = {"default": "etc/default", "kernel": "etc/kernel", "boot": "boot", "state": "var/lib/iommuctl"}
 ESP_MOUNT = "boot/efi"
 ESP_FOLDER = "loader"
 TIMEOUT_SECONDS = 60
 
 # What fsck.fat says of a disk whose power was cut, and which harms nothing: it was not unmounted, space that no name
-# leads to, a second table of clusters that is behind the first (which alone is read), and a count of free clusters that
+# leads to, a second table of clusters that is after the first (which alone is read), and a count of free clusters that
 # nobody trusts.
 _HARMLESS = re.compile(
     r"fsck\.fat |There are differences between boot sector and its backup|This is mostly harmless|  \d+:\d\d/\d\d"
@@ -65,14 +65,14 @@ def make(path: Path) -> None:
 
 
 class Reader:
-    """Reads partitions at one moment after the other, in a folder of its own."""
+    """Reads partitions at one moment after the other, in a directory of its own."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         scratch.mkdir(parents=True)
 
     def esp(self, image: Path) -> Moment:
-        """Give the files of an ESP, as mtools reads them, and all that fsck.fat says but what every cut leaves."""
+        """Return the files of an ESP, as mtools reads them, and all that fsck.fat says but what every cut leaves."""
         target = self._fresh("esp")
         copied = _run("mcopy", "-s", "-n", "-m", "-i", str(image), f"::{ESP_FOLDER}", str(target))
         checked = _run("fsck.vfat", "-n", str(image))
@@ -81,7 +81,7 @@ class Reader:
         return Moment(_files(target, ESP_MOUNT), tuple(complaints))
 
     def ext4(self, image: Path) -> Moment:
-        """Give the files of an ext4 after its journal is replayed, and what e2fsck still finds then."""
+        """Return the files of an ext4 after its journal is replayed, and what e2fsck still finds then."""
         mounted = Path(shutil.copy(image, self._scratch / "ext4.image"))
         replayed = _run("e2fsck", "-p", str(mounted))
         checked = _run("e2fsck", "-fn", str(mounted))
@@ -105,7 +105,7 @@ class Reader:
 
 
 def write_tree(files: dict[str, bytes], root: Path) -> None:
-    """Lay files out below a root, readable by nobody else, as our state folder has to be."""
+    """Lay files out below a root, readable by nobody else, as our state directory has to be."""
     for path, content in files.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -83,7 +83,7 @@ sleep 60
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a guest is to do: a script for its `sh`, and the files that the script finds beside it."""
+    """What a guest is to do: a script for its `sh`, and the files that the script finds next to it."""
 
     script: str
     files: Mapping[str, bytes]
@@ -99,7 +99,7 @@ class Job:
 
 
 def read_result(path: Path) -> dict[str, bytes]:
-    """Give the files that a guest left in `/run/result`; none where it never got that far."""
+    """Return the files that a guest left in `/run/result`; none where it never got that far."""
     with path.open("rb") as disk:
         if not disk.read(_BLOCK).strip(b"\0"):
             return {}

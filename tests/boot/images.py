@@ -53,7 +53,7 @@ class Image:
         return self.folder / "disk.raw"
 
     def copy(self, folder: Path, iommu: Iommu, cpu_vendor: str) -> Machine:
-        """Give a machine with a disk and variables of its own, kept in `folder`."""
+        """Return a machine with a disk and variables of its own, kept in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         disk = machine.overlay(self.disk, folder / "disk.qcow2")
         variables = None
@@ -62,14 +62,14 @@ class Image:
         return Machine(disk, self.recipe.firmware, iommu, cpu_vendor, variables)
 
     def kernel(self, suite: Suite) -> Kernel:
-        """Give a kernel of the disk for QEMU to start past the bootloader."""
+        """Return a kernel of the disk for QEMU to start past the bootloader."""
         release = self.releases[suite]
         initrd = self.folder / f"initrd.img-{release}"
         return Kernel(self.folder / f"vmlinuz-{release}", initrd if initrd.exists() else None, self.recipe.cmdline)
 
 
 def image(recipe: Recipe) -> Image:
-    """Give the image of a host, made once for each state of its inputs."""
+    """Return the image of a host, made once for each state of its inputs."""
     packages = {suite: _archive(recipe, suite).kernel(recipe.kernel_package) for suite in recipe.kernels}
     folder = archive.cache() / f"image-{recipe.name}-{_key(recipe, packages)}"
     with archive.locked(archive.cache() / f"image-{recipe.name}.lock"):
@@ -145,7 +145,7 @@ def _install_tree(tree: Path, recipe: Recipe, packages: dict[Suite, KernelPackag
 
 
 def _base(recipe: Recipe) -> Path:
-    """Give the archive of a recipe's packages, installed once for each of their versions."""
+    """Return the archive of a recipe's packages, installed once for each of their versions."""
     source = _archive(recipe, recipe.suite)
     key = repr((recipes.NOT_UNPACKED, recipe.suite, _versions(recipe)))
     target = archive.cache() / f"base-{recipe.suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"

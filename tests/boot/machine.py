@@ -91,7 +91,7 @@ class Boot:
         return guest.END in self.marks and f"{guest.RC}0" in self.marks
 
     def text(self, name: str) -> str:
-        """Give a file that the guest handed over; empty where there is none."""
+        """Return a file that the guest handed over; empty where there is none."""
         return self.result.get(name, b"").decode("utf-8", "replace")
 
     def told(self) -> str:
@@ -123,7 +123,7 @@ def missing() -> str | None:
 
 
 def firmware_files(*, arm64: bool = False) -> tuple[Path, Path] | None:
-    """Give UEFI's code and the template of its variables."""
+    """Return UEFI's code and the template of its variables."""
     known = _ARM64_FIRMWARE if arm64 else _FIRMWARE
     return next((pair for pair in known if all(path.is_file() for path in pair)), None)
 
@@ -166,7 +166,7 @@ def start(machine: Machine, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def outcome(folder: Path, seconds: float) -> Boot:
-    """Read what a machine that is off left in its folder."""
+    """Read what a machine that is off left in its directory."""
     console = (folder / "console").read_bytes().decode("utf-8", "replace")
     complaints = (folder / "qemu").read_text(errors="replace")
     marks = tuple(line.strip() for line in console.splitlines() if line.startswith("@@"))
@@ -212,7 +212,7 @@ def _processor(machine: Machine) -> tuple[str, ...]:
 
 
 def _root_device(machine: Machine) -> str:
-    """An SMMU has groups only for devices whose driver is loaded, so its machine boots from one that is behind it."""
+    """An SMMU has groups only for devices whose driver is loaded, so its machine boots from one that is after it."""
     return "nvme" if machine.iommu is Iommu.SMMU else "virtio-blk-pci"
 
 

@@ -110,7 +110,7 @@ class Prepared:
     cut: Path
 
     def machine(self, folder: Path, job: Job | None = None, log: Path | None = None) -> Machine:
-        """Give a machine with disks of its own in `folder`, past the bootloader.
+        """Return a machine with disks of its own in `folder`, past the bootloader.
 
         Without a job it does nothing but run the driver `forever`, on a system that it never writes.
         """
@@ -132,7 +132,7 @@ class Stages:
     back: Mapping[str, bytes]
 
     def broken(self, files: Mapping[str, bytes]) -> tuple[str, ...]:
-        """Tell which of the files that there are is neither old nor new; temporary files do not count."""
+        """Return which of the files that there are is neither old nor new; temporary files do not count."""
         found = [f"{path}: {_shown(files.get(path))}" for path in self.old if not self._knows(path, files.get(path))]
         folders = {path.rpartition("/")[0] for path in self.old if path.startswith(cutdisk.ESP_MOUNT)}
         for path in sorted(files.keys() - self.old.keys()):
@@ -142,7 +142,7 @@ class Stages:
         return tuple(found)
 
     def state(self, files: Mapping[str, bytes]) -> str:
-        """Give `old` or `new` where every file is that, else what they are."""
+        """Return `old` or `new` where every file is that, else what they are."""
         for name, stage in (("old", self.old), ("new", self.new)):
             if all(files.get(path) == content for path, content in stage.items()):
                 return name
@@ -155,7 +155,7 @@ class Stages:
 def prepare(host: Host, built: Path, folder: Path) -> Prepared:
     """Boot a host's image once, to install a wheel and to put its configuration on a disk to be cut.
 
-    Done once for a folder, whichever process comes first.
+    Done once for a directory, whichever process comes first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     image = images.image(recipes.recipe_for(host.loader, host.suite))
@@ -182,17 +182,17 @@ def prepare(host: Host, built: Path, folder: Path) -> Prepared:
 
 
 def driver_job(host: Host) -> Job:
-    """Give the job that runs the driver `once` on the mounted disk."""
+    """Return the job that runs the driver `once` on the mounted disk."""
     return Job(f"{_MOUNT}exec {_drive(host, 'once')}\n", {})
 
 
 def recipe_job(program: str) -> Job:
-    """Give a job that runs a program of our own on the mounted disk."""
+    """Return a job that runs a program of our own on the mounted disk."""
     return Job(f"{_MOUNT}exec /opt/iommuctl/bin/python3 ./program\n", {"program": program.encode()})
 
 
 def read_stages(booted: Boot) -> Stages:
-    """Give the stages that the driver left."""
+    """Return the stages that the driver left."""
     content = json.loads(booted.result["stages"])
     return Stages(*({path: base64.b64decode(text) for path, text in stage.items()} for stage in content))
 

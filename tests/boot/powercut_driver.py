@@ -64,7 +64,7 @@ def run(console: int, *arguments: str) -> tuple[int, str]:
 
 
 def read_files(patterns: Sequence[str]) -> dict[str, bytes]:
-    """Give every configuration file by its path."""
+    """Return every configuration file by its path."""
     found = sorted({path for pattern in patterns for path in Path("/").glob(pattern.lstrip("/"))})
     return {str(path).lstrip("/"): path.read_bytes() for path in found}
 
@@ -102,7 +102,7 @@ def forever(console: int, commands: Commands, patterns: Sequence[str]) -> int:
 
 
 def digests(patterns: Sequence[str]) -> dict[str, str]:
-    """Give the SHA-256 of every configuration file by its path."""
+    """Return the SHA-256 of every configuration file by its path."""
     return {path: sha256(content).hexdigest() for path, content in read_files(patterns).items()}
 
 

@@ -24,7 +24,7 @@ from boot.cutdisk import ESP, EXT4, Reader
 from boot.powercut import Prepared
 
 STATE, DONE, STEP, FAILED = "@@STATE ", "@@DONE ", "@@STEP", "@@FAILED "
-# A machine that boots and recovers under emulation, with others beside it, needs a tenth of this.
+# A machine that boots and recovers under emulation, with others next to it, needs a tenth of this.
 _SILENCE_SECONDS = 300.0
 _POLL_SECONDS = 0.002
 _MOST_DELAY_SECONDS = 0.05
@@ -96,7 +96,7 @@ class Lane:
         return f"call {step} and {delay * 1000:.0f} ms"
 
     def _look(self, disk: Path) -> tuple[str, ...]:
-        """Tell what is wrong with a disk as the cut left it: file systems, and files that a bootloader would read."""
+        """Return what is wrong with a disk as the cut left it: file systems, and files that a bootloader would read."""
         scratch = self.folder / f"scratch-{len(self.cuts)}"
         reader = Reader(scratch)
         moments = (
@@ -129,7 +129,7 @@ class Console:
         self._said: list[str] = []
 
     def wait(self, mark: str) -> dict[str, Any]:
-        """Wait for a line that begins with a mark; give the object behind it."""
+        """Wait for a line that begins with a mark; give the object after it."""
         for line in self._until(_SILENCE_SECONDS):
             if line.startswith(mark):
                 told: dict[str, Any] = json.loads(line.removeprefix(mark))
@@ -164,7 +164,7 @@ class Console:
 
 
 def _follow(path: Path) -> Iterator[str | None]:
-    """Give each whole line of a file that grows, and None where there is none yet."""
+    """Return each whole line of a file that grows, and None where there is none yet."""
     rest = b""
     with path.open("rb") as file:
         while True:

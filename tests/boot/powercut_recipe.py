@@ -9,12 +9,12 @@ GENERATIONS = 4
 
 
 def content(generation: int) -> bytes:
-    """Give the content of one generation."""
+    """Return the content of one generation."""
     return f"title {generation}\n".encode() * 60
 
 
 def replace(path: Path, new: bytes) -> None:
-    """Write beside, fsync, rename, fsync the folder."""
+    """Write next to, fsync, rename, fsync the directory."""
     temporary = path.with_name("usual.new")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

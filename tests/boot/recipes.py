@@ -32,7 +32,7 @@ ROOT_UUID = "1ab00000-0000-4000-8000-000000000001"
 DISK_UUID = "1ab00000-0000-4000-8000-000000000002"
 ESP_PARTUUID = "1ab00000-0000-4000-8000-000000000003"
 ESP_UUID = "1AB0-0001"
-# What a machine of the lab needs beside what an administrator would have. On a busy host, emulation fails the kernel's
+# What a machine of the lab needs next to what an administrator would have. On a busy host, emulation fails the kernel's
 # check of its timer interrupt, and then it panics (arch/x86/kernel/apic/io_apic.c, check_timer). Guards against what no
 # emulated processor does take a fifth of its time; no IOMMU driver reads them.
 PARAMETERS = f"console=ttyS0 init=/{guest.INIT_PATH} panic=-1 no_timer_check mitigations=off init_on_alloc=0"
@@ -164,7 +164,7 @@ class Recipe:
         return self.architecture != "amd64"
 
     def install_wheel(self, name: str) -> str:
-        """The command that installs iommuctl's wheel, which lies in the current folder."""
+        """The command that installs iommuctl's wheel, which lies in the current directory."""
         if self.is_foreign:
             return f"python3 -m zipfile -e ./{name} /opt/iommuctl/lib/python3.*/site-packages"
         return f"/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./{name}"
@@ -181,7 +181,7 @@ class Recipe:
 
 
 def files(recipe: Recipe) -> dict[str, tuple[str, int]]:
-    """Give the files of a host, with their modes, by path below its root."""
+    """Return the files of a host, with their modes, by path below its root."""
     common = {
         "etc/fstab": (_FSTAB + (_FSTAB_ESP if recipe.firmware is Firmware.UEFI else ""), 0o644),
         "etc/hostname": ("lab\n", 0o644),
@@ -193,7 +193,7 @@ def files(recipe: Recipe) -> dict[str, tuple[str, int]]:
 
 
 def recipe_for(loader: Loader, kernel: Suite) -> Recipe:
-    """Give the host that boots a suite's kernel by a bootloader."""
+    """Return the host that boots a suite's kernel by a bootloader."""
     return next(recipe for recipe in RECIPES if recipe.loader is loader and kernel in recipe.kernels)
 
 

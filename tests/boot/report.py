@@ -31,7 +31,7 @@ def save(path: Path, records: Iterable[Record]) -> None:
 
 
 def row(record: Record) -> dict[str, str]:
-    """Give one line of the table by its columns."""
+    """Return one line of the table by its columns."""
     stop = record.stop
     remark = ", a kernel installed after it" if stop.is_next else ", that kernel removed" if stop.after_next else ""
     values = (
@@ -50,7 +50,7 @@ def row(record: Record) -> dict[str, str]:
 
 
 def document(folder: Path) -> str:
-    """Give the page of all results that are kept in a folder."""
+    """Return the page of all results that are kept in a directory."""
     rows = [line for path in sorted(folder.glob("*.json")) for line in json.loads(path.read_text())]
     rows.sort(key=lambda line: tuple(line[name] for name in _COLUMNS[:5]))
     good = sum(line["result"] == "as promised" for line in rows)

@@ -10,7 +10,7 @@ By replay, of every write that QEMU recorded during one apply and one rollback:
    always leaves and nothing is lost by (clusters that no name leads to, the dirty bit, counts, the second table).
 4. Of each different state of the files, the real `iommuctl recover` makes all old or all new, and a second finds
    nothing to do.
-5. The replay sees the fault that it is there for: the usual recipe (fsync, rename, fsync of the folder) on vfat.
+5. The replay sees the fault that it is there for: the usual recipe (fsync, rename, fsync of the directory) on vfat.
 
 By killing QEMU, at least 50 times together, at moments that a seed decides (IOMMUCTL_CUT_SEED sets another):
 6. As the cut left them, every configuration file is whole, and the file systems are sound.
@@ -48,7 +48,7 @@ Tell = Callable[[str, str], None]
 
 @pytest.fixture
 def prepare(built_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepare:
-    """Give a host that is ready, the same to all processes of this run."""
+    """Return a host that is ready, the same to all processes of this run."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

@@ -21,7 +21,7 @@ _COMPILED = "python-augeas>=1.2"
 def build(folder: Path) -> Path:
     """Build the wheel of the project as it is now."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Of a copy: a build leaves files behind, and two may run at once.
+    # Of a copy: a build leaves files after, and two may run at once.
     source = folder / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir()
@@ -33,7 +33,7 @@ def build(folder: Path) -> Path:
 
 
 def dependencies(suite: str) -> tuple[Path, ...]:
-    """Give the wheels that iommuctl needs on a suite beside Debian's own packages."""
+    """Return the wheels that iommuctl needs on a suite next to Debian's own packages."""
     version = _FROM_PYPI.get(suite)
     if version is None:
         return ()

@@ -40,7 +40,7 @@ CHANGES = (
     *("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "flock", "unshare", "setns", "chroot", "pivot_root"),
     *("pwrite64", "pwritev", "ioctl", "kill", "tkill", "tgkill", "reboot", "init_module", "connect", "bind", "sendto"),
 )
-# Asking a stream or a folder whether it is a terminal, and what it is, changes nothing.
+# Asking a stream or a directory whether it is a terminal, and what it is, changes nothing.
 _HARMLESS_IOCTL = re.compile(r"\bTC(?:GETS|GETS2)\b|\bTIOCGWINSZ\b|\bFIOCLEX\b|\bFS_IOC_GETFLAGS\b")
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
 

@@ -75,7 +75,7 @@ def test_exit_code_of_what_was_asked_wrongly(arguments: tuple[str, ...], code: i
     root = () if {"--root", "check"} & set(arguments) else ("--root", str(sample_host))
     assert code_of(*arguments, *root) == code
     after = tree(sample_host)
-    # A command that may write prepares its own state folder first; nothing else changes.
+    # A command that may write prepares its own state directory first; nothing else changes.
     assert {path: after[path] for path in before if path not in ("var/lib", "var")} == {
         path: content for path, content in before.items() if path not in ("var/lib", "var")
     }

@@ -94,7 +94,7 @@ def only_entry(body: str) -> MenuEntry:
 
 
 def words(arguments: str) -> list[str]:
-    """Give the arguments of a `linux` command as the loader joins them, each blank of a word kept inside its quotes."""
+    """Return the arguments of a `linux` command as the loader joins them, each blank of a word kept in its quotes."""
     (line,) = only_entry(f"linux /k {arguments}").linux
     return str(line.cmdline).split(" ") if line.cmdline.tokens else []
 

@@ -16,7 +16,7 @@ GRUB = PurePosixPath("/etc/default/grub")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A tree beside a file that must never be reached from inside it."""
+    """A tree next to a file that must never be reached from inside it."""
     (tmp_path / "secret").write_bytes(b"outside")
     root = tmp_path / "root"
     (root / "etc/default").mkdir(parents=True)

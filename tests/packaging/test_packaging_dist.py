@@ -22,7 +22,7 @@ FILES = (".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of both, built in a copy without history, as the project's own target does."""
+    """The directory of both, built in a copy without history, as the project's own target does."""
     folder = tmp_path_factory.mktemp("dist")
     copy = folder / "project"
     copy.mkdir()
@@ -48,7 +48,7 @@ def sdist(built: Path) -> Path:
 
 
 def below(folder: Path) -> set[str]:
-    """Every file of the project below a folder."""
+    """Every file of the project below a directory."""
     paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(PROJECT)) for path in paths}
 
@@ -90,7 +90,7 @@ def test_the_sdist_holds_what_builds_and_documents_the_application(sdist: Path) 
 
 
 def test_the_sdist_leaves_behind_what_it_could_not_hold_as_it_is(sdist: Path) -> None:
-    # The back end follows a link to a folder, so that the tree behind it would be there under another name.
+    # The back end follows a link to a directory, so that the tree after it would be there under another name.
     with tarfile.open(sdist) as archive:
         tops = {member.name.split("/")[1] for member in archive}
     assert tops.isdisjoint(NOT_CARRIED)

@@ -13,7 +13,7 @@ from project import PROJECT
 SPEC = PROJECT / "packaging" / "rpm" / "iommuctl.spec"
 RELEASES = {"el8": ("rhel", "8"), "el9": ("rhel", "9"), "el10": ("rhel", "10"), "fedora": ("fedora", "43")}
 ENTERPRISE = ("el8", "el9", "el10")
-# What the build hosts of those releases define, by name only: each becomes a comment that shows where it stands.
+# What the build hosts of those releases define, by name only: each becomes a comment that shows where it is.
 MACROS = (
     *("pyproject_buildrequires", "pyproject_wheel", "pyproject_install", "pyproject_save_files"),
     *("pyproject_check_import", "systemd_post", "systemd_preun", "systemd_postun"),

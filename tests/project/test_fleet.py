@@ -20,7 +20,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def trees(stage: Stage, *names: str) -> list[Path]:
-    """Copies of the sample host in the folder where the script runs."""
+    """Copies of the sample host in the directory where the script runs."""
     made = [stage.work / name for name in names]
     for path in made:
         shutil.copytree(PROJECT / "examples/debian-12", path, symlinks=True)

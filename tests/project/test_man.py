@@ -62,7 +62,7 @@ RST2MAN = ("rst2man", str(Path(sys.executable).with_name("rst2man")))
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with every page, made as packages make it."""
+    """The directory with every page, made as packages make it."""
     top = tmp_path_factory.mktemp("man")
     shutil.copytree(MAN, top / "man")
     shutil.copy(PROJECT / "Makefile", top)
@@ -108,7 +108,7 @@ def test_a_page_is_found_by_its_name(name: str, built: Path) -> None:
 
 
 def chapter(text: str, heading: str) -> str:
-    """What stands below a heading of the first rank."""
+    """What is below a heading of the first rank."""
     return re.split(r"^.+\n={4,}$", text.split(f"\n{heading}\n{'=' * len(heading)}\n")[1], flags=re.MULTILINE)[0]
 
 

@@ -38,7 +38,7 @@ SHELL_TEXTS = (
 )
 SAMPLE = PROJECT / "examples" / "debian-12"
 
-# Folders of one machine, and hosts that serve packages: where a package comes from is the configuration of pip to say.
+# Directories of one machine, and hosts that serve packages: where a package comes from is for pip's own configuration.
 FOREIGN = re.compile(r"/home/[a-z]+/|\.pyenv|(?:pypi|pythonhosted)\.org|--(?:extra-)?index-url|--trusted-host")
 IGNORED = {line.strip("/") for line in (PROJECT / ".gitignore").read_text().splitlines()} | {".git"}
 OWN_SUFFIXES = {".py", ".toml", ".md", ".sh", ".aug", ".cfg", ".yml", ".yaml", ".json", ".service", ".rst", ""}

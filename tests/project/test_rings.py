@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from project import PACKAGE
 
-# The folders, and modules at the top, that reach no file, stream or process, by any method of any object.
+# The directories, and modules at the top, that reach no file, stream or process, by any method of any object.
 PURE = ("backends", "formats", "kernel", "lint", "profile", "running")
 PURE_MODULES = ("errors", "facts", "findings", "plan", "tree")
-# What changes a host; `root` is how all others look at it, and makes folders for the transaction.
+# What changes a host; `root` is how all others look at it, and makes directories for the transaction.
 WRITERS = ("transaction/", "host/root.py")
 # The lens tells Augeas where its lenses are, if they are there; the shipped profiles are the package's own files.
 EXCEPTIONS = {"formats/lens.py": {"is_dir"}, "profile/shipped.py": {"iterdir", "read_text"}}

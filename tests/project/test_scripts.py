@@ -19,7 +19,7 @@ NEEDED = ("cat", "cksum", "env", "id", "mktemp", "rm", "sed")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A folder of programs that stands for a system, and the record of their calls."""
+    """A directory of programs that stands for a system, and the record of their calls."""
 
     programs: Path
     record: Path

@@ -419,7 +419,7 @@ def test_a_device_that_another_driver_took_first_is_found(tmp_path: Path, driver
 
 
 def test_the_log_and_its_lies_are_not_read(tmp_path: Path) -> None:
-    """`DMAR: IOMMU enabled` stands in the log of a machine without any IOMMU."""
+    """`DMAR: IOMMU enabled` is in the log of a machine without any IOMMU."""
     lies = "DMAR: IOMMU enabled\niommu: Default domain type: Translated\n"
     host = replace(FIRMWARE_OFF, files={"proc/kmsg": lies, "var/log/kern.log": lies, "var/log/dmesg": lies})
     assert verified(observe(host, tmp_path), "strict-isolation", INTEL_P).verdict is Verdict.FIRMWARE_OFF

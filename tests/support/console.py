@@ -75,7 +75,7 @@ def code_of(*arguments: str) -> int:
 
 
 def tree(top: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Everything below a folder: mode, time and content."""
+    """Everything below a directory: mode, time and content."""
     return {
         str(path.relative_to(top)): (stat.st_mode, stat.st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in (top, *top.rglob("*"))

@@ -84,7 +84,7 @@ def require_strace() -> None:
 
 
 def python_environment() -> dict[str, str]:
-    """Give an environment in which `python -S -B` finds the project and its libraries, and starts fast."""
+    """Return an environment in which `python -S -B` finds the project and its libraries, and starts fast."""
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
@@ -178,7 +178,7 @@ def trace(warm: Warm, arguments: Sequence[str], options: Sequence[str], log: Pat
 
 
 def observe(root: Path, *, without: str, times: bool) -> dict[str, tuple[object, ...]]:
-    """Give everything in a tree, by path: kind and mode, owner, content or link target, xattrs, and files' times."""
+    """Return everything in a tree, by path: kind and mode, owner, content or link target, xattrs, and files' times."""
     seen: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         for name in [*folders, *files]:

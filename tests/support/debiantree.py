@@ -91,7 +91,7 @@ def mirror() -> str:
 
 
 def _cached() -> Path:
-    """Give the installed tree, made once for each state of this file. Raises MissingError with the reason."""
+    """Return the installed tree, made once for each state of this file. Raises MissingError with the reason."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise MissingError("programs of another root run in a chroot, for which one must be root")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "iommuctl-tests"

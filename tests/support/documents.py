@@ -41,7 +41,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def shell_lines(block: Block) -> Iterator[str]:
-    """The commands of a block: all of `sh`, of `console` what stands behind a prompt; continued lines are joined."""
+    """The commands of a block: all of `sh`, of `console` what is after a prompt; continued lines are joined."""
     text = block.text.replace("\\\n", "")
     if block.language == "sh":
         yield from (line for line in text.splitlines() if line.strip())
@@ -56,7 +56,7 @@ def commands(text: str) -> list[str]:
 
 
 def invocations(line: str) -> list[list[str]]:
-    """The words behind each `iommuctl` on a shell's line, up to the next operator."""
+    """The words after each `iommuctl` on a shell's line, up to the next operator."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     found: list[list[str]] = []

@@ -39,7 +39,7 @@ def contents(top: Path) -> dict[str, bytes]:
 
 
 def stamps(top: Path) -> dict[str, tuple[int, int, int]]:
-    """The inode, size and time of everything below a folder, our own state included."""
+    """The inode, size and time of everything below a directory, our own state included."""
     stats = {str(path.relative_to(top)): path.lstat() for path in (top, *top.rglob("*"))}
     return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 

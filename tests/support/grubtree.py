@@ -107,7 +107,7 @@ class GrubTree:
 
 
 def why_not() -> str | None:
-    """Tell why no tree can be made here; None where one can."""
+    """Return why no tree can be made here; None where one can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "the tools of GRUB run in a chroot, for which one must be root"
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
@@ -116,7 +116,7 @@ def why_not() -> str | None:
 
 
 def make_tree(target: Path) -> GrubTree:
-    """Make a fresh host in a folder that is not there yet: two kernels, recovery entries on."""
+    """Make a fresh host in a directory that is not there yet: two kernels, recovery entries on."""
     cached = _cached_usr()
     target.mkdir()
     try:
@@ -154,7 +154,7 @@ def grub_host(tmp_path: Path) -> Iterator[GrubTree]:
 
 
 def _cached_usr() -> Path:
-    """Give the folder with the programs, made once for each state of the machine."""
+    """Return the directory with the programs, made once for each state of the machine."""
     found = {name: shutil.which(name) for name in (*_PROGRAMS, *_DEBIAN_PROGRAMS)}
     programs = {name: Path(path).resolve() for name, path in found.items() if path is not None}
     wanted = {Path("/usr/bin", name): source for name, source in programs.items() if name != "grub-mkconfig"}
@@ -180,7 +180,7 @@ def _cached_usr() -> Path:
 
 
 def libraries(programs: Iterable[Path]) -> dict[Path, Path]:
-    """Give the shared libraries of programs and their loader, each under the name that it is looked up by."""
+    """Return the shared libraries of programs and their loader, each under the name that it is looked up by."""
     binaries = [str(program) for program in programs if program.read_bytes()[:4] == b"\x7fELF"]
     printed = subprocess.run(["ldd", *binaries], check=True, capture_output=True, text=True, env={"LC_ALL": "C"}).stdout
     found = {Path(name) for name in re.findall(r"(/\S+) \(0x", printed)}

@@ -46,7 +46,7 @@ class KernelHost:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, root: Path) -> Path:
-        """Write it into a folder and give that."""
+        """Write it into a directory and give that."""
         cpuinfo = f"processor\t: 0\nvendor_id\t: {self.vendor}\nflags\t\t: {self.flags}\n"
         files = {
             "proc/cmdline": f"{self.cmdline}\n",

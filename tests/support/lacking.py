@@ -16,6 +16,6 @@ def lacks(reason: str) -> NoReturn:
 
 
 def program(*names: str) -> str:
-    """Give the path of the first of these programs that is here; without any, what `lacks` does."""
+    """Return the path of the first of these programs that is here; without any, what `lacks` does."""
     found = (path for path in map(shutil.which, names) if path is not None)
     return next(found, None) or lacks(f"no {' or '.join(names)} here")

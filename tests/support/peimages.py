@@ -10,7 +10,7 @@ Sections = Iterable[tuple[str, bytes]]
 
 
 def pe_image(sections: Sections, *, certificate: bytes = b"") -> bytes:
-    """An image with these sections, filled up in the file and not in memory; a certificate stands behind them."""
+    """An image with these sections, filled up in the file and not in memory; a certificate is after them."""
     listed = list(sections)
     start = 0x80
     table = start + 24 + OPTIONAL_HEADER

@@ -70,7 +70,7 @@ def iommuctl(
     interpreter: str = sys.executable,
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> Run:
-    """Run to the end; `user` is the id of somebody else, with no groups beside one of the same number."""
+    """Run to the end; `user` is the id of somebody else, with no groups next to one of the same number."""
     run = subprocess.run(
         command_line(*arguments, interpreter=interpreter),
         env=environment,
@@ -96,7 +96,7 @@ def live(tree: Path, *, times: bool = True) -> Seen:
 
 
 def debris(tree: Path) -> set[str]:
-    """What a run leaves behind only when it was cut off."""
+    """What a run leaves after only when it was cut off."""
     state = {path.name for path in (tree / STATE).iterdir()} if (tree / STATE).exists() else set()
     ours = {path.name for path in tree.rglob("*.tmp")} | {path.name for path in tree.rglob("*.partial")}
     return (state - {"lock", "snapshots"}) | ours

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the project's own folders are, and the reference next to it."""
+"""Where the project's own directories are, and the reference next to it."""
 
 from pathlib import Path
 

@@ -145,7 +145,7 @@ RUNNING = {
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder where examples run, with the programs that they call first on PATH."""
+    """A directory where examples run, with the programs that they call first on PATH."""
 
     folder: Path
 
@@ -164,7 +164,7 @@ class Stage:
 
     @property
     def work(self) -> Path:
-        """The folder that stands for a clean tree of the project."""
+        """The directory that stands for a clean tree of the project."""
         return self.folder / "work"
 
     def environment(self, host: str = "") -> dict[str, str]:

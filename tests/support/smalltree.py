@@ -73,7 +73,7 @@ class SmallTree:
 
 
 def make_small_tree(path: Path) -> SmallTree:
-    """Make a host in a folder that is not there yet, its menu up to date."""
+    """Make a host in a directory that is not there yet, its menu up to date."""
     shell = Path("/bin/sh").resolve()
     for target, source in {Path("/usr/bin/sh"): shell, **libraries([shell])}.items():
         (path / target.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,7 @@ class Lab:
     def judge_error(self, tree: Path, outcome: crash.Outcome) -> None:
         """A refused call is told with exit code 74 and undone at once, or was only in the way of the end.
 
-        What is left of that end (a journal, the staging folder) is for the next run to take away.
+        What is left of that end (a journal, the staging directory) is for the next run to take away.
         """
         assert outcome.code in (0, ExecutionError.code), "a defect of ours"
         self.whole(tree)

@@ -65,13 +65,13 @@ class Bench:
         return one
 
     def files(self) -> dict[str, bytes]:
-        """Every file but those of the state folder."""
+        """Every file but those of the state directory."""
         found = (path for path in sorted(self.tree.rglob("*")) if path.is_file())
         seen = {f"/{path.relative_to(self.tree)}": path.read_bytes() for path in found}
         return {path: content for path, content in seen.items() if not path.startswith("/var/lib/iommuctl/")}
 
     def state(self) -> list[str]:
-        """What the state folder holds."""
+        """What the state directory holds."""
         return sorted(path.name for path in (self.tree / "var/lib/iommuctl").iterdir())
 
     def states(self) -> list[State]:

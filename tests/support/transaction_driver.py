@@ -28,7 +28,7 @@ NEW_GENERATED = b"linux /vmlinuz quiet iommu=pt\n" * 100
 
 
 def make_tree(root: Path) -> None:
-    """Two sources, one of them behind an absolute link, a generated file, and a folder for a file to come."""
+    """Two sources, one of them after an absolute link, a generated file, and a directory for a file to come."""
     for folder in ("etc/default/grub.d", "etc/kernel", "boot/grub", "usr/share", "var/lib"):
         (root / folder).mkdir(parents=True)
     (root / "usr/share/grub").write_bytes(OLD_GRUB)

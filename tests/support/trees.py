@@ -24,7 +24,7 @@ class MemoryTree:
 
     @classmethod
     def load(cls, folder: Path) -> "MemoryTree":
-        """A folder of the host as a tree."""
+        """A directory of the host as a tree."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return cls({f"/{path.relative_to(folder)}": path.read_bytes() for path in paths})
 

@@ -35,7 +35,7 @@ class Lab:
     points: tuple[crash.Point, ...]
 
     def judge(self, tree: Path, outcome: crash.Outcome) -> None:
-        """Every live file is whole; then recovery leads to exactly old or new, and leaves nothing of ours behind."""
+        """Every live file is whole; then recovery leads to exactly old or new, and leaves nothing of ours after."""
         for path, (*_, content, _, _) in self.live(tree).items():
             wholes = {facts[3] for facts in (self.old.get(path), self.new.get(path)) if facts is not None}
             assert content in wholes, f"{path} is neither old nor new"
@@ -57,7 +57,7 @@ class Lab:
         self.judge(tree, outcome)
 
     def settled(self, tree: Path) -> None:
-        """The tree is exactly old or new, its state folder says which, and nothing is left over."""
+        """The tree is exactly old or new, its state directory says which, and nothing is left over."""
         old = crash.observe(tree, without=STATE, times=True) == self.old
         new = self.is_new(tree)
         assert old != new, f"neither old nor new: {sorted(self.live(tree))}"
@@ -128,7 +128,7 @@ def test_a_kill_at_any_point_of_a_recovery_is_recovered(lab: Lab, tmp_path: Path
 
 
 def cut_before_commit(lab: Lab, scratch: Path) -> Path:
-    """Give a tree whose live files are all new, though nothing is committed: the longest way back."""
+    """Return a tree whose live files are all new, though nothing is committed: the longest way back."""
     commit = [point for point in lab.points if "rename" in point.call and '"manifest.json"' in point.shown][-1]
     found: list[Path] = []
 

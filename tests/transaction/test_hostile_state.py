@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state folder of another root is hostile: it drives no terminal, reads nothing outside and breaks nothing."""
+"""The state directory of another root is hostile: it drives no terminal, reads nothing outside and breaks nothing."""
 
 import json
 from collections.abc import Callable

@@ -210,7 +210,7 @@ def test_a_rival_gives_up_in_the_end(small_host: SmallTree) -> None:
 
 def test_rivals_on_a_host_without_a_state_folder(small_host: SmallTree) -> None:
     crash.require_strace()
-    # Each finds no folder, and is then held up until the others have found none either.
+    # Each finds no directory, and is then held up until the others have found none either.
     delay = "inject=mkdirat:delay_enter=1000000:when=1"
     slow = ("strace", "-qq", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", delay)
     runs = [

@@ -76,7 +76,7 @@ def add(store: Store, number: int, state: State = State.APPLIED) -> Manifest:
 
 @pytest.fixture(params=sorted(one.name for one in FIXTURES.iterdir()))
 def version(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> str:
-    """A state folder of each version there has been, with one snapshot and an interrupted transaction."""
+    """A state directory of each version there has been, with one snapshot and an interrupted transaction."""
     state = tmp_path / "var/lib/iommuctl"
     (state / "snapshots" / FIXTURE_ID).mkdir()
     for name in ("manifest.json", "contents"):

@@ -32,7 +32,7 @@ class FileHistory:
         self.steps: dict[str, dict[PurePosixPath, Step]] = {}
 
     def step(self, snapshot: str, path: PurePosixPath) -> Step | None:
-        """Give what a snapshot did to the file that is at `path` now; None where it did nothing."""
+        """Return what a snapshot did to the file that is at `path` now; None where it did nothing."""
         steps = self.steps.get(snapshot)
         return None if steps is None else steps.get(path) or next(iter(steps.values()))
 
@@ -52,7 +52,7 @@ class Entries(NamedTuple):
 
 
 def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[FileHistory, ...]:
-    """Give every file of the snapshots, newest first, in the order of the oldest that names it.
+    """Return every file of the snapshots, newest first, in the order of the oldest that names it.
 
     Entries are one file whatever their boot counter, and are named as in the newest.
     """
@@ -63,7 +63,7 @@ def touched_files(store: Store, manifests: Iterable[Manifest]) -> tuple[FileHist
             if file.before_sha256 == file.after_sha256 and file.file_class is not FileClass.GENERATED:
                 continue  # it only got a new time
             key = identity(file.path) if file.file_class is FileClass.ENTRY else file.path
-            # Behind those that it stood behind before: some readers compare times.
+            # After those that it stood after before: some readers compare times.
             one = found[key] = found.pop(key, FileHistory(file.path, file.file_class))
             step = Step(
                 tuple(changes.get(file.path, ())), store.content(manifest, file), file.after_sha256, file.before

@@ -16,9 +16,10 @@ _LENS = "Bls.lns"
 
 
 def withdraw(changes: Iterable[Change], now: Cmdline) -> tuple[Cmdline, tuple[Change, ...]]:
-    """Give a command line without what we added, and with what we replaced as it was; and the changes not found in it.
+    """Return a command line without what we added, and with what we replaced as it was; and the changes not found in
+    it.
 
-    Of several parameters of one text the last is taken for ours; what stands behind `--` is not.
+    Of several parameters of one text the last is taken for ours; what is after `--` is not.
     """
     missed: list[Change] = []
     for change in changes:
@@ -31,10 +32,10 @@ def withdraw(changes: Iterable[Change], now: Cmdline) -> tuple[Cmdline, tuple[Ch
 
 
 def invert_entry(path: PurePosixPath, changes: Sequence[Change], now: bytes) -> bytes:
-    """Give an entry without our changes to it, whatever else it holds by now.
+    """Return an entry without our changes to it, whatever else it holds by now.
 
     The changes may be those of what the entry was made of, which a kernel that was installed since needs. What we
-    removed comes back at the end of the first `options` line, unless a parameter of its name stands there again.
+    removed comes back at the end of the first `options` line, unless a parameter of its name is there again.
     Raises BootConfigError where that cannot be written exactly.
     """
     entry = _parse(path, now)
@@ -60,7 +61,7 @@ def invert_entry(path: PurePosixPath, changes: Sequence[Change], now: bytes) -> 
 
 
 def invert_block(names: Iterable[str], before: GrubEnv, now: GrubEnv) -> GrubEnv:
-    """Give an environment block with these variables as they were before, and all others as they are."""
+    """Return an environment block with these variables as they were before, and all others as they are."""
     for name in names:
         value = before.get(name)
         now = now.unset(name) if value is None else now.set(name, value)
@@ -68,13 +69,13 @@ def invert_block(names: Iterable[str], before: GrubEnv, now: GrubEnv) -> GrubEnv
 
 
 def parameters(path: PurePosixPath, content: bytes) -> tuple[str, ...]:
-    """Give the parameters of an entry as written, of all its `options` lines."""
+    """Return the parameters of an entry as written, of all its `options` lines."""
     lines = (Cmdline.parse(line.value) for line in _parse(path, content).options)
     return tuple(parameter.text for line in lines for parameter in line.parameters)
 
 
 def differences(path: PurePosixPath, before: bytes, after: bytes, reason: str) -> Iterator[Change]:
-    """Give the changes that lead from one content of an entry to another."""
+    """Return the changes that lead from one content of an entry to another."""
     old, new = parameters(path, before), parameters(path, after)
     target = _parse(path, after).id
     for tag, start, end, into, until in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

@@ -169,7 +169,7 @@ def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dic
 
 
 def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
-    """Give the commands that make what is generated follow the files put back; none where it does.
+    """Return the commands that make what is generated follow the files put back; none where it does.
 
     The way back must not depend on understanding the sources: where they are not, what follows them is made anew.
     """

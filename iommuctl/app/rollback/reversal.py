@@ -83,14 +83,14 @@ def entry_back(path: PurePosixPath, steps: Iterable[Step], now: bytes) -> Revers
 
 
 def parameters_to_remove(path: PurePosixPath, steps: Sequence[Step], now: bytes) -> frozenset[str]:
-    """Give the parameters of an entry that are ours alone, none of which it may have when it has gone back."""
+    """Return the parameters of an entry that are ours alone, none of which it may have when it has gone back."""
     changes = [change for step in steps for change in step.changes]
     kept = {change.before for change in changes}
     oldest = next((step.before for step in reversed(steps) if step.before is not None), None)
     if oldest is not None:
         kept.update(parameters(path, oldest))
     counts = Counter(parameters(path, now))
-    # One that stands there twice is somebody else's as well.
+    # One that is there twice is somebody else's as well.
     return frozenset(one.after for one in changes if one.after and one.after not in kept and counts[one.after] == 1)
 
 

@@ -31,7 +31,7 @@ _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
 # The entry that a kernel package of RHEL 8 brings along; kernel-install copies it (20-grub.install).
 _SHIPPED_ENTRY = "bls.conf"
 _ZIPL = PurePosixPath("/etc/zipl.conf")
-# Where GRUB's own modules are, one folder for each of its platforms.
+# Where GRUB's own modules are, one directory for each of its platforms.
 _GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
 _BLSUKI = "blsuki.mod"
 
@@ -57,7 +57,7 @@ class Bls:
         )
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
-        """Give the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
+        """Return the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = survey.require_ours(found, str(ENTRIES))
@@ -95,12 +95,12 @@ class Bls:
         return Rendering(tuple(changes), tuple(edits), commands, tuple(findings), entries=files)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
-        """Give the entries, whoever's they are."""
+        """Return the entries, whoever's they are."""
         reading = _reading(grub_variables.read_variables(tree))
         return tuple(each.shown for each in survey.survey_entries(tree, facts, (ENTRIES,), reading))
 
     def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
-        """Give /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
+        """Return /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
         paths = {edit.path for edit in edits}
         content = tree.read(KERNEL_CMDLINE)
         if defaults.MAIN not in paths or KERNEL_CMDLINE in paths or content is None:
@@ -109,7 +109,7 @@ class Bls:
         return (FileEdit(KERNEL_CMDLINE, FileClass.SOURCE, content, content, reason),)
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
-        """Give the commands that make the boot record follow the entries: zipl where it is in use, else none."""
+        """Return the commands that make the boot record follow the entries: zipl where it is in use, else none."""
         return _zipl(tree)
 
     def read_back(
@@ -199,7 +199,7 @@ def _rescues(found: tuple[FoundEntry, ...]) -> tuple[FoundEntry, ...]:
 def _follows(
     changes: tuple[Change, ...], source: str, sharing: tuple[FoundEntry, ...], when: str
 ) -> tuple[Finding, ...]:
-    """Tell which entries share a source that changes, though they are not ours to change (design, promise 5)."""
+    """Return which entries share a source that changes, though they are not ours to change (design, promise 5)."""
     names = ", ".join(repr(each.entry.id) for each in sharing)
     return tuple(
         Finding(
@@ -214,7 +214,7 @@ def _follows(
 
 
 def _later_menu(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
-    """Tell what a grub2-mkconfig that rewrites entries would take from them: it knows GRUB's settings alone."""
+    """Return what a grub2-mkconfig that rewrites entries would take from them: it knows GRUB's settings alone."""
     family = _family(tree, facts)
     if family is None:
         return ()

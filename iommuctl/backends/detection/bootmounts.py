@@ -13,15 +13,15 @@ _MOUNT_POINT_FIELD = 1  # fstab(5)
 
 
 def distinct(tree: Tree, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
-    """Give that folder on each boot file system, each once: one may be a link to another, or mounted twice."""
+    """Return that directory on each boot file system, each once: one may be a link to another, or mounted twice."""
     seen = {tree.identity(point / folder): point / folder for point in reversed(MOUNT_POINTS)}
     return tuple(path for path in (point / folder for point in MOUNT_POINTS) if path in seen.values())
 
 
 def unmounted(tree: Tree, runtime: Runtime | None) -> tuple[PurePosixPath, ...]:
-    """Give the boot file systems of fstab(5) that are not there: what they hold is unknown, not absent.
+    """Return the boot file systems of fstab(5) that are not there: what they hold is unknown, not absent.
 
-    On the running system its mounts tell; in another root an empty folder does.
+    On the running system its mounts tell; in another root an empty directory does.
     """
     text = (tree.read(_FSTAB) or b"").decode("utf-8", "replace")
     fields = [line.split() for line in text.split("\n") if not line.lstrip().startswith("#")]

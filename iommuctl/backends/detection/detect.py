@@ -238,7 +238,7 @@ def _is_kernel(runtime: Runtime) -> bool:
 
 
 def _grub(tree: Tree, menus: tuple[Evidence, ...], loader: tuple[Evidence, ...]) -> Iterator[Evidence]:
-    """GRUB's files. What its settings say alone is weaker than its menu, and nothing beside another bootloader."""
+    """GRUB's files. What its settings say alone is weaker than its menu, and nothing next to another bootloader."""
     yield from menus
     others = any(item.says == SYSTEMD_BOOT for item in loader)
     if tree.read(_GRUB_DEFAULTS) is not None and (menus or not others):

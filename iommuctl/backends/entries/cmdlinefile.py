@@ -83,7 +83,7 @@ def conform_file(
     beside_suffice: bool = False,
     first_line_only: bool = False,
 ) -> CmdlineEdit:
-    """Give the edits that bring the file to `desired`; it is made, one line, where a reader needs it.
+    """Return the edits that bring the file to `desired`; it is made, one line, where a reader needs it.
 
     `default` is the default entry's command line, of which a new file is made, and an empty one filled; None: never.
     `beside` are files whose lines are joined to it, and only lose; `beside_suffice`: their reader needs no other file.

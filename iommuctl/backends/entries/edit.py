@@ -48,7 +48,7 @@ class EntryEditor:
         self._lens: Lens | None = None
 
     def edit(self, found: FoundEntry) -> tuple[tuple[Change, ...], FileEdit | None]:
-        """Give the changes of one entry and its edit; none where it is as desired.
+        """Return the changes of one entry and its edit; none where it is as desired.
 
         Raises BootConfigError, with the line, where the bootloader would not read the change, where a variable holds
         what must go, and where the line would be longer than the kernel reads.
@@ -130,7 +130,7 @@ class EntryEditor:
                 raise BootConfigError(entry.path, line.number, message, hint=hint)
 
     def _padded(self, entry: BlsEntry, value: str) -> str:
-        """The value with a blank behind it where GRUB's missing byte would cost the boot."""
+        """The value with a blank after it where GRUB's missing byte would cost the boot."""
         if not self._pads or self._value_of is None:
             return value
         length = len((entry.value("linux") or "").encode()) + _size(expand(value, self._value_of)) + _LINUX_COMMAND

@@ -52,7 +52,7 @@ def stretches(text: str, value_of: Lookup | None) -> tuple[Stretch, ...]:
 def conform_lines(
     lines: Sequence[tuple[Stretch, ...]], desired: DesiredArguments, catalogue: Catalogue, *, joined: bool
 ) -> tuple[tuple[TokenChange, ...], ...]:
-    """Give the changes of each line; indices are those of the line's tokens. Additions go behind the first line.
+    """Return the changes of each line; indices are those of the line's tokens. Additions go after the first line.
 
     `joined`: every reader joins the lines. Otherwise some read only the first, which then has all that is wanted by
     itself, and the others only lose what conflicts. Raises LineError.

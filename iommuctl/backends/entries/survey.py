@@ -21,7 +21,7 @@ _OF_ANOTHER = "it belongs to the machine-id"
 _MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
 _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
-# What tells one installation from another beside its machine-id (design, section 5).
+# What tells one installation from another next to its machine-id (design, section 5).
 _ROOT_PARAMETERS = ("root", "rootflags")
 _VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
@@ -65,7 +65,7 @@ class Reading(NamedTuple):
 def survey_entries(
     tree: Tree, facts: Facts, folders: Iterable[PurePosixPath], reading: Reading
 ) -> tuple[FoundEntry, ...]:
-    """Read every entry of the folders and tell whose it is.
+    """Read every entry of the directories and tell whose it is.
 
     Another's is one that names another machine-id, by its key or its name, and one whose root= or rootflags= differ
     from those of the booted entry, or of the default one in a root that is not the running system.
@@ -96,7 +96,7 @@ def survey_entries(
 
 
 def require_ours(found: tuple[FoundEntry, ...], where: str) -> tuple[FoundEntry, ...]:
-    """Give the entries of this system. Raises UnavailableError, with the reason of each other, where there are none."""
+    """Return the entries of this system. Raises UnavailableError, with the others' reasons, where there are none."""
     ours = tuple(each for each in found if each.ours)
     if not ours:
         raise UnavailableError(
@@ -108,14 +108,14 @@ def require_ours(found: tuple[FoundEntry, ...], where: str) -> tuple[FoundEntry,
 
 
 def claim(found: tuple[FoundEntry, ...]) -> str | None:
-    """Tell how entries of another machine-id become this system's, as after a new one was made; None without such."""
+    """Return how entries of another machine-id become this system's, as after a new one was made; None without such."""
     left = (each.entry for each in found if each.reason.startswith(_OF_ANOTHER))
     owner = next((entry.owners[-1] for entry in left), None)
     return None if owner is None else f"if {owner} is what this system was, put it into {_ENTRY_TOKEN}"
 
 
 def findings(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
-    """Tell which entries are left alone, and where the two bootloaders disagree about one."""
+    """Return which entries are left alone, and where the two bootloaders disagree about one."""
     told = [
         Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {each.reason}")
         for each in found
@@ -141,7 +141,7 @@ def newest(entries: Iterable[BlsEntry]) -> BlsEntry | None:
 
 
 def by_specification(entries: Iterable[BlsEntry]) -> tuple[BlsEntry, ...]:
-    """Give entries as systemd-boot sorts them (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
+    """Return entries as systemd-boot sorts them (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
     ordered = sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
     ordered.sort(key=lambda entry: version_key(entry.value("version") or ""), reverse=True)
     return tuple(sorted(ordered, key=_sort_key))
@@ -154,7 +154,7 @@ def matching(entries: Iterable[BlsEntry], pattern: str) -> BlsEntry | None:
 
 
 def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Give a key that sorts versions as rpmvercmp does, oldest first."""
+    """Return a key that sorts versions as rpmvercmp does, oldest first."""
     parts = _VERSION_PART.findall(text)
     ranked = [
         (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if _DIGITS.fullmatch(part) else (_LETTERS, 0, part)
@@ -170,7 +170,7 @@ def _sort_key(entry: BlsEntry) -> tuple[bool, bool, str, str]:
 
 
 def another_system(cmdline: Cmdline, booted: Cmdline | None) -> str | None:
-    """Tell how a command line's root= or rootflags= differ from those that this system boots with; None if not."""
+    """Return how a command line's root= or rootflags= differ from those that this system boots with; None if not."""
     if booted is None:
         return None
     for name, here, there in zip(_ROOT_PARAMETERS, _root_of(cmdline), _root_of(booted), strict=True):

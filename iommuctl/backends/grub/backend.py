@@ -44,7 +44,7 @@ class Grub2:
         )
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
-        """Give the edits of the sources, and the generator's run where the menu does not say what is wanted."""
+        """Return the edits of the sources, and the generator's run where the menu does not say what is wanted."""
         family = _family(tree, facts)
         edit = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.DEFAULT)
         menu, findings = _menu(tree, family)
@@ -58,15 +58,15 @@ class Grub2:
         return Rendering(edit.changes, edit.files, commands, findings)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
-        """Give none: the generator writes all entries into one menu."""
+        """Return none: the generator writes all entries into one menu."""
         return ()
 
     def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
-        """Give none: nobody compares the times of the sources."""
+        """Return none: nobody compares the times of the sources."""
         return ()
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
-        """Give the commands that make the menu follow the sources, whatever those say."""
+        """Return the commands that make the menu follow the sources, whatever those say."""
         return _generate(_family(tree, facts), sources_change=True)
 
     def read_back(
@@ -98,7 +98,7 @@ class Grub2:
         return () if desired is None else shortcomings(cmdline, desired, self._catalogue)
 
     def _not_following(self, cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
-        """Say where an entry does not hold the sources' parameters in one run, or holds one of ours beside them.
+        """Say where an entry does not hold the sources' parameters in one run, or holds one of ours next to them.
 
         A distribution may add its own before and after.
         """
@@ -159,7 +159,7 @@ def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple
 
 
 def _default_not_ours(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Finding, ...]:
-    """Tell where the entry that boots by default gets nothing of a profile."""
+    """Return where the entry that boots by default gets nothing of a profile."""
     default = grubcfg.default_entry(menu)
     if default is None or default in grubcfg.normal_entries(menu):
         return ()
@@ -235,7 +235,7 @@ def _check_length(after: Cmdline, menu: grubcfg.GrubCfg | None, facts: Facts) ->
     """Raise BootConfigError where a line would be longer than the kernel reads; it cuts silently."""
     limit = COMMAND_LINE_SIZE[facts.platform] - 1
     entries = () if menu is None else tuple(line for entry in grubcfg.normal_entries(menu) for line in entry.linux)
-    # What 10_linux itself adds (root=, ro) is what an entry's line has beside the variables' tokens.
+    # What 10_linux itself adds (root=, ro) is what an entry's line has next to the variables' tokens.
     wanted = {token.text for token in after.tokens}
     own = max((_own_length(line, wanted) for line in entries), default=0)
     length = own + len(str(after).encode("utf-8", "surrogateescape"))

@@ -25,7 +25,7 @@ DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
 _LENS = "Grubdefault.lns"
 _MOST_BYTES = 128 * 1024  # of one file; the largest real one that is known has 40 kB, half of it comments
 _DROP_INS = PurePosixPath("/etc/default/grub.d")
-# How a grub-mkconfig that sources drop-ins names their folder, whatever its sysconfdir variable is called.
+# How a grub-mkconfig that sources drop-ins names their directory, whatever its sysconfdir variable is called.
 _DROP_INS_IN_SCRIPT = b"default/grub.d"
 _PROGRAMS = (PurePosixPath("/usr/sbin"), PurePosixPath("/usr/bin"), PurePosixPath("/sbin"))
 
@@ -92,7 +92,7 @@ def decode(path: PurePosixPath, content: bytes) -> str:
 def conform_sources(
     tree: Tree, family: GrubFamily, desired: DesiredArguments, catalogue: Catalogue, *, additions: str
 ) -> SourceEdit:
-    """Give the edits that bring the sources to `desired`; `additions` is the variable that gains parameters.
+    """Return the edits that bring the sources to `desired`; `additions` is the variable that gains parameters.
 
     What conflicts is removed from both. The edited files are evaluated again before they are given out.
     Raises BootConfigError, with file and line, where that cannot be done exactly.
@@ -135,7 +135,7 @@ class _ChainEdit:
         self.additions = " ".join(change.after for change in changes if change.position is None and change.after)
 
     def value_edits(self) -> list[ValueEdit]:
-        """Give the edits, none overlapping."""
+        """Return the edits, none overlapping."""
         gone: set[int] = set()
         for index in self._removed:
             gone |= self._with_blank(index, gone)
@@ -153,7 +153,7 @@ class _ChainEdit:
             raise BootConfigError(link.path, link.line, message) from error
 
     def _with_blank(self, index: int, gone: set[int]) -> set[int]:
-        """A token's characters and one blank beside it: the one before, else the one behind, of the same assignment."""
+        """A token's characters and one blank next to it: the one before, else the one after, of the same assignment."""
         cells = self._chain.cells
         start, end = self._span(index)
         own = {cell.assignment for cell in cells[start:end]}

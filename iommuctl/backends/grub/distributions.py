@@ -8,10 +8,10 @@ from iommuctl.facts import Distribution
 
 
 class GrubFamily(NamedTuple):
-    """Where a family's grub-mkconfig is, what it sources beside /etc/default/grub, and the menu it writes.
+    """Where a family's grub-mkconfig is, what it sources next to /etc/default/grub, and the menu it writes.
 
     `drop_ins` tells whether `/etc/default/grub.d/*.cfg` are sourced afterwards, in the order of a shell glob. GNU GRUB
-    knows no such folder: it is a patch of Debian and Ubuntu.
+    knows no such directory: it is a patch of Debian and Ubuntu.
     """
 
     mkconfig: str
@@ -55,5 +55,5 @@ _GRUB_FAMILIES = {
 
 
 def grub_family(distribution: Distribution) -> GrubFamily | None:
-    """Give the row of a distribution by its own name, else by the nearest it resembles; None where none is known."""
+    """Return the row of a distribution by its own name, else by the nearest it resembles; None where none is known."""
     return next((_GRUB_FAMILIES[name] for name in distribution.names if name in _GRUB_FAMILIES), None)

@@ -19,7 +19,7 @@ from iommuctl.tree import Tree
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))
 # `set NAME="…"`: at the start of a line it overrides the block that was loaded before (tuned's 00_tuned); indented, it
-# stands in `if [ -z "${NAME}" ]`, for a block that has none (RHEL 8, 10_linux).
+# is in `if [ -z "${NAME}" ]`, for a block that has none (RHEL 8, 10_linux).
 _SET = re.compile(
     r"""^(?P<indent>[ \t]*)set (?P<name>\w+)=(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>\S*))[ \t]*$""",
     re.MULTILINE,
@@ -27,14 +27,14 @@ _SET = re.compile(
 
 
 class GrubVariables(NamedTuple):
-    """The block, if there is one, with what the menu sets over it and behind it."""
+    """The block, if there is one, with what the menu sets over it and after it."""
 
     block: GrubEnv | None
     forced: tuple[tuple[str, str], ...]
     fallback: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str | None:
-        """Give the value that an entry sees; None for a variable that is not set."""
+        """Return the value that an entry sees; None for a variable that is not set."""
         forced = dict(self.forced).get(name)
         own = None if self.block is None else self.block.get(name)
         return forced or own or dict(self.fallback).get(name)
@@ -68,7 +68,7 @@ def read_variables(tree: Tree) -> GrubVariables:
 def conform_kernelopts(
     variables: GrubVariables, desired: DesiredArguments, catalogue: Catalogue, *, used: bool
 ) -> KernelOptions:
-    """Give the edit of `kernelopts` in the block, where entries use it or it is there for those of later kernels.
+    """Return the edit of `kernelopts` in the block, where entries use it or it is there for those of later kernels.
 
     Raises BootConfigError where the block has no room, and where there is no block to put it in.
     """

@@ -48,7 +48,7 @@ class SystemdBoot:
         return BootConfig(shown, coming, findings, beside)
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
-        """Give the edits of sources and entries, and the commands that build what is not edited in place."""
+        """Return the edits of sources and entries, and the commands that build what is not edited in place."""
         layout = look(tree, facts)
         changes: list[Change] = []
         edits: list[FileEdit] = []
@@ -79,16 +79,16 @@ class SystemdBoot:
         return Rendering((*changes, *sources.changes), (*edits, *sources.edits), commands, findings, rebuilt, entries)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
-        """Give the Type #1 entries; none where a wrapper writes them."""
+        """Return the Type #1 entries; none where a wrapper writes them."""
         layout = look(tree, facts, builds=False)
         return tuple(each.shown for each in layout.found) if layout.wrapper is None else ()
 
     def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
-        """Give none: nobody compares the times of the sources."""
+        """Return none: nobody compares the times of the sources."""
         return ()
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
-        """Give the commands that make wrapped entries and images follow their sources; none for plain entries."""
+        """Return the commands that make wrapped entries and images follow their sources; none for plain entries."""
         return _commands(look(tree, facts))
 
     def read_back(
@@ -187,7 +187,7 @@ def _basis(layout: Layout) -> Cmdline | None:
 
 
 def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
-    """The files that are joined to /etc/kernel/cmdline, in this order; one of a later folder replaces its namesakes."""
+    """The files joined to /etc/kernel/cmdline, in this order; one of a later directory replaces its namesakes."""
     if layout.builder is not None:
         return layout.builder.drop_ins
     folders = () if layout.wrapper is None else layout.wrapper.drop_ins
@@ -223,7 +223,7 @@ def _left_alone(layout: Layout) -> tuple[Finding, ...]:
 
 
 def _unwritten(layout: Layout) -> tuple[Finding, ...]:
-    """Tell which entries of this system the wrapper writes only with the next kernel."""
+    """Return which entries of this system the wrapper writes only with the next kernel."""
     if layout.wrapper is None:
         return ()
     late = f"{layout.wrapper.name} writes it when the next kernel is installed"

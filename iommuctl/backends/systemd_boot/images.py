@@ -19,7 +19,7 @@ from iommuctl.tree import Tree
 
 _IMAGES = PurePosixPath("EFI/Linux")
 _SUFFIX = ".efi"
-# systemd-stub(7): addons for every image, and those beside one, whose name is then taken without its boot counter.
+# systemd-stub(7): addons for every image, and those next to one, whose name is then taken without its boot counter.
 _ADDONS = PurePosixPath("loader/addons")
 _ADDON_SUFFIX = ".addon.efi"
 _COUNTER = re.compile(r"\+\d+(?:-\d+)?(?=\.efi\Z)", re.IGNORECASE)
@@ -30,7 +30,7 @@ _PRESETS = PurePosixPath("/etc/mkinitcpio.d")
 _PRESET_IMAGE = re.compile(rb"^[ \t]*\w+_(?:uki|efi_image)=", re.MULTILINE)
 _PRESET_CMDLINE = re.compile(rb"^[^#\n]*(?:--cmdline\b|\b\w+_cmdline=)", re.MULTILINE)
 _MKINITCPIO_DROP_INS = PurePosixPath("/etc/cmdline.d")
-# kernel-install(8): the first of the main files, then the drop-ins of all folders by their names.
+# kernel-install(8): the first of the main files, then the drop-ins of all directories by their names.
 _INSTALL_CONF = PurePosixPath("kernel/install.conf")
 _CONFIGURATION = tuple(PurePosixPath(path) for path in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
 _LAYOUT = re.compile(rb"^[ \t]*layout[ \t]*=[ \t]*(\w+)[ \t]*$", re.MULTILINE)
@@ -102,7 +102,7 @@ class Builder(NamedTuple):
 
 
 def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
-    """Give the unified kernel images on the boot file systems, one for each profile of each.
+    """Return the unified kernel images on the boot file systems, one for each profile of each.
 
     Another system's is one whose root= or rootflags= differ from those of `booted`.
     """
@@ -116,7 +116,7 @@ def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
 
 
 def newest_first(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Give images by the version in their names, as the bootloader lists them."""
+    """Return images by the version in their names, as the bootloader lists them."""
     return tuple(sorted(images, key=lambda image: version_key(image.id), reverse=True))
 
 
@@ -240,7 +240,7 @@ def _install_configuration(tree: Tree) -> Iterator[bytes]:
 
 
 def _kernel(tree: Tree, release: str) -> PurePosixPath | None:
-    """The image that a package brings along: beside its modules, or in /boot as Debian's."""
+    """The image that a package brings along: next to its modules, or in /boot as Debian's."""
     beside = (each / release / "vmlinuz" for each in _MODULES if "vmlinuz" in tree.names(each / release))
     name = f"vmlinuz-{release}"
     return next(beside, _BOOT / name if name in tree.names(_BOOT) else None)

@@ -20,13 +20,13 @@ _INDENTS = (2, 4, None)  # kernelstub writes with two blanks; hands and older ve
 
 
 def read_parameters(tree: Tree, path: PurePosixPath) -> Cmdline:
-    """Give the parameters that kernelstub puts behind root= and the initrd. Raises BootConfigError."""
+    """Return the parameters that kernelstub puts after root= and the initrd. Raises BootConfigError."""
     _, document = _read(path, tree.read(path) or b"")
     return _parameters(path, document)
 
 
 def conform_settings(tree: Tree, path: PurePosixPath, desired: DesiredArguments, catalogue: Catalogue) -> CmdlineEdit:
-    """Give the edit of the list. Raises BootConfigError where the file would not come back as it was."""
+    """Return the edit of the list. Raises BootConfigError where the file would not come back as it was."""
     content = tree.read(path) or b""
     indent, document = _read(path, content)
     line = _parameters(path, document)

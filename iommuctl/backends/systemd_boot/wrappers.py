@@ -13,7 +13,7 @@ _PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPat
 class Wrapper(NamedTuple):
     """One tool: the file that shows it is in use, its program, the command that writes the entries, and its sources.
 
-    `drop_ins` are folders whose files are joined to /etc/kernel/cmdline. `first_line_only`: it reads only the first
+    `drop_ins` are directories whose files are joined to /etc/kernel/cmdline. `first_line_only`: it reads only the first
     line of that file. `settings` is a file of its own that holds the parameters instead. `hides_entries`: they are on
     file systems that it mounts only while it runs. `writes` is the end of the id of the entries that it keeps.
     """
@@ -57,7 +57,7 @@ WRAPPERS = (
 
 
 def wrapper_of(tree: Tree) -> Wrapper | None:
-    """Give the tool that keeps the entries of a host: its mark is there and not empty, and so is its program."""
+    """Return the tool that keeps the entries of a host: its mark is there and not empty, and so is its program."""
     installed = {name for folder in _PROGRAMS for name in tree.names(folder)}
     for wrapper in WRAPPERS:
         marked = wrapper.mark is None or bool((tree.read(wrapper.mark) or b"").strip())

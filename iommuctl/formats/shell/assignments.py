@@ -107,7 +107,7 @@ class _Reader(ShellGrammar):
             self._hazard(start, effect)
 
     def _judge(self, start: int, first: int, count: int) -> None:
-        """Give the assignments of one simple command the obstacles that only its surroundings show."""
+        """Return the assignments of one simple command the obstacles that only its surroundings show."""
         line_start = self.text.rfind("\n", 0, start) + 1
         for index in range(first, len(self.assignments)):
             each = self.assignments[index]

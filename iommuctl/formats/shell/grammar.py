@@ -31,7 +31,7 @@ _NOT_POSIX = frozenset({"select", "coproc"})
 
 
 class ShellGrammar(ABC):
-    """Recursive descent over the text from an offset. Each method leaves `at` behind what it read."""
+    """Recursive descent over the text from an offset. Each method leaves `at` after what it read."""
 
     def __init__(self, source: Source, at: int) -> None:
         self.source = source
@@ -57,7 +57,7 @@ class ShellGrammar(ABC):
 
     @abstractmethod
     def _hazard(self, offset: int, effect: Effect) -> None:
-        """Take note of an effect of what stands at an offset."""
+        """Take note of an effect of what is at an offset."""
 
     @abstractmethod
     def _subshell(self) -> AbstractContextManager[None]:

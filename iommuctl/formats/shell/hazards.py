@@ -46,7 +46,7 @@ class Effect(NamedTuple):
 
 
 def effects(words: Sequence[Word]) -> tuple[Effect, ...]:
-    """Give what a simple command of these words may do unseen; nothing for other programs and plain built-ins."""
+    """Return what a simple command of these words may do unseen; nothing for other programs and plain built-ins."""
     name, arguments = literal(words[0]), [literal(word) for word in words[1:]]
     match name:
         case None:
@@ -79,13 +79,13 @@ def effects(words: Sequence[Word]) -> tuple[Effect, ...]:
 
 
 def literal(word: Word) -> str | None:
-    """Give the word's text where nothing in it is expanded, else None."""
+    """Return the word's text where nothing in it is expanded, else None."""
     chars = [part.char for part in word if isinstance(part, Char)]
     return "".join(chars) if len(chars) == len(word) else None
 
 
 def _names(arguments: Sequence[str | None], options: str) -> tuple[str, ...] | None:
-    """Give the variables that arguments name, `name=value` included; None where one could be any."""
+    """Return the variables that arguments name, `name=value` included; None where one could be any."""
     names: list[str] = []
     for argument in arguments:
         if argument is not None and re.fullmatch(options, argument):

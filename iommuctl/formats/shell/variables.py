@@ -105,7 +105,7 @@ def chain(files: Sequence[ShellFile], name: str) -> Chain:
 
 
 def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[ShellAssignment, str]:
-    """Give the raw words that make the edits; they apply to the value as it is, in any order, and must not overlap.
+    """Return the raw words that make the edits; they apply to the value as it is, in any order, and must not overlap.
 
     A removal takes exactly the spans of the removed characters, an insertion goes inside the quotes at its place. The
     result is evaluated before it is returned. Only where a link says `${V:+...}` or the like may blanks between
@@ -133,7 +133,7 @@ def splice(chain_: Chain, edits: Sequence[ValueEdit]) -> dict[ShellAssignment, s
 
 
 def rewrite(file: ShellFile, words: Mapping[ShellAssignment, str]) -> str:
-    """Give the file's text with new raw words in the place of those of its assignments; other files' are ignored."""
+    """Return the file's text with new raw words in the place of those of its assignments; other files' are ignored."""
     text = file.text
     for assignment in sorted(words, key=lambda each: each.start, reverse=True):
         if assignment in file.assignments:
@@ -172,7 +172,7 @@ class _Evaluation:
         return self._value_at(name, len(self._events)) or ()
 
     def _value_at(self, name: str, before: int) -> tuple[Cell, ...] | None:
-        """Give what a variable holds when event `before` begins; None where it is not set."""
+        """Return what a variable holds when event `before` begins; None where it is not set."""
         places = self._places_of(name)
         index = bisect_left(places, before)
         if index == 0:
@@ -305,7 +305,7 @@ def _require_own(chain_: Chain, cell: Cell) -> None:
 
 
 def _insertion(chain_: Chain, edit: ValueEdit) -> tuple[ShellAssignment, _Patch]:
-    """Choose where a text goes: before what it replaces, else into the first link where that touches, else beside."""
+    """Choose where a text goes: before what it replaces, else into the first link where that touches, else next to."""
     cells, first = chain_.cells, chain_.links[0]
     if edit.start == edit.end == len(cells):
         return first, _end_of(first, edit.text)

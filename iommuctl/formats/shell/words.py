@@ -85,7 +85,7 @@ Word = tuple[Part, ...]
 
 
 def walk(word: Word) -> Iterator[Part]:
-    """Give every part of a word, those inside braces included."""
+    """Return every part of a word, those inside braces included."""
     for part in word:
         yield part
         if isinstance(part, Reference):
@@ -101,16 +101,16 @@ class Source:
         self._newlines = [index for index, char in enumerate(text) if char == "\n"]
 
     def line(self, offset: int) -> int:
-        """The line, counted from 1, that an offset stands on."""
+        """The line, counted from 1, that an offset is on."""
         return bisect_left(self._newlines, offset) + 1
 
     def error(self, offset: int, message: str) -> BootConfigError:
-        """Compose the error for what stands at an offset."""
+        """Compose the error for what is at an offset."""
         return BootConfigError(self.path, self.line(offset), message)
 
 
 class WordScanner:
-    """Reads words. `substitution` is given the offset behind `$(` and returns the one behind its `)`."""
+    """Reads words. `substitution` is given the offset after `$(` and returns the one after its `)`."""
 
     def __init__(self, source: Source, substitution: Callable[[int], int]) -> None:
         self._source = source
@@ -155,7 +155,7 @@ class WordScanner:
                 return at + 1
 
     def _double(self, start: int, parts: list[Part], quoting: Quoting) -> int:
-        """Read a double-quoted piece from its opening quote; give the offset behind the closing one."""
+        """Read a double-quoted piece from its opening quote; give the offset after the closing one."""
         text = self._text
         at = start + 1
         while at < len(text):

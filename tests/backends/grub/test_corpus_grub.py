@@ -83,7 +83,7 @@ def must_not_be_sourced() -> set[str]:
 
 
 def build_host(top: Path, name: str) -> Host:
-    """A small Debian tree in which the file stands where it stood on its own host."""
+    """A small Debian tree in which the file is where it stood on its own host."""
     content = (FOLDER / name).read_bytes()
     drop_in = re.search(r"__default_grub\.d_(.*)$", name)
     files = {

@@ -34,7 +34,7 @@ def tokens(entry: MenuEntry) -> tuple[str, ...]:
 
 
 def shown(cfg: GrubCfg) -> list[tuple[str, str | None, bool, tuple[str, ...]]]:
-    """Give what matters of each entry: its kind, its kernel, whether it is a way back, its own parameters."""
+    """Return what matters of each entry: its kind, its kernel, whether it is a way back, its own parameters."""
     return [
         (
             re.sub(rf"^gnulinux-|-?{UUID}$|-?{kernel_release(entry.linux[0].kernel)}-?", "", entry.id),

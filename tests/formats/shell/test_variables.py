@@ -257,7 +257,7 @@ def test_requote_spells_a_value_as_one_word() -> None:
 
 
 def harmless_rows(corpus: Path) -> list[dict[str, str]]:
-    """The rows of files that may be sourced; the others, without a value, would write outside their folder."""
+    """The rows of files that may be sourced; the others, without a value, would write outside their directory."""
     with (corpus / "EFFECTIVE.tsv").open(encoding="utf-8") as table:
         rows = csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [row for row in rows if row["dash_effective"]]
