@@ -75,7 +75,7 @@ def lint_profile(
     results: list[tuple[LintedLine, tuple[Finding, ...]]] = []
     notices: list[Finding] = []
     for one in _platforms(profile, platform):
-        facts = Facts(one, False, Distribution(), tuple(map(str, kernels)))
+        facts = Facts(one, platform_assumed=False, distribution=Distribution(), kernels=tuple(map(str, kernels)))
         desired = resolve(profile, catalogue, facts, inputs)
         line = LintedLine(f"{profile.name} on {one}", Cmdline.parse(join(map(str, desired.wanted))), kernels)
         subject = Subject(line.cmdline, catalogue, one, kernels, desired)

@@ -6,7 +6,7 @@ A full disk is no reader that went away: a result that cannot be written is an e
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from iommuctl.errors import ExecutionError
 
@@ -38,7 +38,7 @@ class Pipe:
         except OSError as error:
             self._drop(error)
 
-    def __getattr__(self, name: str) -> Any:  # a stand-in has whatever its stream has
+    def __getattr__(self, name: str) -> object:  # a stand-in has whatever its stream has
         return getattr(self._stream, name)
 
     def _drop(self, error: OSError) -> None:

@@ -201,7 +201,7 @@ class _Reader:
 
     def read(self) -> GrubCfg:
         for line, raw_words, opens in self._commands():
-            self._command(line, raw_words, opens)
+            self._command(line, raw_words, opens=opens)
         if self.blocks:
             raise self._error(self.blocks[-1].line, "a '{' is never closed")
         entries = tuple(
@@ -233,7 +233,7 @@ class _Reader:
             if kind == "close":
                 self._close(self.script.line(token.start("close")))
 
-    def _command(self, line: int, raw_words: list[str], opens: bool) -> None:
+    def _command(self, line: int, raw_words: list[str], *, opens: bool) -> None:
         name = raw_words[0]
         if _LINUX.fullmatch(name):
             if opens:

@@ -66,7 +66,9 @@ def test_a_machine_that_ends_by_itself_is_told(tmp_path: Path, process: subproce
         console(tmp_path, process, "Kernel panic").wait(STATE)
 
 
-def told(files: dict[str, str], *, recovered: str | None = None, completed: bool = False, code: int = 0) -> Any:
+def told(
+    files: dict[str, str], *, recovered: str | None = None, completed: bool = False, code: int = 0
+) -> dict[str, Any]:
     output = json.dumps({"recovered": recovered, "completed": completed})
     return {"code": code, "output": output, "left": [], "files": files}
 

@@ -223,6 +223,8 @@ def literal_patterns(source: str) -> Iterator[re.Pattern[str] | re.Pattern[bytes
                         yield re.compile(text)
                     case ast.JoinedStr(parts):
                         yield re.compile("".join(str(p.value) if isinstance(p, ast.Constant) else "x" for p in parts))
+                    case _:
+                        pass
 
 
 def never_gives_back(pattern: re.Pattern[str] | re.Pattern[bytes]) -> bool:

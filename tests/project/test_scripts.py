@@ -7,7 +7,6 @@ Installers are programs on PATH that only record what they are asked; the tour i
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,7 @@ class Machine:
     def run(self, code: str) -> subprocess.CompletedProcess[str]:
         """Run shell code after lib.sh; root is what `id` says it is."""
         text = f'set -eu\nproject={PROJECT}\n. "$project/scripts/lib.sh"\n{code}\n'
-        environment: Mapping[str, str] = {"PATH": str(self.programs), "TMPDIR": str(self.record.parent)}
+        environment = {"PATH": str(self.programs), "TMPDIR": str(self.record.parent)}
         return subprocess.run(["/bin/sh", "-c", text], env=environment, capture_output=True, text=True, check=False)
 
     @property

@@ -2,7 +2,7 @@
 """Rollback: from a snapshot to a plan that brings every file back by its class (design, promise 8)."""
 
 from pathlib import PurePosixPath
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
@@ -14,9 +14,11 @@ from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_r
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.findings import Finding, Severity
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op
-from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.snapshot import DAMAGED, Action, Listing, Manifest, State
 from iommuctl.tree import Overlay, digest
+
+if TYPE_CHECKING:
+    from iommuctl.transaction.durable import Metadata
 
 CHANGED_SINCE = "changed-since-snapshot"
 
