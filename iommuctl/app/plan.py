@@ -12,7 +12,7 @@ from iommuctl.errors import UnavailableError
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit
-from iommuctl.profile.conform import shortcomings
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
             return False
         cmdline = Cmdline.parse(running.cmdline)
         if self.desired is not None:
-            return bool(shortcomings(cmdline, self.desired, self.survey.catalogue))
+            return bool(Conformer(self.desired, self.survey.catalogue).shortcomings(cmdline))
         runs = {parameter.text for parameter in cmdline.parameters}
         gone = {change.before for change in self.changes} - {change.after for change in self.changes}
         back = {change.after for change in self.changes} - {change.before for change in self.changes} - {None}

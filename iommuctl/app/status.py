@@ -14,7 +14,7 @@ from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.profile.conform import SegmentError, shortcomings, shortfall
+from iommuctl.profile.conform import Conformer, SegmentError
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.state import Observed
@@ -71,8 +71,9 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     config = found.backend.read(found.tree, found.facts)
     running = found.running.cmdline if found.running else None
     desired, findings = (None, ()) if newest is None else _desired(host, found, newest)
-    drift = () if desired is None else _drift(found, config, desired)
-    reboot = desired is not None and running is not None and bool(_short_of(found, Cmdline.parse(running), desired))
+    conformer = None if desired is None else Conformer(desired, found.catalogue)
+    drift = () if conformer is None else _drift(config, conformer)
+    reboot = conformer is not None and running is not None and bool(conformer.shortcomings(Cmdline.parse(running)))
     return Status(
         root=str(host.path),
         platform=found.facts.platform,
@@ -118,30 +119,26 @@ def _desired(host: Host, found: Survey, applied: Manifest) -> tuple[DesiredArgum
         return None, (Finding("profile-not-compared", Severity.INFO, message, hint=error.hint),)
 
 
-def _drift(found: Survey, config: BootConfig, desired: DesiredArguments) -> tuple[Drift, ...]:
+def _drift(config: BootConfig, conformer: Conformer) -> tuple[Drift, ...]:
     """Compare every source and every entry; entries of one menu that differ alike are told once, with their number."""
     places = [(f"{config.future.source} (the next kernel)", config.future.cmdline)]
     places += [(str(source.source), source.cmdline) for source in config.beside]
-    drift = [one for where, cmdline in places if (one := _differing(found, where, cmdline, desired))]
+    drift = [one for where, cmdline in places if (one := _differing(where, cmdline, conformer))]
     booted = [entry for entry in config.entries if entry.ours and not entry.rescue]
-    alike = Counter(one for entry in booted if (one := _differing(found, str(entry.path), entry.cmdline, desired)))
+    alike = Counter(one for entry in booted if (one := _differing(str(entry.path), entry.cmdline, conformer)))
     drift += [
         one if count == 1 else one._replace(where=f"{one.where} ({count} entries)") for one, count in alike.items()
     ]
     return tuple(drift)
 
 
-def _differing(found: Survey, where: str, cmdline: Cmdline, desired: DesiredArguments) -> Drift | None:
+def _differing(where: str, cmdline: Cmdline, conformer: Conformer) -> Drift | None:
     """How one command line differs from what the profile asks for; None where it does not."""
     try:
-        changes = shortfall(cmdline, desired, found.catalogue)
+        changes = conformer.shortfall(cmdline)
     except SegmentError as error:
-        return Drift(where, f"what profile {desired.profile} asks for", error.message)
+        return Drift(where, f"what profile {conformer.desired.profile} asks for", error.message)
     if not changes:
         return None
     expected = [change.after or f"no {change.before}" for change in changes]
     return Drift(where, ", ".join(expected), ", ".join(change.before for change in changes if change.before) or "none")
-
-
-def _short_of(found: Survey, cmdline: Cmdline, desired: DesiredArguments) -> tuple[str, ...]:
-    return shortcomings(cmdline, desired, found.catalogue)

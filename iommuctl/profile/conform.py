@@ -2,7 +2,6 @@
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 from iommuctl.findings import Finding
@@ -48,15 +47,50 @@ class SegmentError(ValueError):
         self.message = message
 
 
-def conform(segments: tuple[Segment, ...], desired: DesiredArguments, catalogue: Catalogue) -> tuple[TokenChange, ...]:
-    """Return the changes that bring the joined segments to `desired`; none when they are there already.
+class Conformer:
+    """Holds lines against one set of desired arguments, by one catalogue. Built once a plan, for all of its lines."""
 
-    Option lists gain or lose single tokens; what contradicts or is unwanted goes wherever it is; what is wanted and
-    effective stays where it is. Nothing after a `--` is read, also where it is in an earlier segment. Changes of
-    existing tokens come first, by segment and index; then the additions in the order of `desired.wanted`.
-    Raises SegmentError where an addition would not be read by the kernel.
-    """
-    return _Draft(segments, desired, catalogue).changes()
+    def __init__(self, desired: DesiredArguments, catalogue: Catalogue) -> None:
+        self.desired = desired
+        self.catalogue = catalogue
+        self._wishes = _wishes(desired, catalogue)
+
+    def conform(self, segments: tuple[Segment, ...]) -> tuple[TokenChange, ...]:
+        """Return the changes that bring the joined segments to what is desired; none when they are there already.
+
+        Option lists gain or lose single tokens; what contradicts or is unwanted goes wherever it is; what is wanted and
+        effective stays where it is. Nothing after a `--` is read, also where it is in an earlier segment. Changes of
+        existing tokens come first, by segment and index; then the additions in the order of `desired.wanted`.
+        Raises SegmentError where an addition would not be read by the kernel.
+        """
+        return _Draft(segments, self.desired, self.catalogue, self._wishes).changes()
+
+    def shortfall(self, cmdline: Cmdline) -> tuple[TokenChange, ...]:
+        """Return the changes that a whole line lacks; none when it is fine. Raises SegmentError as `conform` does."""
+        return self.conform((Segment(cmdline, takes_additions=True),))
+
+    def shortcomings(self, cmdline: Cmdline) -> tuple[str, ...]:
+        """Say in words what a whole line lacks or holds too much, by the rules of `conform`; empty when fine."""
+        try:
+            changes = self.shortfall(cmdline)
+        except SegmentError as error:
+            return (error.message,)
+        return tuple(_words(change) for change in changes)
+
+    def observe(self, cmdlines: Iterable[Cmdline]) -> tuple[Finding, ...]:
+        """Return a finding for each watched parameter that is on one of the lines, each as written and only once."""
+        by_key: dict[str, list[Watched]] = {}
+        for one in self.desired.watched:
+            by_key.setdefault(canonical_name(one.name), []).append(one)
+        found: dict[tuple[str, str], Finding] = {}
+        for cmdline in cmdlines:
+            for parameter in cmdline.parameters:
+                for watched in by_key.get(parameter.key, ()):
+                    definition = self.catalogue.define(parameter.name)
+                    if any(definition.matches(item, watched.value) for item in definition.items(parameter.value)):
+                        seen = watched.finding._replace(parameter=parameter.text)
+                        found.setdefault((seen.rule, parameter.text), seen)
+        return tuple(found.values())
 
 
 def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
@@ -69,36 +103,6 @@ def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
         if change.position is None and change.after is not None:
             cmdline = cmdline.append(change.after)
     return cmdline
-
-
-def shortcomings(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[str, ...]:
-    """Say in words what a whole command line lacks or holds too much, by the rules of `conform`; empty when fine."""
-    try:
-        changes = shortfall(cmdline, desired, catalogue)
-    except SegmentError as error:
-        return (error.message,)
-    return tuple(_words(change) for change in changes)
-
-
-def shortfall(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> tuple[TokenChange, ...]:
-    """Return the changes that a whole line lacks; none when it is fine. Raises SegmentError as `conform` does."""
-    return conform((Segment(cmdline, takes_additions=True),), desired, catalogue)
-
-
-def observe(cmdlines: Iterable[Cmdline], desired: DesiredArguments, catalogue: Catalogue) -> tuple[Finding, ...]:
-    """Return a finding for each watched parameter that is on one of the lines, each as written and only once."""
-    by_key: dict[str, list[Watched]] = {}
-    for one in desired.watched:
-        by_key.setdefault(canonical_name(one.name), []).append(one)
-    found: dict[tuple[str, str], Finding] = {}
-    for cmdline in cmdlines:
-        for parameter in cmdline.parameters:
-            for watched in by_key.get(parameter.key, ()):
-                definition = catalogue.define(parameter.name)
-                if any(definition.matches(item, watched.value) for item in definition.items(parameter.value)):
-                    seen = watched.finding._replace(parameter=parameter.text)
-                    found.setdefault((seen.rule, parameter.text), seen)
-    return tuple(found.values())
 
 
 def _words(change: TokenChange) -> str:
@@ -193,7 +197,6 @@ class _Wishes(NamedTuple):
     asked: Mapping[str, tuple[str, Wanted]]
 
 
-@lru_cache(maxsize=1)  # the same for every entry of a host
 def _wishes(desired: DesiredArguments, catalogue: Catalogue) -> _Wishes:
     unwanted: dict[str, tuple[Unwanted, ...]] = {}
     for one in desired.unwanted:
@@ -211,11 +214,13 @@ def _wishes(desired: DesiredArguments, catalogue: Catalogue) -> _Wishes:
 class _Draft:
     """The joined segments while they are brought to what is desired."""
 
-    def __init__(self, segments: tuple[Segment, ...], desired: DesiredArguments, catalogue: Catalogue) -> None:
+    def __init__(
+        self, segments: tuple[Segment, ...], desired: DesiredArguments, catalogue: Catalogue, wishes: _Wishes
+    ) -> None:
         self.segments = segments
         self.desired = desired
         self.catalogue = catalogue
-        self.wanted, self.unwanted, self.asked = _wishes(desired, catalogue)
+        self.wanted, self.unwanted, self.asked = wishes
         self.live = self._count_live()
         self.places = list(self._read())
         self.additions: list[tuple[str, str]] = []

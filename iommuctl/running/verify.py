@@ -13,7 +13,7 @@ from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue, Grammar, Kind
 from iommuctl.kernel.predict import DomainType, effective
-from iommuctl.profile.conform import shortcomings
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.running.exemption import Exemption, exempt
 from iommuctl.running.firmware import tables_of
@@ -121,7 +121,7 @@ class _Comparison:
         return Verification(self.desired.profile, verdict, checks, exemptions)
 
     def _cmdline(self) -> Check:
-        problems = shortcomings(Cmdline.parse(self.observed.cmdline), self.desired, self.catalogue)
+        problems = Conformer(self.desired, self.catalogue).shortcomings(Cmdline.parse(self.observed.cmdline))
         if problems:
             return Check("cmdline", Result.FAIL, "; ".join(problems), Verdict.NOT_APPLIED)
         return Check("cmdline", Result.PASS, "the running kernel was started with the parameters of the profile")

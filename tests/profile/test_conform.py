@@ -9,7 +9,7 @@ from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
 from iommuctl.findings import Finding, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.profile.conform import Segment, SegmentError, TokenChange, apply_changes, conform, observe, shortcomings
+from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import load_profile
 from iommuctl.profile.resolve import resolve
@@ -40,7 +40,7 @@ def want(*parameters: str, absent: tuple[str, ...] = ()) -> DesiredArguments:
 def run(desired: DesiredArguments, *lines: str, into: int = -1) -> tuple[str, ...]:
     """Conform the lines, of which the one with index `into` takes additions."""
     segments = tuple(Segment(Cmdline.parse(line), at == into % len(lines)) for at, line in enumerate(lines))
-    changes = conform(segments, desired, CATALOGUE)
+    changes = Conformer(desired, CATALOGUE).conform(segments)
     return tuple(
         str(apply_changes(segment.cmdline, (change for change in changes if change.segment == at)))
         for at, segment in enumerate(segments)
@@ -207,7 +207,7 @@ def test_changes_name_each_token_with_its_reason() -> None:
         Segment(Cmdline.parse("intel_iommu=off,sm_on"), takes_additions=True),
     )
     desired = want("intel_iommu=on", "iommu=pt", absent=("iommu=off",))
-    assert conform(segments, desired, CATALOGUE) == (
+    assert Conformer(desired, CATALOGUE).conform(segments) == (
         TokenChange(0, 1, "iommu=off", None, "u"),
         TokenChange(1, 0, "intel_iommu=off,sm_on", "intel_iommu=on,sm_on", "contradicts intel_iommu=on: w; w"),
         TokenChange(1, None, None, "iommu=pt", "w"),
@@ -232,7 +232,7 @@ def test_what_the_kernel_would_not_read_is_refused(lines: tuple[str, ...], segme
 
 def test_no_segment_for_additions_is_refused() -> None:
     with pytest.raises(SegmentError):
-        conform((Segment(Cmdline.parse("a"), takes_additions=False),), want("iommu=pt"), CATALOGUE)
+        Conformer(want("iommu=pt"), CATALOGUE).conform((Segment(Cmdline.parse("a"), takes_additions=False),))
 
 
 def test_a_closing_edit_makes_an_open_line_ready_for_additions() -> None:
@@ -250,7 +250,7 @@ def test_a_closing_edit_makes_an_open_line_ready_for_additions() -> None:
     ],
 )
 def test_satisfied_says_what_differs(line: str, words: tuple[str, ...]) -> None:
-    assert shortcomings(Cmdline.parse(line), desire("passthrough-perf"), CATALOGUE) == words
+    assert Conformer(desire("passthrough-perf"), CATALOGUE).shortcomings(Cmdline.parse(line)) == words
 
 
 def test_observe_reports_what_stays_as_written_and_once() -> None:
@@ -261,7 +261,7 @@ def test_observe_reports_what_stays_as_written_and_once() -> None:
         Cmdline.parse("intel_iommu=on,igfx_off"),
         Cmdline.parse("-- intel_iommu=igfx_off"),
     ]
-    assert observe(lines, desired, CATALOGUE) == (
+    assert Conformer(desired, CATALOGUE).observe(lines) == (
         Finding("igfx-bypass", Severity.WARNING, "m", "intel_iommu=on,igfx_off", "h"),
     )
 
@@ -302,7 +302,7 @@ def test_a_second_run_changes_nothing(
     desired = any_desire(profile, platform, kernel)
     once = run(desired, first, last + tail)
     assert run(desired, *once) == once
-    assert shortcomings(Cmdline.parse(" ".join(once)), desired, CATALOGUE) == ()
+    assert Conformer(desired, CATALOGUE).shortcomings(Cmdline.parse(" ".join(once))) == ()
 
 
 @given(PROFILES, PLATFORMS, KERNELS, LINES, LINES, TAILS)

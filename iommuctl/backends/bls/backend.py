@@ -22,7 +22,7 @@ from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op, Rendering
-from iommuctl.profile.conform import observe, shortcomings
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -62,34 +62,33 @@ class Bls:
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = survey.require_ours(found, str(ENTRIES))
         family = _family(tree, facts)
+        conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
         findings = list(survey.findings(found))
         if family is not None:
-            settings = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.LINUX)
+            settings = defaults.conform_sources(tree, family, conformer, additions=defaults.LINUX)
             changes += settings.changes
             edits += settings.files
             findings += _follows(settings.changes, defaults.LINUX, _rescues(found), "once grub2-mkconfig rewrites them")
         options = grub_variables.conform_kernelopts(
-            known, desired, self._catalogue, used=any(_uses(each.entry, KERNELOPTS) for each in ours)
+            known, conformer, used=any(_uses(each.entry, KERNELOPTS) for each in ours)
         )
         changes += options.changes
         edits += options.edits
         sharing = tuple(each for each in found if not each.ours and _uses(each.entry, KERNELOPTS))
         findings += _follows(options.changes, KERNELOPTS, sharing, "too")
-        editor = EntryEditor(desired, self._catalogue, value_of=options.variables.get, pads=_has_blsuki(tree))
+        editor = EntryEditor(conformer, value_of=options.variables.get, pads=_has_blsuki(tree))
         for each in ours:
             entry_changes, edit = editor.edit(each)
             changes += entry_changes
             edits += () if edit is None else (edit,)
         default = next((each.cmdline for each in ours if each.default), ours[0].cmdline)
-        last = cmdlinefile.conform_file(
-            tree, desired, self._catalogue, default=None if _shipped_entry(tree, facts) else default
-        )
+        last = cmdlinefile.conform_file(tree, conformer, default=None if _shipped_entry(tree, facts) else default)
         changes += last.changes
         edits += last.edits or self.refresh_mtimes(tree, edits)
         findings += last.findings
-        findings += observe((each.cmdline for each in ours), desired, self._catalogue)
+        findings += conformer.observe(each.cmdline for each in ours)
         commands = _zipl(tree) if edits else ()
         files = tuple(each.entry.path for each in found)
         return Rendering(tuple(changes), tuple(edits), commands, tuple(findings), entries=files)
@@ -126,11 +125,8 @@ class Bls:
             lines.append((str(defaults.MAIN), defaults.read(tree, family).cmdline))
         coming = _future(tree, facts, known, found)
         lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
-        return tuple(
-            f"{where}: {problem}"
-            for where, cmdline in lines
-            for problem in shortcomings(cmdline, desired, self._catalogue)
-        )
+        conformer = Conformer(desired, self._catalogue)
+        return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
 
 
 def _reading(known: GrubVariables) -> Reading:

@@ -18,9 +18,8 @@ from iommuctl.formats.kernelcmdline import (
 )
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
-from iommuctl.profile.conform import TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer, TokenChange, apply_changes
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -75,15 +74,14 @@ def has_reader(tree: Tree) -> bool:
 
 def conform_file(
     tree: Tree,
-    desired: DesiredArguments,
-    catalogue: Catalogue,
+    conformer: Conformer,
     *,
     default: Cmdline | None,
     beside: tuple[PurePosixPath, ...] = (),
     beside_suffice: bool = False,
     first_line_only: bool = False,
 ) -> CmdlineEdit:
-    """Return the edits that bring the file to `desired`; it is made, one line, where a reader needs it.
+    """Return the edits that bring the file to what is desired; it is made, one line, where a reader needs it.
 
     `default` is the default entry's command line, of which a new file is made, and an empty one filled; None: never.
     `beside` are files whose lines are joined to it, and only lose; `beside_suffice`: their reader needs no other file.
@@ -94,7 +92,7 @@ def conform_file(
     others = [one for path in beside if (one := read_file(tree, path)) is not None]
     has_others = any(one.lines for one in others)
     if file is None and not (beside_suffice and has_others and read_file(tree, VENDOR) is None):
-        return _made(tree, desired, catalogue, default)
+        return _made(tree, conformer, default)
     if first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
         raise BootConfigError(KERNEL_CMDLINE, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
     files = others if file is None else [file, *others]
@@ -102,12 +100,12 @@ def conform_file(
     start = Cmdline.parse("")
     if file is not None and not file.lines:
         places.insert(0, (file, None))
-        lacks = any(conform_lines([stretches("", None)], desired, catalogue, joined=True))
+        lacks = any(conform_lines([stretches("", None)], conformer, joined=True))
         # With the parameters of the profile alone the next kernel would not find its root.
         start = new_kernel_cmdline(default) if lacks and default is not None and not has_others else start
     try:
         cut = [stretches(str(start) if line is None else line.value, None) for _, line in places]
-        changed = conform_lines(cut, desired, catalogue, joined=not first_line_only)
+        changed = conform_lines(cut, conformer, joined=not first_line_only)
     except LineError as error:
         where, line = places[error.line]
         raise BootConfigError(where.path, None if line is None else line.number, error.message) from error
@@ -120,7 +118,7 @@ def conform_file(
             if owner is each and (done or (line is None and start.tokens))
         ]
         if mine:
-            edits.append(_edit(tree, each, mine, start, desired))
+            edits.append(_edit(tree, each, mine, start, conformer.desired))
         changes += [
             Change(op_of(change), change.before, change.after, each.path, str(each.path), change.reason)
             for _, done in mine
@@ -155,7 +153,7 @@ def _edit(
     return FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), content, reason)
 
 
-def _made(tree: Tree, desired: DesiredArguments, catalogue: Catalogue, default: Cmdline | None) -> CmdlineEdit:
+def _made(tree: Tree, conformer: Conformer, default: Cmdline | None) -> CmdlineEdit:
     """A file of one line, of the vendor's file or the default entry, where the next kernel would miss the profile."""
     vendor = read_file(tree, VENDOR)
     start = vendor.cmdline if vendor is not None else None if default is None else new_kernel_cmdline(default)
@@ -163,7 +161,7 @@ def _made(tree: Tree, desired: DesiredArguments, catalogue: Catalogue, default: 
         return CmdlineEdit()
     line = Cmdline.parse(" ".join(token.text for token in start.tokens))
     try:
-        changes = conform_lines([stretches(str(line), None)], desired, catalogue, joined=True)[0]
+        changes = conform_lines([stretches(str(line), None)], conformer, joined=True)[0]
     except LineError as error:
         raise BootConfigError(KERNEL_CMDLINE, 1, error.message) from error
     if vendor is not None and not changes:

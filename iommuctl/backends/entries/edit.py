@@ -10,10 +10,8 @@ from iommuctl.facts import COMMAND_LINE_SIZE
 from iommuctl.formats.blsentry import OPTIONS, BlsEntry, EntryLine, expand, is_enclosed
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import TokenChange, apply_changes
-from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.conform import Conformer, TokenChange, apply_changes
 
 _LENS = "Bls.lns"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).
@@ -38,11 +36,9 @@ class EntryEditor:
     `options` lines, where GRUB reads the first. `pads`: this GRUB has the module `blsuki` with its missing byte.
     """
 
-    def __init__(
-        self, desired: DesiredArguments, catalogue: Catalogue, *, value_of: Lookup | None, pads: bool = False
-    ) -> None:
-        self._desired = desired
-        self._catalogue = catalogue
+    def __init__(self, conformer: Conformer, *, value_of: Lookup | None, pads: bool = False) -> None:
+        self._conformer = conformer
+        self._desired = conformer.desired
         self._value_of = value_of
         self._pads = pads
         self._lens: Lens | None = None
@@ -57,7 +53,7 @@ class EntryEditor:
         lines = self._lines(entry)
         try:
             cut = [stretches(self._read(line), self._value_of) for line in lines] or [stretches("", self._value_of)]
-            changed = conform_lines(cut, self._desired, self._catalogue, joined=self._value_of is None)
+            changed = conform_lines(cut, self._conformer, joined=self._value_of is None)
         except LineError as error:
             raise self._refusal(entry, lines, error) from error
         if not any(changed):

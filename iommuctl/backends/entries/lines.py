@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 from iommuctl.formats.blsentry import expand, is_word
 from iommuctl.kernel.cmdline import Cmdline, Parameter
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Op
-from iommuctl.profile.conform import Segment, SegmentError, TokenChange, apply_changes, conform
-from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
 
 Lookup = Callable[[str], str | None]
 
@@ -50,7 +48,7 @@ def stretches(text: str, value_of: Lookup | None) -> tuple[Stretch, ...]:
 
 
 def conform_lines(
-    lines: Sequence[tuple[Stretch, ...]], desired: DesiredArguments, catalogue: Catalogue, *, joined: bool
+    lines: Sequence[tuple[Stretch, ...]], conformer: Conformer, *, joined: bool
 ) -> tuple[tuple[TokenChange, ...], ...]:
     """Return the changes of each line; indices are those of the line's tokens. Additions go after the first line.
 
@@ -58,16 +56,14 @@ def conform_lines(
     itself, and the others only lose what conflicts. Raises LineError.
     """
     if joined or len(lines) == 1:
-        return _conform(lines, desired, catalogue)
-    first = _conform(lines[:1], desired, catalogue)[0]
+        return _conform(lines, conformer)
+    first = _conform(lines[:1], conformer)[0]
     whole = _whole(lines[0])
     others = [(Stretch(apply_changes(whole, first), 0)), *(stretch for line in lines[1:] for stretch in line)]
     numbers = [0, *(number for number, line in enumerate(lines[1:], 1) for _ in line)]
     try:
-        changes = conform(
-            tuple(Segment(each.cmdline, number == 0) for number, each in zip(numbers, others, strict=True)),
-            desired,
-            catalogue,
+        changes = conformer.conform(
+            tuple(Segment(each.cmdline, number == 0) for number, each in zip(numbers, others, strict=True))
         )
     except SegmentError as error:
         raise LineError(numbers[error.segment], error.message) from error
@@ -84,14 +80,12 @@ def op_of(change: TokenChange) -> Op:
     return Op.ADD if change.before is None else Op.REMOVE if change.after is None else Op.REPLACE
 
 
-def _conform(
-    lines: Sequence[tuple[Stretch, ...]], desired: DesiredArguments, catalogue: Catalogue
-) -> tuple[tuple[TokenChange, ...], ...]:
+def _conform(lines: Sequence[tuple[Stretch, ...]], conformer: Conformer) -> tuple[tuple[TokenChange, ...], ...]:
     flat = [(number, stretch) for number, line in enumerate(lines) for stretch in line]
     target = _target(lines[0])
     segments = tuple(Segment(stretch.cmdline, stretch is target) for _, stretch in flat)
     try:
-        changes = conform(segments, desired, catalogue)
+        changes = conformer.conform(segments)
     except SegmentError as error:
         raise LineError(flat[error.segment][0], error.message) from error
     result: list[list[TokenChange]] = [[] for _ in lines]

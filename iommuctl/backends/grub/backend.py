@@ -15,7 +15,7 @@ from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import STAGING, Change, Command, FileEdit, Generated, Op, Rendering
-from iommuctl.profile.conform import observe, shortcomings
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -46,14 +46,15 @@ class Grub2:
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of the sources, and the generator's run where the menu does not say what is wanted."""
         family = _family(tree, facts)
-        edit = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.DEFAULT)
+        conformer = Conformer(desired, self._catalogue)
+        edit = defaults.conform_sources(tree, family, conformer, additions=defaults.DEFAULT)
         menu, findings = _menu(tree, family)
         if menu is not None:
             findings += _shared_removals(edit.changes, menu)
         _check_length(edit.after, menu, facts)
-        script.require_uncut(tree, family, edit.after, desired, self._catalogue)
-        findings += observe((edit.after,), desired, self._catalogue)
-        current = menu is not None and not edit.files and self._is_current(menu, desired)
+        script.require_uncut(tree, family, edit.after, conformer)
+        findings += conformer.observe((edit.after,))
+        current = menu is not None and not edit.files and _is_current(menu, conformer)
         commands = () if current else _generate(family, sources_change=bool(edit.files))
         return Rendering(edit.changes, edit.files, commands, findings)
 
@@ -75,7 +76,8 @@ class Grub2:
         """Tell, in words, how sources and menu fall short; nothing where they do not."""
         family = _family(tree, facts)
         sources = defaults.read(tree, family)
-        problems = _placed(str(defaults.MAIN), self._unsatisfied(sources.cmdline, desired))
+        conformer = None if desired is None else Conformer(desired, self._catalogue)
+        problems = () if conformer is None else _placed(str(defaults.MAIN), conformer.shortcomings(sources.cmdline))
         if not generated:
             return problems
         menu, _ = _menu(tree, family)
@@ -88,14 +90,11 @@ class Grub2:
                 where = f"{family.menu}:{line.line}: entry {entry.title!r}"
                 short = (
                     self._not_following(line.cmdline, expected)
-                    if desired is None
-                    else self._unsatisfied(line.cmdline, desired)
+                    if conformer is None
+                    else conformer.shortcomings(line.cmdline)
                 )
                 problems += _placed(where, short)
         return problems
-
-    def _unsatisfied(self, cmdline: Cmdline, desired: DesiredArguments | None) -> tuple[str, ...]:
-        return () if desired is None else shortcomings(cmdline, desired, self._catalogue)
 
     def _not_following(self, cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
         """Say where an entry does not hold the sources' parameters in one run, or holds one of ours next to them.
@@ -112,11 +111,10 @@ class Grub2:
     def _managed(self, cmdline: Cmdline) -> list[str]:
         return [one.text for one in cmdline.parameters if self._catalogue.known(one.name)]
 
-    def _is_current(self, menu: grubcfg.GrubCfg, desired: DesiredArguments) -> bool:
-        normal = grubcfg.normal_entries(menu)
-        return bool(normal) and not any(
-            self._unsatisfied(line.cmdline, desired) for entry in normal for line in entry.linux
-        )
+
+def _is_current(menu: grubcfg.GrubCfg, conformer: Conformer) -> bool:
+    normal = grubcfg.normal_entries(menu)
+    return bool(normal) and not any(conformer.shortcomings(line.cmdline) for entry in normal for line in entry.linux)
 
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily:

@@ -13,9 +13,8 @@ from iommuctl.formats.shell.assignments import ShellAssignment, ShellFile, parse
 from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, splice
 from iommuctl.formats.shell.words import Char
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
-from iommuctl.profile.conform import Segment, SegmentError, TokenChange, conform, shortcomings
+from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Overlay, Tree
 
@@ -89,10 +88,8 @@ def decode(path: PurePosixPath, content: bytes) -> str:
         raise BootConfigError(path, content.count(b"\n", 0, error.start) + 1, "is not UTF-8") from error
 
 
-def conform_sources(
-    tree: Tree, family: GrubFamily, desired: DesiredArguments, catalogue: Catalogue, *, additions: str
-) -> SourceEdit:
-    """Return the edits that bring the sources to `desired`; `additions` is the variable that gains parameters.
+def conform_sources(tree: Tree, family: GrubFamily, conformer: Conformer, *, additions: str) -> SourceEdit:
+    """Return the edits that bring the sources to what is desired; `additions` is the variable that gains parameters.
 
     What conflicts is removed from both. The edited files are evaluated again before they are given out.
     Raises BootConfigError, with file and line, where that cannot be done exactly.
@@ -100,7 +97,7 @@ def conform_sources(
     sources = read(tree, family)
     segments = tuple(Segment(Cmdline.parse(each.value), each.name == additions) for each in sources.chains)
     try:
-        token_changes = conform(segments, desired, catalogue)
+        token_changes = conformer.conform(segments)
     except SegmentError as error:
         raise _in_the_way(sources, error) from error
     if not token_changes:
@@ -113,9 +110,9 @@ def conform_sources(
             words |= splice(value, edit.value_edits())
         elif edit.additions:
             new_lines.append((value.name, requote(edit.additions)))
-    files = _file_edits(tree, sources, words, tuple(new_lines), desired)
+    files = _file_edits(tree, sources, words, tuple(new_lines), conformer.desired)
     after = read(Overlay(tree, {edit.path: edit.after for edit in files}), family)
-    if problems := shortcomings(after.cmdline, desired, catalogue):
+    if problems := conformer.shortcomings(after.cmdline):
         raise BootConfigError(MAIN, None, f"the edit would not give what is wanted: {problems[0]}")
     changes = tuple(_record(sources.chains[change.segment], change) for change in token_changes)
     return SourceEdit(changes, files, after.cmdline)

@@ -6,9 +6,7 @@ from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
 from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
-from iommuctl.profile.conform import shortcomings
-from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.conform import Conformer
 from iommuctl.tree import Tree
 
 
@@ -21,15 +19,13 @@ def as_menu_says(value: str) -> Cmdline:
     return menu.entries[0].linux[0].cmdline
 
 
-def require_uncut(
-    tree: Tree, family: GrubFamily, after: Cmdline, desired: DesiredArguments, catalogue: Catalogue
-) -> None:
+def require_uncut(tree: Tree, family: GrubFamily, after: Cmdline, conformer: Conformer) -> None:
     """Raise BootConfigError where the generated menu, which is a script, would give the kernel less than `after`.
 
     To GRUB a `;` ends the line and ` #` begins a comment; of a `|` or a lone `$` it can make nothing.
     """
     try:
-        problems = shortcomings(as_menu_says(str(after)), desired, catalogue)
+        problems = conformer.shortcomings(as_menu_says(str(after)))
     except BootConfigError as error:
         problems = (error.message,)
     if problems:

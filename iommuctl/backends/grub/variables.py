@@ -10,10 +10,8 @@ from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
 from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import apply_changes
-from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.conform import Conformer, apply_changes
 from iommuctl.tree import Tree
 
 KERNELOPTS = "kernelopts"
@@ -65,9 +63,7 @@ def read_variables(tree: Tree) -> GrubVariables:
     return GrubVariables(block, tuple(forced.items()), tuple(fallback.items()))
 
 
-def conform_kernelopts(
-    variables: GrubVariables, desired: DesiredArguments, catalogue: Catalogue, *, used: bool
-) -> KernelOptions:
+def conform_kernelopts(variables: GrubVariables, conformer: Conformer, *, used: bool) -> KernelOptions:
     """Return the edit of `kernelopts` in the block, where entries use it or it is there for those of later kernels.
 
     Raises BootConfigError where the block has no room, and where there is no block to put it in.
@@ -78,7 +74,7 @@ def conform_kernelopts(
         return KernelOptions(variables)
     path = _BLOCKS[0] if block is None else block.path
     try:
-        changes = conform_lines([stretches(value, None)], desired, catalogue, joined=True)[0]
+        changes = conform_lines([stretches(value, None)], conformer, joined=True)[0]
     except LineError as error:
         raise BootConfigError(path, None, f"{KERNELOPTS}: {error.message}") from error
     if not changes:
@@ -90,6 +86,7 @@ def conform_kernelopts(
     records = tuple(
         Change(op_of(change), change.before, change.after, path, KERNELOPTS, change.reason) for change in changes
     )
+    desired = conformer.desired
     reason = f"profile {desired.profile} on {desired.platform}: entries take their parameters from {KERNELOPTS}"
     edit = FileEdit(path, FileClass.SHARED, block.block, after.block, reason)
     return KernelOptions(variables._replace(block=after), records, (edit,))

@@ -21,7 +21,7 @@ from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, Command, FileEdit, Rendering
-from iommuctl.profile.conform import observe, shortcomings, shortfall
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
@@ -50,19 +50,20 @@ class SystemdBoot:
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of sources and entries, and the commands that build what is not edited in place."""
         layout = look(tree, facts)
+        conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
         if layout.wrapper is None:
-            editor = EntryEditor(desired, self._catalogue, value_of=None)
+            editor = EntryEditor(conformer, value_of=None)
             for each in layout.ours:
                 entry_changes, edit = editor.edit(each)
                 changes += entry_changes
                 edits += () if edit is None else (edit,)
         # After the entries: what is wrong with one is said of it, not of the file that is made of it.
-        sources = self._sources(tree, facts, layout, desired)
-        self._refuse_addons(layout, desired)
+        sources = _sources(tree, facts, layout, conformer)
+        _refuse_addons(layout, conformer)
         generated = [*(each.cmdline for each in layout.wrapped), *(each.cmdline for each in layout.built)]
-        stale = any(shortcomings(each, desired, self._catalogue) for each in generated)
+        stale = any(conformer.shortcomings(each) for each in generated)
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
             *_left_alone(layout),
@@ -70,8 +71,8 @@ class SystemdBoot:
             *_elsewhere(layout, facts),
             *_unwritten(layout),
             *sources.findings,
-            *observe((each.cmdline for each in layout.ours), desired, self._catalogue),
-            *observe((each.cmdline for each in layout.built), desired, self._catalogue),
+            *conformer.observe(each.cmdline for each in layout.ours),
+            *conformer.observe(each.cmdline for each in layout.built),
         )
         rebuilt = () if layout.wrapper is None else tuple(each.entry.path for each in layout.ours)
         rebuilt += tuple(each.path for each in layout.built) if commands else ()
@@ -106,21 +107,8 @@ class SystemdBoot:
         lines = [(str(each.entry.path), each.cmdline) for each in read]
         lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
         lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
-        return tuple(
-            f"{where}: {problem}"
-            for where, cmdline in lines
-            for problem in shortcomings(cmdline, desired, self._catalogue)
-        )
-
-    def _refuse_addons(self, layout: Layout, desired: DesiredArguments) -> None:
-        """Raise BootConfigError for an addon that lends an image what the profile must not have: none is ours."""
-        for addon in dict.fromkeys(addon for image in layout.built for addon in image.addons):
-            for change in shortfall(addon.cmdline, desired, self._catalogue):
-                if change.before is not None:
-                    message = f"lends {change.before!r} to the images beside it, which the profile must not have"
-                    raise BootConfigError(
-                        addon.path, None, message, hint=f"remove {addon.path}, or build it anew without that parameter"
-                    )
+        conformer = Conformer(desired, self._catalogue)
+        return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
 
     def _lags(self, image: Image, coming: Future) -> bool:
         """Whether an image has other parameters of the IOMMU inside than what it is built of."""
@@ -130,38 +118,49 @@ class SystemdBoot:
         )
         return inside != source
 
-    def _sources(self, tree: Tree, facts: Facts, layout: Layout, desired: DesiredArguments) -> CmdlineEdit:
-        """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
-        wrapper = layout.wrapper
-        if wrapper is not None and wrapper.settings is not None:
-            return kernelstub.conform_settings(tree, wrapper.settings, desired, self._catalogue)
-        first_line_only = wrapper is not None and wrapper.first_line_only
-        drop_ins = _drop_ins(tree, layout)
-        edit = cmdlinefile.conform_file(
-            tree,
-            desired,
-            self._catalogue,
-            default=_basis(layout),
-            beside=drop_ins,
-            beside_suffice=layout.builder is not None,
-            first_line_only=first_line_only,
-        )
-        if wrapper is None or not wrapper.hides_entries:
-            made_of = (cmdlinefile.VENDOR, *drop_ins)
-            nothing = tree.read(KERNEL_CMDLINE) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
-            if layout.builder is not None and nothing:
+
+def _refuse_addons(layout: Layout, conformer: Conformer) -> None:
+    """Raise BootConfigError for an addon that lends an image what the profile must not have: none is ours."""
+    for addon in dict.fromkeys(addon for image in layout.built for addon in image.addons):
+        for change in conformer.shortfall(addon.cmdline):
+            if change.before is not None:
+                message = f"lends {change.before!r} to the images beside it, which the profile must not have"
                 raise BootConfigError(
-                    KERNEL_CMDLINE, None, f"is missing, and {layout.builder.name} builds the images of it"
+                    addon.path, None, message, hint=f"remove {addon.path}, or build it anew without that parameter"
                 )
-            return edit
-        family = _grub_beside(tree, facts, layout)
-        if family is None and tree.read(KERNEL_CMDLINE) is None:
-            raise BootConfigError(KERNEL_CMDLINE, None, f"is missing, and {wrapper.name} makes the entries of it")
-        if family is None:
-            return edit
-        grub = defaults.conform_sources(tree, family, desired, self._catalogue, additions=defaults.DEFAULT)
-        script.require_uncut(tree, family, grub.after, desired, self._catalogue)
-        return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
+
+
+def _sources(tree: Tree, facts: Facts, layout: Layout, conformer: Conformer) -> CmdlineEdit:
+    """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
+    wrapper = layout.wrapper
+    if wrapper is not None and wrapper.settings is not None:
+        return kernelstub.conform_settings(tree, wrapper.settings, conformer)
+    first_line_only = wrapper is not None and wrapper.first_line_only
+    drop_ins = _drop_ins(tree, layout)
+    edit = cmdlinefile.conform_file(
+        tree,
+        conformer,
+        default=_basis(layout),
+        beside=drop_ins,
+        beside_suffice=layout.builder is not None,
+        first_line_only=first_line_only,
+    )
+    if wrapper is None or not wrapper.hides_entries:
+        made_of = (cmdlinefile.VENDOR, *drop_ins)
+        nothing = tree.read(KERNEL_CMDLINE) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
+        if layout.builder is not None and nothing:
+            raise BootConfigError(
+                KERNEL_CMDLINE, None, f"is missing, and {layout.builder.name} builds the images of it"
+            )
+        return edit
+    family = _grub_beside(tree, facts, layout)
+    if family is None and tree.read(KERNEL_CMDLINE) is None:
+        raise BootConfigError(KERNEL_CMDLINE, None, f"is missing, and {wrapper.name} makes the entries of it")
+    if family is None:
+        return edit
+    grub = defaults.conform_sources(tree, family, conformer, additions=defaults.DEFAULT)
+    script.require_uncut(tree, family, grub.after, conformer)
+    return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
 
 
 def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:

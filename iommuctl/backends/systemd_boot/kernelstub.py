@@ -9,10 +9,8 @@ from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import apply_changes
-from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.conform import Conformer, apply_changes
 from iommuctl.tree import Tree
 
 _SECTION, _KEY = "user", "kernel_options"
@@ -25,13 +23,13 @@ def read_parameters(tree: Tree, path: PurePosixPath) -> Cmdline:
     return _parameters(path, document)
 
 
-def conform_settings(tree: Tree, path: PurePosixPath, desired: DesiredArguments, catalogue: Catalogue) -> CmdlineEdit:
+def conform_settings(tree: Tree, path: PurePosixPath, conformer: Conformer) -> CmdlineEdit:
     """Return the edit of the list. Raises BootConfigError where the file would not come back as it was."""
     content = tree.read(path) or b""
     indent, document = _read(path, content)
     line = _parameters(path, document)
     try:
-        changes = conform_lines([stretches(str(line), None)], desired, catalogue, joined=True)[0]
+        changes = conform_lines([stretches(str(line), None)], conformer, joined=True)[0]
     except LineError as error:
         raise BootConfigError(path, None, error.message) from error
     if not changes:
@@ -39,7 +37,9 @@ def conform_settings(tree: Tree, path: PurePosixPath, desired: DesiredArguments,
     tokens = [token.text for token in apply_changes(line, changes).tokens]
     after = _written({**document, _SECTION: {**_section(document), _KEY: tokens}}, indent, content)
     records = tuple(Change(op_of(each), each.before, each.after, path, _KEY, each.reason) for each in changes)
-    reason = f"profile {desired.profile} on {desired.platform}: what kernelstub writes into its entries"
+    reason = (
+        f"profile {conformer.desired.profile} on {conformer.desired.platform}: what kernelstub writes into its entries"
+    )
     return CmdlineEdit(records, (FileEdit(path, FileClass.SOURCE, content, after, reason),))
 
 

@@ -24,7 +24,7 @@ from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, Command, Regenerate
-from iommuctl.profile.conform import shortcomings
+from iommuctl.profile.conform import Conformer
 
 FOLDER = PROJECT.parent / "shared" / "corpus" / "grub-default"
 TABLE = PROJECT / "docs" / "corpus.md"
@@ -240,7 +240,7 @@ def test_every_edit_is_exact_and_goes_back(name: str, profile: str, tmp_path: Pa
         line = f"{new.linux} {new.default}"
         assert PROMISED[profile] <= items(line)
         assert plan.desired is not None
-        assert shortcomings(Cmdline.parse(line), plan.desired, plan.survey.catalogue) == ()
+        assert Conformer(plan.desired, plan.survey.catalogue).shortcomings(Cmdline.parse(line)) == ()
     assert not plan_for(host, profile).is_changed
     if plan.is_changed:
         carry_out(host, plan_rollback(host, None, Choices(regenerate=Regenerate.NEVER)), progress=no_progress)

@@ -9,6 +9,7 @@ from iommuctl.backends.grub.defaults import DEFAULT, conform_sources, read
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Distribution
+from iommuctl.profile.conform import Conformer
 
 ADDED = "intel_iommu=on iommu=pt"
 
@@ -38,7 +39,9 @@ def family() -> GrubFamily:
 def test_an_addition_does_not_run_into_another_variable(before: str, after: str) -> None:
     before, after = (text.replace("V=", f"{DEFAULT}=").replace("$V", f"${DEFAULT}") for text in (before, after))
     tree = MemoryTree.of({"/etc/default/grub": before})
-    edit = conform_sources(tree, family(), desired("passthrough-perf", facts()), CATALOGUE, additions=DEFAULT)
+    edit = conform_sources(
+        tree, family(), Conformer(desired("passthrough-perf", facts()), CATALOGUE), additions=DEFAULT
+    )
     assert [(file.after or b"").decode() for file in edit.files] == [after]
 
 
