@@ -2,8 +2,8 @@
 """Parameters: the catalogue of what the kernel reads, and how it reads it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
@@ -113,8 +113,7 @@ class Advice(NamedTuple):
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it.
 
     `conflicts` are parameters (`name=value`) next to which it makes no sense.
@@ -140,7 +139,9 @@ class Definition:
     myths: tuple[Myth, ...] = ()
     conflicts: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()
-    _read: dict[str, tuple[Token, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:  # of the name alone: a definition is a key of caches, and has hundreds of parts
+        return hash(self.name)
 
     @property
     def is_list(self) -> bool:
@@ -153,12 +154,7 @@ class Definition:
 
     def tokens_of(self, item: str | None) -> tuple[Token, ...]:
         """Return the tokens that the kernel reads in one item: usually one, none for an item that it does not know."""
-        if item is None or not self.tokens:
-            return ()
-        found = self._read.get(item)
-        if found is None:  # else a thousand entries would compare the same items with the same tokens
-            found = self._read[item] = tuple(token for token in self.tokens if token.reads(item))
-        return found
+        return () if item is None or not self.tokens else _tokens_of(self, item)
 
     def taken_for(self, item: str | None) -> str | None:
         """Return the token that the kernel takes an item for which only begins like it; None where it is written so."""
@@ -221,6 +217,11 @@ class Definition:
                 return item == other
 
 
+@lru_cache(maxsize=1024)  # a thousand entries compare the same items with the same tokens
+def _tokens_of(definition: Definition, item: str) -> tuple[Token, ...]:
+    return tuple(token for token in definition.tokens if token.reads(item))
+
+
 class Assignment(NamedTuple):
     """A variable of the kernel and what a parameter sets it to. Two spellings of one variable share its name."""
 
@@ -228,12 +229,21 @@ class Assignment(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Catalogue:
-    """Every parameter that is known, found by name in any spelling. Equal to nothing but itself."""
+class Catalogue(NamedTuple):
+    """Every parameter that is known, found by name in any spelling. `names` are theirs, as they are written here."""
 
     definitions: tuple[Definition, ...]
-    by_key: Mapping[str, Definition] = field(repr=False)
+    by_key: Mapping[str, Definition]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, definitions: tuple[Definition, ...]) -> "Catalogue":
+        """Make a catalogue of definitions, each of a name of its own."""
+        by_key = {canonical_name(one.name): one for one in definitions}
+        return cls(definitions, by_key, tuple(one.name for one in definitions))
+
+    def __hash__(self) -> int:  # of the names alone: a catalogue is a key of caches, and has thousands of parts
+        return hash(self.names)
 
     def known(self, name: str) -> Definition | None:
         """Return a parameter's definition; None where the catalogue has none."""

@@ -2,12 +2,11 @@
 """Rules: what can be wrong with a line by itself, each a small pure function. Facts come from the catalogue."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.findings import Severity
-from iommuctl.kernel.parameters import Assignment, Catalogue, Grammar, Kind, Manages, bool_since
+from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, bool_since
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, older_spelling, successor, written
@@ -64,15 +63,9 @@ def _sloppy_token(subject: Subject) -> Iterable[Remark]:
             )
 
 
-@lru_cache(maxsize=1)  # the same for every entry of a host
-def _names(catalogue: Catalogue) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of all parameters, and of those that are the IOMMU's own."""
-    names = tuple(one.name for one in catalogue.definitions)
-    return names, tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
-
-
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
-    names, ours_only = _names(subject.catalogue)
+    names = subject.catalogue.names
+    ours_only = tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
     for parameter in subject.cmdline.parameters:
         if subject.catalogue.known(parameter.name.partition("[")[0]) is not None:
             continue

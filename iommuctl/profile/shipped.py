@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from iommuctl.errors import ProfileError
-from iommuctl.kernel.catalogue import parse_catalogue
 from iommuctl.kernel.parameters import Catalogue
+from iommuctl.kernel.tables import PARAMETERS
 from iommuctl.profile.profile import ProfileText
 from iommuctl.tree import Tree
 
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).parents[1]
 @cache
 def shipped_catalogue() -> Catalogue:
     """Return the catalogue of the package."""
-    return parse_catalogue({name: text for name, (text, _) in _texts("kernel/tables").items()})
+    return Catalogue.of(PARAMETERS)
 
 
 @cache

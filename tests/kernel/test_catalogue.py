@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogue: whole, free of contradictions, and read as the kernel reads."""
 
+import subprocess
+import sys
+
 import pytest
 
-from iommuctl.errors import InternalError
 from iommuctl.facts import KernelVersion, Platform
-from iommuctl.kernel.catalogue import parse_catalogue
 from iommuctl.kernel.parameters import (
     Assignment,
     Grammar,
@@ -18,18 +19,6 @@ from iommuctl.kernel.parameters import (
 from iommuctl.profile.shipped import shipped_catalogue
 
 CATALOGUE = shipped_catalogue()
-
-
-def entry(**lines: str) -> str:
-    values = {
-        "name": "'x'",
-        "kind": "'early'",
-        "grammar": "'bool'",
-        "manages": "'all'",
-        "summary": "'s'",
-        "source": "'f'",
-    }
-    return "[[parameter]]\n" + "\n".join(f"{key} = {value}" for key, value in (values | lines).items() if value)
 
 
 @pytest.mark.parametrize(
@@ -191,30 +180,12 @@ def test_an_unknown_parameter_matches_by_its_whole_value() -> None:
     assert not definition.serves("ttyS0", "ttyS0,115200")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[[parameter]", "catalogue t:"),
-        (entry(kind=""), "'kind'"),
-        (entry(kind="'late'"), "'late'"),
-        (entry(colour="'red'"), "'colour' cannot be 'red'"),
-        (entry(default="1"), "'default' cannot be 1"),
-        (entry(deprecated_since="'new'"), "not a kernel version: 'new'"),
-        (entry(available="[{ on = 'vax' }]"), "'vax'"),
-        (entry(platforms="['vax']"), "'vax'"),
-        (entry(notes="'one'"), "not a list of strings"),
-        (entry(token="[1]"), "not a list of tables"),
-        (entry(token="[{ name = 'a' }]"), "meaning"),
-        (entry(token="[{ name = 'a', meaning = 'b', exact = 'yes' }]"), "'exact' cannot be 'yes'"),
-        (entry() + "\n" + entry(name="'x'"), "'x' stands twice"),
-        ("[other]", "unknown table 'other'"),
-    ],
-)
-def test_a_faulty_catalogue_is_a_defect_that_says_where(text: str, message: str) -> None:
-    with pytest.raises(InternalError, match="catalogue t") as caught:
-        parse_catalogue({"t": text})
-    assert message in caught.value.brief
+def test_each_parameter_is_a_row_of_its_own() -> None:
+    assert len(CATALOGUE.by_key) == len(CATALOGUE.names) == len(CATALOGUE.definitions)
 
 
-def test_an_empty_catalogue_knows_nothing() -> None:
-    assert parse_catalogue({}).definitions == ()
+def test_loading_the_catalogue_takes_neither_a_toml_reader_nor_pydantic_nor_generated_classes() -> None:
+    code = "import sys; from iommuctl.kernel import tables; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "iommuctl.kernel.tables.generic" in loaded
+    assert {"tomllib", "pydantic", "dataclasses"}.isdisjoint(loaded)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables: every parameter that is known, as rows of values. Python, so that a run loads them like any other module."""
+
+from iommuctl.kernel.tables import amd, encryption, generic, intel, interrupts, others, pci, vfio
+
+PARAMETERS = (
+    *generic.PARAMETERS,
+    *intel.PARAMETERS,
+    *amd.PARAMETERS,
+    *others.PARAMETERS,
+    *interrupts.PARAMETERS,
+    *pci.PARAMETERS,
+    *encryption.PARAMETERS,
+    *vfio.PARAMETERS,
+)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the drivers of other architectures, and Xen. Rows only."""
+
+from iommuctl.facts import KernelVersion
+from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages, Token
+from iommuctl.kernel.tables.spans import arm64, s390, x86
+
+PARAMETERS = (
+    Definition(
+        "s390_iommu",
+        Kind.SETUP,
+        Grammar.OPTION_LIST,
+        Manages.ALL,
+        summary="s390 DMA options",
+        source="drivers/iommu/s390-iommu.c s390_iommu_setup",
+        available=(s390(),),
+        tokens=(
+            Token(
+                "strict",
+                "no batching of TLB invalidation",
+                same_as="iommu.strict=1",
+                deprecated_since=KernelVersion(6, 8),
+                exact=True,
+            ),
+        ),
+    ),
+    Definition(
+        "s390_iommu_aperture",
+        Kind.SETUP,
+        Grammar.SCALAR,
+        Manages.ALL,
+        summary="size of the DMA address space as a multiple of main memory (decimal)",
+        source="drivers/iommu/s390-iommu.c s390_iommu_aperture_setup",
+        available=(s390("5.17"),),
+    ),
+    Definition(
+        "arm-smmu.disable_bypass",
+        Kind.MODULE,
+        Grammar.BOOL,
+        Manages.ALL,
+        summary="SMMUv1 and v2: refuse DMA of streams that nothing matches",
+        source="drivers/iommu/arm/arm-smmu/arm-smmu.c",
+        available=(arm64("4.19"),),
+        default="1",
+        effect="0 lets devices that no domain covers reach all memory",
+        kconfig=("CONFIG_ARM_SMMU_DISABLE_BYPASS_BY_DEFAULT",),
+        unsafe="0",
+    ),
+    Definition(
+        "arm-smmu.force_stage",
+        Kind.MODULE,
+        Grammar.SCALAR,
+        Manages.ALL,
+        summary="SMMUv1 and v2: use translation stage 1 or 2 only",
+        source="drivers/iommu/arm/arm-smmu/arm-smmu.c",
+        available=(arm64(),),
+    ),
+    Definition(
+        "arm-smmu-v3.disable_bypass",
+        Kind.MODULE,
+        Grammar.BOOL,
+        Manages.ALL,
+        summary="SMMUv3: refuse DMA of streams that nothing matches",
+        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c",
+        available=(arm64("4.19", until="6.8"),),
+        default="1",
+        effect="0 lets devices that no domain covers reach all memory",
+        notes=("gone by 6.12 and ignored without a message since",),
+        unsafe="0",
+    ),
+    Definition(
+        "arm-smmu-v3.disable_msipolling",
+        Kind.MODULE,
+        Grammar.BOOL,
+        Manages.ALL,
+        summary="SMMUv3: do not wait for commands by message interrupts",
+        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c",
+        available=(arm64(),),
+    ),
+    Definition(
+        "tegra241-cmdqv.disable_cmdqv",
+        Kind.MODULE,
+        Grammar.BOOL,
+        Manages.ALL,
+        summary="do not use the command queue virtualisation of Tegra241",
+        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c",
+        available=(arm64(),),
+    ),
+    Definition(
+        "tegra241-cmdqv.bypass_vcmdq",
+        Kind.MODULE,
+        Grammar.BOOL,
+        Manages.ALL,
+        summary="send commands past the virtual queues of Tegra241 (debugging)",
+        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c",
+        available=(arm64(),),
+    ),
+    Definition(
+        "dom0-iommu",
+        Kind.HYPERVISOR,
+        Grammar.OPTION_LIST,
+        Manages.NOTHING,
+        summary="a parameter of Xen, not of Linux: passthrough=, strict=, map-inclusive=, map-reserved=, none",
+        source="Xen docs/misc/xen-command-line.pandoc",
+        available=(x86(),),
+        notes=("a Linux PV dom0 never looks for VT-d or AMD-Vi; Xen owns them",),
+    ),
+)
