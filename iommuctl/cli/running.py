@@ -70,8 +70,9 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
     if session(context).json:
         from iommuctl.cli.output.reports import plan_report
+        from iommuctl.documents.models import to_json
 
-        typer.echo(plan_report(plan, str(host.path), executed).model_dump_json(indent=2, by_alias=True))
+        typer.echo(to_json(plan_report(plan, str(host.path), executed)))
         return
     colour = wants_colour(sys.stdout)
     typer.echo(plan_text(plan, colour=colour, verbose=session(context).verbose), nl=False)

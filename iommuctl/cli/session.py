@@ -67,4 +67,9 @@ def is_interactive() -> bool:
 
 def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
     """Print a result as this run is asked to: one JSON object, or text."""
-    typer.echo(f"{report().model_dump_json(indent=2, by_alias=True)}\n" if session(context).json else text(), nl=False)
+    if session(context).json:
+        from iommuctl.documents.models import to_json  # noqa: PLC0415 - text for people needs no models
+
+        typer.echo(to_json(report()))
+        return
+    typer.echo(text(), nl=False)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report: the JSON that scripts read. Stable, versioned, snake_case; a JSON Schema is generated from these models."""
 
+import json
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
@@ -22,6 +24,22 @@ class _Model(BaseModel):
 
 class _Report(_Model):
     schema_version: Literal[1] = SCHEMA_VERSION
+
+
+def to_json(report: BaseModel) -> str:
+    r"""Return a report as it is printed. Bytes that are not UTF-8, of a name or a line, are `\xNN`, as in the text."""
+    try:
+        return report.model_dump_json(indent=2, by_alias=True)
+    except PydanticSerializationError:
+        return json.dumps(_escaped(report.model_dump(mode="json", by_alias=True)), indent=2, ensure_ascii=False)
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list) else value
 
 
 class FindingReport(_Model):

@@ -128,7 +128,8 @@ def identity(path: PurePosixPath) -> PurePosixPath:
 
 
 def _without_counter(name: str) -> str:
-    return _COUNTER.sub("", name.removesuffix(SUFFIX))
+    """The name without suffix and counter; the suffix alone for one that is nothing but a counter, as bootctl says."""
+    return _COUNTER.sub("", name.removesuffix(SUFFIX)) or SUFFIX
 
 
 def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:

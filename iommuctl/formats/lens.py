@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lens: Augeas as a function from text to text. The only module that imports augeas; no live file is ever opened."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,10 @@ _TREE = "/tree"
 _ERROR = "/augeas/text/tree/error"
 # Every node but those that keep a line whole: to name one of those takes time by the number of them.
 _EDITABLE = f"{_TREE}/*[label() != 'line' and label() != '#line']"
+
+# What libaugeas keeps for itself: the end of a C string, and the marks of its own encoding of a tree, at which it
+# aborts the whole process (src/lens.c, enc_format_indent; src/internal.h, ENC_EQ and its like).
+_RESERVED = re.compile("[\0-\x08]")
 
 
 class Span(NamedTuple):
@@ -90,8 +95,9 @@ class Lens:
         except UnicodeEncodeError as error:
             line = text.count("\n", 0, error.start) + 1
             raise LensError(path, line, "is not UTF-8") from error
-        if "\0" in text:
-            raise LensError(path, text.count("\n", 0, text.index("\0")) + 1, "holds a NUL byte")
+        if reserved := _RESERVED.search(text):
+            line = text.count("\n", 0, reserved.start()) + 1
+            raise LensError(path, line, f"holds a byte 0x{ord(reserved[0]):02x}, which cannot be represented")
         self._augeas.remove(_TREE)
         self._augeas.set(_INPUT, text)
         try:

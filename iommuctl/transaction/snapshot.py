@@ -10,7 +10,16 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
 
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.facts import Platform
@@ -40,13 +49,25 @@ CreationTime = Annotated[AwareDatetime, Field(lt=datetime(9000, 1, 1, tzinfo=UTC
 Model = TypeVar("Model", bound="StateModel")
 
 
-def _check_path(path: PurePosixPath) -> PurePosixPath:
+# JSON carries no bytes that are not UTF-8, and a path no NUL: one before two hex digits keeps such a byte of a name.
+_FOREIGN_BYTE = re.compile("[\udc80-\udcff]")
+_KEPT_BYTE = re.compile("\0([89a-f][0-9a-f])")
+
+
+def _inner_path(value: object) -> PurePosixPath:
+    """Return a path from the root, of text as `_kept` wrote it. Raises ValueError."""
+    text = str(value) if isinstance(value, str | PurePosixPath) else ""
+    path = PurePosixPath(_KEPT_BYTE.sub(lambda match: chr(0xDC00 | int(match[1], 16)), text))
     if not path.is_absolute() or "\0" in str(path):
         raise ValueError("must be a path from the root, without a NUL byte")
     return path
 
 
-InnerPath = Annotated[PurePosixPath, AfterValidator(_check_path)]
+def _kept(path: PurePosixPath) -> str:
+    return _FOREIGN_BYTE.sub(lambda match: f"\0{ord(match[0]) & 0xFF:02x}", str(path))
+
+
+InnerPath = Annotated[PurePosixPath, PlainValidator(_inner_path), PlainSerializer(_kept, when_used="json")]
 
 
 class Action(StrEnum):

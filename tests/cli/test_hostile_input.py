@@ -2,6 +2,7 @@
 """Hostile input: values, profiles and files that must reach no file, no terminal and no line of ours."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -177,3 +178,24 @@ def test_what_an_error_quotes_cannot_look_like_another_line(sample_host: Path) -
         f"    the path is one inside {sample_host}\n"
         "hint: rename the file\n"
     )
+
+
+def test_bytes_of_names_and_lines_that_are_not_utf_8_end_no_run(tmp_path: Path) -> None:
+    entries = tmp_path / "boot/loader/entries"
+    entries.mkdir(parents=True)
+    (entries / "own.conf").write_text("linux /v\noptions root=/dev/sda2 ro\n")
+    (tmp_path / "boot/loader/loader.conf").write_text("default own.conf\n")
+    foreign = os.fsencode(entries) + b"/z\xe7.conf"
+    Path(os.fsdecode(foreign)).write_bytes(b"title \xe7\nlinux /v\noptions root=\xe7\n")
+    options = ("--root", str(tmp_path), "--platform", "intel")
+
+    shown = json.loads(run("status", *options[:2], "--json").stdout)["entries"][1]
+    assert (shown["path"], shown["title"], shown["cmdline"]) == (
+        r"/boot/loader/entries/z\xe7.conf",
+        r"\xe7",
+        r"root=\xe7",
+    )
+    assert r"z\xe7.conf is left alone" in run("apply", "passthrough-perf", *options, "--yes").stdout
+    assert b"iommu=pt" in (entries / "own.conf").read_bytes()
+    run("rollback", *options[:2], "--yes")
+    assert b"iommu=pt" not in (entries / "own.conf").read_bytes()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iommuctl.formats import blsentry
 from iommuctl.formats.blsentry import BlsEntry, expand, is_entry_name, is_word, parse_entry, variables
 from iommuctl.formats.lens import Lens, Span
 
@@ -77,11 +78,14 @@ def test_grub_reads_the_first_options_before_a_blank_line(text: str, stop: int |
         ("debian-6.12.1-amd64+0-03.conf", "debian-6.12.1-amd64", (0, 3)),
         ("a-6.1+deb13-amd64.conf", "a-6.1+deb13-amd64", None),
         ("a-6.1+2+3.conf", "a-6.1+2", (3, 0)),
+        ("+1.conf", ".conf", (1, 0)),
+        ("+1-2.conf", ".conf", (1, 2)),
     ],
 )
 def test_boot_counter_is_no_part_of_the_identity(name: str, identity: str, tries: tuple[int, int] | None) -> None:
     found = entry("", name)
     assert (found.id, found.tries) == (identity, tries)
+    assert blsentry.identity(found.path) == FOLDER / identity
 
 
 @pytest.mark.parametrize(

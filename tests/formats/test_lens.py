@@ -89,7 +89,7 @@ def test_values_tells_where_each_stands_in_characters() -> None:
         (f'A=1\n{DEFAULT}="a" b\n', 2),
         (f'{DEFAULT}="a\n', 1),
         (f"A=1\n\n{DEFAULT}=\udcff\n", 3),
-        ("A=1\nB=\0\n", 2),
+        *((f"A=1\nB={chr(byte)}\n", 2) for byte in range(9)),
     ],
 )
 def test_what_cannot_be_represented_is_refused_with_file_and_line(text: str, line: int) -> None:

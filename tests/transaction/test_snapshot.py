@@ -116,6 +116,14 @@ def test_what_is_kept_is_read_back_whole(store: Store) -> None:
     assert store.content(kept, kept.files[0]) == OLD
 
 
+@pytest.mark.parametrize("name", ["z\udce7", "a\\udce7\udc80\udcff", "é", "\\0e7"])
+def test_a_name_of_any_bytes_is_kept(store: Store, name: str) -> None:
+    paths = (PurePosixPath("/boot/loader/entries") / name,)
+    store.add(EXPECTED.model_copy(update={"entries": paths, "made_directories": paths}), OLD)
+    manifest = store.load(FIXTURE_ID)
+    assert (manifest.entries, manifest.made_directories) == (paths, paths)
+
+
 def test_everything_kept_is_private(store: Store, tmp_path: Path) -> None:
     add(store, 0)
     state = tmp_path / "var/lib/iommuctl"
