@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings: what an operator should know. Values only."""
+"""Findings: what an operator should know, and the stable id of each kind of it. Values only."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, NewType, Self
 
 
 class Severity(StrEnum):
@@ -13,10 +13,102 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-class Finding(NamedTuple):
-    """Something an operator should know. `rule` is a stable kebab-case id; `parameter` the token as written."""
+class Rule(StrEnum):
+    """The stable id of a kind of finding, and its meaning: what is there, or what an operator has to know.
 
-    rule: str
+    Scripts read the ids and `--force` takes them: one that was released is neither renamed nor used for something else.
+    """
+
+    meaning: str
+
+    def __new__(cls, rule: str, meaning: str) -> Self:
+        """Make a member of its id and its meaning."""
+        member = str.__new__(cls, rule)
+        member._value_ = rule
+        member.meaning = meaning
+        return member
+
+    # A command line by itself
+    BAD_BOOL = "bad-bool", "a truth value that no kernel takes"
+    BEHIND_SEPARATOR = "behind-separator", "a parameter behind --"
+    CONFLICT = "conflict", "parameters that make no sense together"
+    CONTRADICTION = "contradiction", "two values of one variable"
+    DEPRECATED = "deprecated", "a spelling that has a successor"
+    DUPLICATE = "duplicate", "a parameter that stands twice"
+    MIXED_SPELLING = "mixed-spelling", "one parameter written in two spellings"
+    MYTH = "myth", "a value that guides recommend and no kernel reads as they say"
+    NO_EFFECT = "no-effect", "something that no IOMMU driver acts on"
+    NOT_IN_KERNEL = "not-in-kernel", "something the kernel is too old or too new for"
+    OPEN_QUOTE = "open-quote", "a quote that is never closed"
+    SLOPPY_TOKEN = "sloppy-token", "a token that only begins like a known one"
+    TOO_LONG = "too-long", "a line longer than COMMAND_LINE_SIZE"
+    UNKNOWN_PARAMETER = "unknown-parameter", "a name that is nearly a known one"
+    UNKNOWN_TOKEN = "unknown-token", "a token that the parameter does not have"
+    UNPORTABLE_BOOL = "unportable-bool", "a truth value that only newer kernels take"
+    UNSAFE = "unsafe", "something that weakens isolation"
+    WRONG_PLATFORM = "wrong-platform", "a parameter of another platform"
+
+    # A command line where it is used
+    BOOTCONFIG_TOO_LATE = "bootconfig-too-late", "an early parameter in a boot configuration"
+    FIRMWARE_OFF = "firmware-off", "a firmware that shows no IOMMU"
+    GUEST = "guest", "a guest that asks for lazy invalidation"
+    LINE_IGNORED = "line-ignored", "a kernel that ignores the line"
+    VTD_NOT_ENABLED = "vtd-not-enabled", "an IOMMU parameter on Intel where nothing turns VT-d on"
+    XEN_HOST = "xen-host", "Xen owns the IOMMU"
+
+    # What a shipped profile comes with, or lets stay
+    ACS_WEAKENED = "acs-weakened", "devices may reach each other past the IOMMU"
+    AMDGPU_FORCE_ISOLATION = "amdgpu-force-isolation", "a parameter that amdgpu is known to hang with"
+    EARLY_DMA_BLACK_SCREEN = "early-dma-black-screen", "a parameter that some GPUs and firmware fail with"
+    IGFX_BYPASS = "igfx-bypass", "the integrated GPU bypasses the IOMMU"
+    INTERRUPT_REMAPPING_OFF = "interrupt-remapping-off", "interrupt remapping goes with the IOMMU"
+    LEGACY_SPELLING = "legacy-spelling", "an older spelling is written too, for a kernel that knows no other"
+    NO_DEVICE_ASSIGNMENT = "no-device-assignment", "no device can be given to a guest"
+    PLATFORM_ASSUMED = "platform-assumed", "nothing in a tree tells its platform"
+    TBOOT_NOFORCE = "tboot-noforce", "a measured launch no longer forces VT-d on"
+    VFIO_CLAIMS_ALL = "vfio-claims-all", "vfio-pci claims every device of an id"
+
+    # The bootloader, its entries and files
+    BLS_BLANK_LINE = "bls-blank-line", "an entry with options after a blank line, which GRUB does not read"
+    BLS_OPTIONS_LINES = "bls-options-lines", "an entry with several options lines, of which GRUB reads the first"
+    BOOT_CONFIGURATION_UNREAD = "boot-configuration-unread", "the bootloader cannot be told, so only what runs is seen"
+    DEFAULT_ENTRY_NOT_OURS = "default-entry-not-ours", "the entry that boots by default is one that no profile changes"
+    ENTRY_LEFT_ALONE = "entry-left-alone", "an entry or image that is not changed, with the reason"
+    ESP_LOADER_UNKNOWN = (
+        "esp-loader-unknown",
+        "nothing tells which loader reads the ESPs, so both sources change",
+    )
+    GRUB_CFG_UNREADABLE = "grub-cfg-unreadable", "the generated menu may not be read, so it may be out of date"
+    KERNEL_CMDLINE_BLANKS = "kernel-cmdline-blanks", "several blanks inside quotes, of which most readers keep one"
+    KERNEL_CMDLINE_COMMENTS = "kernel-cmdline-comments", "comments that some versions of kernel-install hand on"
+    KERNEL_CMDLINE_LINES = "kernel-cmdline-lines", "several lines, or a blank first one, which readers take differently"
+    LATER_MKCONFIG = "later-mkconfig", "parameters of entries that a grub2-mkconfig which rewrites them drops"
+    LOADER_ELSEWHERE = "loader-elsewhere", "the loader that booted is on another partition than what is mounted"
+    RESCUE_FOLLOWS = "rescue-follows", "rescue or recovery entries share a source that changes"
+    UNIFIED_IMAGE_REFUSED = "unified-image-refused", "unified kernel images that cannot be built anew"
+    XEN_ENTRIES = "xen-entries", "entries that start Xen, which are not read back"
+
+    # A change to the host, and the way back
+    CHANGED_SINCE_SNAPSHOT = "changed-since-snapshot", "a file was changed since, and going back would lose that"
+    ENTRY_VANISHED = "entry-vanished", "an entry has gone since, and is not made again"
+    HISTORY_UNREADABLE = "history-unreadable", "the history may not be read, so the applied profile is not known"
+    PROFILE_NOT_COMPARED = "profile-not-compared", "the applied profile has gone or is wrong now"
+    PROGRAM_MISSING = "program-missing", "a program that the plan runs is not there"
+    REGENERATE_PENDING = "regenerate-pending", "a generated file is left as it is, so the change has no effect yet"
+    SNAPSHOT_DAMAGED = "snapshot-damaged", "a snapshot that cannot be read"
+    SOURCES_NOT_UNDERSTOOD = "sources-not-understood", "sources put back that are not compared with what is generated"
+    TARGET_NOT_WRITABLE = "target-not-writable", "a file of the plan may not be replaced"
+    XFS_NOT_FROZEN = "xfs-not-frozen", "after a power cut GRUB may read old files from an XFS until its log is replayed"
+
+
+# The id of a finding that a profile declares: any, of an administrator's own profile.
+DeclaredRule = NewType("DeclaredRule", str)
+
+
+class Finding(NamedTuple):
+    """Something an operator should know. `parameter` is the token as written."""
+
+    rule: Rule | DeclaredRule
     severity: Severity
     message: str
     parameter: str | None = None

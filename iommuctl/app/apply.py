@@ -12,7 +12,7 @@ from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import ProfileError, UnavailableError, UsageError
 from iommuctl.facts import KernelVersion, Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
@@ -154,4 +154,4 @@ def _assumed(found: Survey) -> tuple[Finding, ...]:
         return ()
     message = "nothing in this tree tells its platform, so both x86 vendors' parameters are used"
     hint = "name it with --platform intel, amd, x86 or arm64"
-    return (Finding("platform-assumed", Severity.WARNING, message, hint=hint),)
+    return (Finding(Rule.PLATFORM_ASSUMED, Severity.WARNING, message, hint=hint),)

@@ -9,7 +9,7 @@ from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_runtime
 from iommuctl.kernel.cmdline import Cmdline, join
 from iommuctl.kernel.environment import Surroundings
@@ -99,7 +99,7 @@ def lint_host(
     except UnavailableError as error:
         if not host.is_system:
             raise
-        unread = Finding("boot-configuration-unread", Severity.WARNING, error.brief, hint=error.hint)
+        unread = Finding(Rule.BOOT_CONFIGURATION_UNREAD, Severity.WARNING, error.brief, hint=error.hint)
         line = LintedLine(
             "the running kernel", Cmdline.parse(read_runtime(host.root).cmdline), kernels or _running(host)
         )

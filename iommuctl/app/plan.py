@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.app.host import Host, Survey
-from iommuctl.errors import UnavailableError
-from iommuctl.findings import Finding, Severity
+from iommuctl.errors import IommuctlError, UnavailableError
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING, Change, Command, FileClass, FileEdit
 from iommuctl.profile.conform import Conformer
@@ -76,7 +76,7 @@ def lagging(
     read_by_grub |= {command.output.target.parent for command in commands if runs and command.output}
     return tuple(
         Finding(
-            "xfs-not-frozen",
+            Rule.XFS_NOT_FROZEN,
             Severity.INFO,
             f"{folder} lies on the XFS of / or of our state; after a power cut GRUB may read the old files until the "
             "next mount replays the log",
@@ -97,17 +97,17 @@ def obstacles(
 
     run = commands if runs else ()
     paths = (*(edit.path for edit in edits), *(command.output.target for command in run if command.output))
-    found = [
-        Finding("target-not-writable", Severity.WARNING, f"it will fail as things are: {error.brief}", hint=error.hint)
-        for error in preflight.write_obstacles(host.root, paths)
-    ]
+    found = [_obstacle(Rule.TARGET_NOT_WRITABLE, error) for error in preflight.write_obstacles(host.root, paths)]
     for name in dict.fromkeys(command.argv[0] for command in run):
         try:
             find_program(host.root, name)
         except UnavailableError as error:
-            message = f"it will fail as things are: {error.brief}"
-            found.append(Finding("program-missing", Severity.WARNING, message, hint=error.hint))
+            found.append(_obstacle(Rule.PROGRAM_MISSING, error))
     return tuple(found)
+
+
+def _obstacle(rule: Rule, error: IommuctlError) -> Finding:
+    return Finding(rule, Severity.WARNING, f"it will fail as things are: {error.brief}", hint=error.hint)
 
 
 def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
@@ -138,4 +138,4 @@ def pending(host: Host, commands: tuple[Command, ...]) -> tuple[Finding, ...]:
 
 
 def _pending(message: str, hint: str) -> Finding:
-    return Finding("regenerate-pending", Severity.WARNING, message, hint=hint)
+    return Finding(Rule.REGENERATE_PENDING, Severity.WARNING, message, hint=hint)

@@ -12,7 +12,7 @@ from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.detect import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.conform import Conformer, SegmentError
 from iommuctl.profile.desired import DesiredArguments
@@ -104,7 +104,7 @@ def _history(host: Host) -> Listing:
     except NotPermittedError:
         message = "the history may not be read, so it is not known which profile is applied"
         unreadable = Finding(
-            "history-unreadable", Severity.WARNING, message, hint="run the same command as root (sudo)"
+            Rule.HISTORY_UNREADABLE, Severity.WARNING, message, hint="run the same command as root (sudo)"
         )
         return Listing((), (unreadable,))
 
@@ -116,7 +116,7 @@ def _desired(host: Host, found: Survey, applied: Manifest) -> tuple[DesiredArgum
         return resolve(profile, found.catalogue, found.facts, applied.inputs), ()
     except IommuctlError as error:
         message = f"the applied profile {applied.profile!r} cannot be compared: {error.brief}"
-        return None, (Finding("profile-not-compared", Severity.INFO, message, hint=error.hint),)
+        return None, (Finding(Rule.PROFILE_NOT_COMPARED, Severity.INFO, message, hint=error.hint),)
 
 
 def _drift(config: BootConfig, conformer: Conformer) -> tuple[Drift, ...]:

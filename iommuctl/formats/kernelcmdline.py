@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import is_word
 from iommuctl.kernel.cmdline import Cmdline
 
@@ -52,16 +52,16 @@ class KernelCmdline(NamedTuple):
         found: list[Finding] = []
         if len(self.lines) > 1:
             message = f"{self.path} has {len(self.lines)} lines of parameters; grubby and Proxmox read only the first"
-            found.append(_finding("kernel-cmdline-lines", message, f"put all parameters on one line of {self.path}"))
+            found.append(_finding(Rule.KERNEL_CMDLINE_LINES, message, f"put all parameters on one line of {self.path}"))
         if any(line.lstrip(" \t").startswith("#") for line in self.text.split("\n")):
             message = f"{self.path} has comments, which some versions of kernel-install pass to the kernel"
-            found.append(_finding("kernel-cmdline-comments", message, f"remove the comments from {self.path}"))
+            found.append(_finding(Rule.KERNEL_CMDLINE_COMMENTS, message, f"remove the comments from {self.path}"))
         elif self.lines and self.lines[0].number > 1:
             message = f"{self.path} begins with a blank line; grubby and Proxmox read only the first line"
-            found.append(_finding("kernel-cmdline-lines", message, f"remove the blank lines from {self.path}"))
+            found.append(_finding(Rule.KERNEL_CMDLINE_LINES, message, f"remove the blank lines from {self.path}"))
         if any(_SEVERAL_BLANKS.search(token.text) for token in self.cmdline.tokens):
             message = f"{self.path} has several blanks inside quotes, of which most readers keep one"
-            found.append(_finding("kernel-cmdline-blanks", message, "use single blanks"))
+            found.append(_finding(Rule.KERNEL_CMDLINE_BLANKS, message, "use single blanks"))
         return tuple(found)
 
 
@@ -82,5 +82,5 @@ def new_kernel_cmdline(cmdline: Cmdline) -> Cmdline:
     return Cmdline.parse(" ".join(kept))
 
 
-def _finding(rule: str, message: str, hint: str) -> Finding:
+def _finding(rule: Rule, message: str, hint: str) -> Finding:
     return Finding(rule, Severity.WARNING, message, hint=hint)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.parameters import Assignment, Catalogue, Definition, Grammar, Manages, Token, architecture_of
@@ -141,17 +141,40 @@ class Remark(NamedTuple):
     severity: Severity | None = None
 
 
-class Rule(NamedTuple):
-    """One thing to look for. `severity` is the usual one; `source` says where the fact after the rule is from."""
+Check = Callable[[Subject], Iterable[Remark]]
 
-    id: str
+
+class LintRule(NamedTuple):
+    """One thing to look for. `severity` is the usual one; `source` says where the fact of the rule is from."""
+
+    id: Rule
     severity: Severity
-    summary: str
     source: str
-    check: Callable[[Subject], Iterable[Remark]]
+    check: Check
 
 
-def lint(subject: Subject, rules: Iterable[Rule]) -> tuple[Finding, ...]:
+class RuleBook:
+    """The rules of a module, as a decorator that enters the function below it: `@rule(Rule.MYTH, …)`."""
+
+    def __init__(self) -> None:
+        self._rules: list[LintRule] = []
+
+    @property
+    def rules(self) -> tuple[LintRule, ...]:
+        """The rules, in the order of their definition."""
+        return tuple(self._rules)
+
+    def __call__(self, rule: Rule, severity: Severity, source: str) -> Callable[[Check], Check]:
+        """Return what enters a function, and leaves it as it is."""
+
+        def enter(check: Check) -> Check:
+            self._rules.append(LintRule(rule, severity, source, check))
+            return check
+
+        return enter
+
+
+def lint(subject: Subject, rules: Iterable[LintRule]) -> tuple[Finding, ...]:
     """Return what the rules find on a line: worst first, then by rule and parameter, each once."""
     order = list(Severity)
     findings = {

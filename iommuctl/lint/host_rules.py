@@ -4,12 +4,15 @@
 from collections.abc import Iterable
 
 from iommuctl.facts import Platform
-from iommuctl.findings import Severity
+from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, Kind, Manages
-from iommuctl.lint.engine import Remark, Rule, Subject, is_managed, sets
+from iommuctl.lint.engine import Remark, RuleBook, Subject, is_managed, sets
 from iommuctl.running.firmware import tables_of
 
+rule = RuleBook()
 
+
+@rule(Rule.VTD_NOT_ENABLED, Severity.WARNING, "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON")
 def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
     if Platform.INTEL not in subject.platforms or subject.surroundings.vtd_default_on is not False:
         return
@@ -19,12 +22,14 @@ def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, asking[-1].parameter.text, "add intel_iommu=on")
 
 
+@rule(Rule.LINE_IGNORED, Severity.ERROR, "arch/{x86,arm64}/Kconfig")
 def _line_ignored(subject: Subject) -> Iterable[Remark]:
     if subject.surroundings.ignores_loader:
         message = "an installed kernel has its command line built in and ignores the loader's"
         yield Remark(message, hint="use a kernel without CONFIG_CMDLINE_OVERRIDE and CONFIG_CMDLINE_FORCE")
 
 
+@rule(Rule.BOOTCONFIG_TOO_LATE, Severity.ERROR, "init/main.c setup_boot_config")
 def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
     bootconfig = subject.surroundings.bootconfig
     for parameter in () if bootconfig is None else bootconfig.parameters:
@@ -34,12 +39,14 @@ def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, parameter.text, f"write {parameter.text} on the command line of the boot loader")
 
 
+@rule(Rule.XEN_HOST, Severity.WARNING, "arch/x86/kernel/pci-dma.c pci_iommu_alloc")
 def _xen(subject: Subject) -> Iterable[Remark]:
     if subject.surroundings.is_xen_host:
         message = "Xen runs this system and owns the IOMMU; the parameters of Linux do not reach it"
         yield Remark(message, hint="the hypervisor has its own iommu= and dom0-iommu=")
 
 
+@rule(Rule.GUEST, Severity.WARNING, "drivers/iommu/intel/iommu.c")
 def _guest(subject: Subject) -> Iterable[Remark]:
     lazy = next((item for item in subject.items if Assignment("iommu.strict", "0") in sets(subject, item)), None)
     if subject.surroundings.is_guest and lazy is not None:
@@ -47,6 +54,7 @@ def _guest(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, lazy.parameter.text)
 
 
+@rule(Rule.FIRMWARE_OFF, Severity.WARNING, "ACPI: DMAR, IVRS, IORT, VIOT")
 def _firmware_off(subject: Subject) -> Iterable[Remark]:
     tables, expected = subject.surroundings.tables, tables_of(subject.platforms)
     if tables is None or not tables.isdisjoint(expected):
@@ -57,29 +65,4 @@ def _firmware_off(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, hint="turn VT-d, AMD-Vi or the SMMU on in the firmware's setup")
 
 
-HOST_RULES = (
-    Rule(
-        "vtd-not-enabled",
-        Severity.WARNING,
-        "an IOMMU parameter on Intel where nothing turns VT-d on",
-        "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON",
-        _vtd_not_enabled,
-    ),
-    Rule("line-ignored", Severity.ERROR, "a kernel that ignores the line", "arch/{x86,arm64}/Kconfig", _line_ignored),
-    Rule(
-        "bootconfig-too-late",
-        Severity.ERROR,
-        "an early parameter in a boot configuration",
-        "init/main.c setup_boot_config",
-        _bootconfig_too_late,
-    ),
-    Rule("xen-host", Severity.WARNING, "Xen owns the IOMMU", "arch/x86/kernel/pci-dma.c pci_iommu_alloc", _xen),
-    Rule("guest", Severity.WARNING, "a guest that asks for lazy invalidation", "drivers/iommu/intel/iommu.c", _guest),
-    Rule(
-        "firmware-off",
-        Severity.WARNING,
-        "a firmware that shows no IOMMU",
-        "ACPI: DMAR, IVRS, IORT, VIOT",
-        _firmware_off,
-    ),
-)
+HOST_RULES = rule.rules

@@ -5,11 +5,17 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
-from iommuctl.findings import Severity
+from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, bool_since
 from iommuctl.kernel.spelling import nearest
-from iommuctl.lint.engine import Item, Remark, Rule, Subject, acts_on, assigned, is_managed, is_weakening, sets
+from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, older_spelling, successor, written
+
+rule = RuleBook()
+
+# Where the facts are from.
+_HANDLERS = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"
+_PARAMS = "kernel/params.c parse_args; init/main.c unknown_bootoption"
 
 # What somebody relies on who writes a myth: without it devices reach more than is believed.
 _PROTECTION = frozenset(
@@ -18,6 +24,7 @@ _PROTECTION = frozenset(
 _IOMMU_NAMESPACE = "iommu."
 
 
+@rule(Rule.MYTH, Severity.WARNING, _HANDLERS)
 def _myth(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         myth = next((one for one in item.definition.myths if one.value == item.text), None)
@@ -35,6 +42,7 @@ def _myth(subject: Subject) -> Iterable[Remark]:
         )
 
 
+@rule(Rule.UNKNOWN_TOKEN, Severity.WARNING, _HANDLERS)
 def _unknown_token(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -52,6 +60,7 @@ def _unknown_token(subject: Subject) -> Iterable[Remark]:
         )
 
 
+@rule(Rule.SLOPPY_TOKEN, Severity.WARNING, _HANDLERS)
 def _sloppy_token(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         name = item.definition.taken_for(item.text)
@@ -63,6 +72,7 @@ def _sloppy_token(subject: Subject) -> Iterable[Remark]:
             )
 
 
+@rule(Rule.UNKNOWN_PARAMETER, Severity.ERROR, _PARAMS)
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
     names = subject.catalogue.names
     ours_only = tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
@@ -82,6 +92,7 @@ def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
         )
 
 
+@rule(Rule.BAD_BOOL, Severity.ERROR, "lib/kstrtox.c kstrtobool")
 def _bad_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -94,6 +105,7 @@ def _bad_bool(subject: Subject) -> Iterable[Remark]:
             )
 
 
+@rule(Rule.UNPORTABLE_BOOL, Severity.WARNING, "lib/kstrtox.c kstrtobool")
 def _unportable_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         truth = item.definition.truth(item.text) if item.definition.grammar is Grammar.BOOL else None
@@ -106,6 +118,7 @@ def _unportable_bool(subject: Subject) -> Iterable[Remark]:
             )
 
 
+@rule(Rule.WRONG_PLATFORM, Severity.WARNING, "the catalogue")
 def _wrong_platform(subject: Subject) -> Iterable[Remark]:
     if subject.platform is None:
         return
@@ -123,6 +136,7 @@ def _wrong_platform(subject: Subject) -> Iterable[Remark]:
         )
 
 
+@rule(Rule.DEPRECATED, Severity.WARNING, "the catalogue")
 def _deprecated(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         if not subject.acts(item.definition):
@@ -141,6 +155,7 @@ def _deprecated(subject: Subject) -> Iterable[Remark]:
             yield Remark("; ".join(definition.notes), parameter.text, f"write {definition.name}={place} instead")
 
 
+@rule(Rule.NO_EFFECT, Severity.INFO, "the catalogue")
 def _no_effect(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -152,6 +167,7 @@ def _no_effect(subject: Subject) -> Iterable[Remark]:
             yield Remark(item.tokens[0].meaning, item.parameter.text, f"remove {item.text!r}")
 
 
+@rule(Rule.NOT_IN_KERNEL, Severity.WARNING, "the catalogue")
 def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         acting = [one for one in subject.platforms if one in item.definition.acting]
@@ -176,6 +192,7 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
             )
 
 
+@rule(Rule.CONTRADICTION, Severity.ERROR, _PARAMS)
 def _contradiction(subject: Subject) -> Iterable[Remark]:
     setters: dict[str, dict[str, Item]] = {}
     for item in subject.items:
@@ -191,6 +208,7 @@ def _contradiction(subject: Subject) -> Iterable[Remark]:
             yield Remark(f"{together} contradict each other; {winner!r} takes effect", winner, f"remove {losers}")
 
 
+@rule(Rule.CONFLICT, Severity.ERROR, "the catalogue")
 def _conflict(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -205,6 +223,7 @@ def _conflict(subject: Subject) -> Iterable[Remark]:
                 yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}")
 
 
+@rule(Rule.DUPLICATE, Severity.WARNING, "lib/cmdline.c; kernel/params.c")
 def _duplicate(subject: Subject) -> Iterable[Remark]:
     items = [item for item in subject.items if item.definition.kind is not Kind.USERSPACE]
     for _, group in groupby(sorted(items, key=lambda item: item.parameter.key), key=lambda item: item.parameter.key):
@@ -224,6 +243,7 @@ def _duplicate(subject: Subject) -> Iterable[Remark]:
                 seen.add(item.single)
 
 
+@rule(Rule.MIXED_SPELLING, Severity.WARNING, "kernel/params.c dash2underscore")
 def _mixed_spelling(subject: Subject) -> Iterable[Remark]:
     spellings: dict[str, dict[str, None]] = {}
     for item in subject.items:
@@ -235,6 +255,7 @@ def _mixed_spelling(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, others[-1], f"write {first} throughout")
 
 
+@rule(Rule.UNSAFE, Severity.WARNING, "the catalogue")
 def _unsafe(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         if not is_weakening(item) or not item.is_read or subject.wants(item) or subject.is_watched(item):
@@ -248,6 +269,7 @@ def _unsafe(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, item.parameter.text, f"remove {gone}", severity)
 
 
+@rule(Rule.BEHIND_SEPARATOR, Severity.ERROR, "kernel/params.c parse_args")
 def _behind_separator(subject: Subject) -> Iterable[Remark]:
     for parameter in subject.cmdline.init_arguments:
         definition = subject.catalogue.known(parameter.name)
@@ -265,6 +287,7 @@ def _behind_separator(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, parameter.text, f"write {parameter.text} before --, or remove it", severity)
 
 
+@rule(Rule.TOO_LONG, Severity.ERROR, "arch/*/include/*/asm/setup.h")
 def _too_long(subject: Subject) -> Iterable[Remark]:
     size = len(str(subject.cmdline).encode("utf-8", "surrogateescape"))
     limit = COMMAND_LINE_SIZE[subject.platform or Platform.X86] - 1
@@ -272,6 +295,7 @@ def _too_long(subject: Subject) -> Iterable[Remark]:
         yield Remark(f"the line is {size} bytes long; the kernel reads {limit} and cuts the rest without a message")
 
 
+@rule(Rule.OPEN_QUOTE, Severity.WARNING, "lib/cmdline.c next_arg")
 def _open_quote(subject: Subject) -> Iterable[Remark]:
     for parameter in subject.cmdline.parameters:
         if not parameter.is_closed:
@@ -314,44 +338,4 @@ def _all_read(subject: Subject, parameter: str) -> bool:
     return all(definition.understood(platform, kernel) for platform in acting for kernel in subject.readers)
 
 
-_HANDLERS = "arch/x86/kernel/pci-dma.c iommu_setup; drivers/iommu/{intel/iommu.c,amd/init.c}"
-_PARAMS = "kernel/params.c parse_args; init/main.c unknown_bootoption"
-
-RULES = (
-    Rule("myth", Severity.WARNING, "a value that guides recommend and no kernel reads as they say", _HANDLERS, _myth),
-    Rule("unknown-token", Severity.WARNING, "a token that the parameter does not have", _HANDLERS, _unknown_token),
-    Rule("sloppy-token", Severity.WARNING, "a token that only begins like a known one", _HANDLERS, _sloppy_token),
-    Rule("unknown-parameter", Severity.ERROR, "a name that is nearly a known one", _PARAMS, _unknown_parameter),
-    Rule("bad-bool", Severity.ERROR, "a truth value that no kernel takes", "lib/kstrtox.c kstrtobool", _bad_bool),
-    Rule(
-        "unportable-bool",
-        Severity.WARNING,
-        "a truth value that only newer kernels take",
-        "lib/kstrtox.c kstrtobool",
-        _unportable_bool,
-    ),
-    Rule("wrong-platform", Severity.WARNING, "a parameter of another platform", "the catalogue", _wrong_platform),
-    Rule("deprecated", Severity.WARNING, "a spelling that has a successor", "the catalogue", _deprecated),
-    Rule("no-effect", Severity.INFO, "something that no IOMMU driver acts on", "the catalogue", _no_effect),
-    Rule(
-        "not-in-kernel",
-        Severity.WARNING,
-        "something the kernel is too old or too new for",
-        "the catalogue",
-        _not_in_kernel,
-    ),
-    Rule("contradiction", Severity.ERROR, "two values of one variable", _PARAMS, _contradiction),
-    Rule("conflict", Severity.ERROR, "parameters that make no sense together", "the catalogue", _conflict),
-    Rule("duplicate", Severity.WARNING, "a parameter that stands twice", "lib/cmdline.c; kernel/params.c", _duplicate),
-    Rule(
-        "mixed-spelling",
-        Severity.WARNING,
-        "one parameter written in two spellings",
-        "kernel/params.c dash2underscore",
-        _mixed_spelling,
-    ),
-    Rule("unsafe", Severity.WARNING, "something that weakens isolation", "the catalogue", _unsafe),
-    Rule("behind-separator", Severity.ERROR, "a parameter behind --", "kernel/params.c parse_args", _behind_separator),
-    Rule("too-long", Severity.ERROR, "a line longer than COMMAND_LINE_SIZE", "arch/*/include/*/asm/setup.h", _too_long),
-    Rule("open-quote", Severity.WARNING, "a quote that is never closed", "lib/cmdline.c next_arg", _open_quote),
-)
+RULES = rule.rules

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Facts, KernelVersion, Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import DeclaredRule, Finding, Rule, Severity
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.parameters import (
     Catalogue,
@@ -179,18 +179,18 @@ class _Resolution:
     def _watched(self) -> Iterable[Watched]:
         for warn in self.profile.warns:
             if self._holds(warn):
-                finding = Finding(warn.rule, warn.severity, warn.message, None, warn.hint)
+                finding = Finding(DeclaredRule(warn.rule), warn.severity, warn.message, None, warn.hint)
                 yield Watched(warn.name, self._value(warn), finding)
 
     def _notices(self) -> Iterable[Finding]:
         for notice in self.profile.notices:
             if self._holds(notice):
-                yield Finding(notice.rule, notice.severity, notice.message, None, notice.hint)
+                yield Finding(DeclaredRule(notice.rule), notice.severity, notice.message, None, notice.hint)
 
     def _legacy_findings(self, legacy: tuple[Wanted, ...]) -> Iterable[Finding]:
         for one in legacy:
             yield Finding(
-                "legacy-spelling",
+                Rule.LEGACY_SPELLING,
                 Severity.INFO,
                 f"kernel {self.facts.oldest_kernel} is installed, and one line serves all kernels: {one.reason}",
                 str(one),

@@ -23,7 +23,7 @@ from pydantic import (
 
 from iommuctl.errors import ConflictError, NotFoundError
 from iommuctl.facts import Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass
 from iommuctl.profile.profile import ProfileName
@@ -33,7 +33,7 @@ from iommuctl.tree import digest
 STATE = PurePosixPath("/var/lib/iommuctl")
 STATE_MODE = 0o700
 KEPT_SNAPSHOTS = 50
-DAMAGED = "snapshot-damaged"
+DAMAGED = Rule.SNAPSHOT_DAMAGED
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _PARTIAL = ".partial"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.predict import DomainType, Machine, predict
 from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
@@ -254,7 +254,7 @@ def test_satisfied_says_what_differs(line: str, words: tuple[str, ...]) -> None:
 
 
 def test_observe_reports_what_stays_as_written_and_once() -> None:
-    finding = Finding("igfx-bypass", Severity.WARNING, "m", None, "h")
+    finding = Finding(Rule.IGFX_BYPASS, Severity.WARNING, "m", None, "h")
     desired = DesiredArguments("t", Platform.INTEL, (), (), (), (Watched("intel_iommu", "igfx_off", finding),))
     lines = [
         Cmdline.parse("intel_iommu=on,igfx_off a"),
@@ -262,7 +262,7 @@ def test_observe_reports_what_stays_as_written_and_once() -> None:
         Cmdline.parse("-- intel_iommu=igfx_off"),
     ]
     assert Conformer(desired, CATALOGUE).observe(lines) == (
-        Finding("igfx-bypass", Severity.WARNING, "m", "intel_iommu=on,igfx_off", "h"),
+        Finding(Rule.IGFX_BYPASS, Severity.WARNING, "m", "intel_iommu=on,igfx_off", "h"),
     )
 
 

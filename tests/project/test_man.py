@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from iommuctl import errors
 from iommuctl.cli.application import application
+from iommuctl.findings import Rule
 from iommuctl.host import signals
 from iommuctl.kernel.explain import describe, explain
 from iommuctl.profile import profile
@@ -231,7 +232,12 @@ def test_the_example_of_the_profile_page_does_what_it_says(tmp_path: Path) -> No
     assert len(lines) == 2
 
 
-# Exit codes, files, the format of profiles
+# Findings, exit codes, files, the format of profiles
+
+
+def test_the_page_has_every_rule_with_its_meaning_and_no_other() -> None:
+    rows = "".join(f"``{rule}``\n    {rule.meaning[:1].upper()}{rule.meaning[1:]}.\n\n" for rule in sorted(Rule))
+    assert chapter(PAGE, "FINDINGS").partition("\n\n")[2] == rows
 
 
 def test_the_page_has_every_exit_code() -> None:

@@ -12,7 +12,7 @@ from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences
 from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_remove, shared_back, source_back
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op
 from iommuctl.transaction.snapshot import DAMAGED, Action, Listing, Manifest, State
 from iommuctl.tree import Overlay, digest
@@ -20,7 +20,7 @@ from iommuctl.tree import Overlay, digest
 if TYPE_CHECKING:
     from iommuctl.transaction.durable import Metadata
 
-CHANGED_SINCE = "changed-since-snapshot"
+CHANGED_SINCE = Rule.CHANGED_SINCE_SNAPSHOT
 
 
 class _Draft:
@@ -184,7 +184,7 @@ def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
     except BootConfigError as error:
         follows = False
         message = f"what is generated is not compared with its sources: {error.brief}"
-        draft.findings.append(Finding("sources-not-understood", Severity.WARNING, message))
+        draft.findings.append(Finding(Rule.SOURCES_NOT_UNDERSTOOD, Severity.WARNING, message))
     # A generated file put back byte for byte need not follow: it did not before. Else somebody ran the generator since.
     stale = stale or not (follows or any(edit.file_class is FileClass.GENERATED for edit in edits))
     commands = found.backend.regenerate(after, found.facts)
@@ -193,7 +193,7 @@ def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
 
 
 def _vanished(path: PurePosixPath) -> Finding:
-    return Finding("entry-vanished", Severity.INFO, f"{path} has gone since, and is not made again")
+    return Finding(Rule.ENTRY_VANISHED, Severity.INFO, f"{path} has gone since, and is not made again")
 
 
 def _inverse(change: Change, reason: str) -> Change:

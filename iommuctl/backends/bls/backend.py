@@ -16,7 +16,7 @@ from iommuctl.backends.grub.menus import MENUS
 from iommuctl.backends.grub.variables import KERNELOPTS, GrubVariables
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, expand, parse_entry, variables
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
@@ -199,7 +199,7 @@ def _follows(
     names = ", ".join(repr(each.entry.id) for each in sharing)
     return tuple(
         Finding(
-            "rescue-follows",
+            Rule.RESCUE_FOLLOWS,
             Severity.WARNING,
             f"{names} share {source} and {'gain' if change.op is Op.ADD else 'lose'} it {when}",
             parameter=change.after if change.op is Op.ADD else change.before,
@@ -225,7 +225,7 @@ def _later_menu(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tupl
     if not lost:
         return ()
     message = f"{defaults.MAIN} lacks what entries have: {' '.join(lost)}; a grub2-mkconfig that rewrites them drops it"
-    return (Finding("later-mkconfig", Severity.INFO, message),)
+    return (Finding(Rule.LATER_MKCONFIG, Severity.INFO, message),)
 
 
 # What 10_linux itself writes before GRUB's settings.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from iommuctl.backends.base import Entry
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, is_entry_name, parse_entry
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
@@ -117,7 +117,7 @@ def claim(found: tuple[FoundEntry, ...]) -> str | None:
 def findings(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     """Return which entries are left alone, and where the two bootloaders disagree about one."""
     told = [
-        Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {each.reason}")
+        Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{each.entry.path} is left alone: {each.reason}")
         for each in found
         if not each.ours
     ]
@@ -127,11 +127,12 @@ def findings(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
             message = (
                 f"{each.entry.path}:{options[1].number}: systemd-boot joins all options lines, GRUB reads the first"
             )
-            told.append(Finding("bls-options-lines", Severity.WARNING, message, hint="put all parameters on one line"))
+            hint = "put all parameters on one line"
+            told.append(Finding(Rule.BLS_OPTIONS_LINES, Severity.WARNING, message, hint=hint))
         stop = each.entry.grub_stop
         if each.ours and stop is not None and any(line.number > stop for line in options):
             message = f"{each.entry.path}:{stop}: GRUB reads nothing behind a blank line, systemd-boot passes over it"
-            told.append(Finding("bls-blank-line", Severity.WARNING, message, hint=f"remove line {stop}"))
+            told.append(Finding(Rule.BLS_BLANK_LINE, Severity.WARNING, message, hint=f"remove line {stop}"))
     return tuple(told)
 
 

@@ -10,7 +10,7 @@ from iommuctl.backends.grub import defaults, script
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats import grubcfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
@@ -135,7 +135,7 @@ def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple
         content = tree.read(family.menu)
     except NotPermittedError:
         unreadable = Finding(
-            "grub-cfg-unreadable",
+            Rule.GRUB_CFG_UNREADABLE,
             Severity.WARNING,
             f"{family.menu} may not be read, so it is not known whether its entries are up to date",
             hint="run the same command as root (sudo)",
@@ -148,7 +148,7 @@ def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple
     if not grubcfg.xen_entries(menu):
         return menu, findings
     xen = Finding(
-        "xen-entries",
+        Rule.XEN_ENTRIES,
         Severity.INFO,
         f"{family.menu} has entries that start Xen; Xen, not Linux, owns the IOMMU there, and they are not read back",
         hint="the hypervisor's own iommu= goes into GRUB_CMDLINE_XEN",
@@ -162,7 +162,7 @@ def _default_not_ours(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Findi
     if default is None or default in grubcfg.normal_entries(menu):
         return ()
     finding = Finding(
-        "default-entry-not-ours",
+        Rule.DEFAULT_ENTRY_NOT_OURS,
         Severity.WARNING,
         f"{path} boots {default.title!r} by default, an entry that no profile changes",
         hint=f"choose another one with GRUB_DEFAULT in {defaults.MAIN}, or edit that entry where it is written",
@@ -219,7 +219,7 @@ def _shared_removals(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tupl
     rescues = [entry.title for entry in menu.entries if entry.recovery]
     return tuple(
         Finding(
-            "rescue-follows",
+            Rule.RESCUE_FOLLOWS,
             Severity.WARNING,
             f"recovery entries share {defaults.LINUX} and lose it too: {', '.join(map(repr, rescues))}",
             parameter=change.before,

@@ -16,7 +16,7 @@ from iommuctl.backends.systemd_boot.images import Image
 from iommuctl.backends.systemd_boot.layout import Layout, default_image, look, look_anyhow
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
@@ -214,7 +214,7 @@ def _left_alone(layout: Layout) -> tuple[Finding, ...]:
     return (
         *survey.findings(layout.found),
         *(
-            Finding("entry-left-alone", Severity.INFO, f"{each.path} is left alone: {each.left_alone}")
+            Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{each.path} is left alone: {each.left_alone}")
             for each in layout.images
             if each.left_alone is not None
         ),
@@ -227,7 +227,7 @@ def _unwritten(layout: Layout) -> tuple[Finding, ...]:
         return ()
     late = f"{layout.wrapper.name} writes it when the next kernel is installed"
     return tuple(
-        Finding("entry-left-alone", Severity.INFO, f"{each.entry.path} is left alone: {late}")
+        Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{each.entry.path} is left alone: {late}")
         for each in layout.ours
         if each not in layout.wrapped
     )
@@ -246,7 +246,7 @@ def _elsewhere(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
         f"{'has' if len(runtime.mounts) == 1 else 'have'} {' and '.join(runtime.partitions)}"
     )
     hint = f"mount /dev/disk/by-partuuid/{booted} there as well, if that is what shall boot"
-    return (Finding("loader-elsewhere", Severity.WARNING, message, hint=hint),)
+    return (Finding(Rule.LOADER_ELSEWHERE, Severity.WARNING, message, hint=hint),)
 
 
 def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
@@ -259,4 +259,5 @@ def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
         return ()
     message = f"the ESPs of {wrapper.name} are not mounted; {KERNEL_CMDLINE} and {defaults.MAIN} are both kept in step"
-    return (Finding("esp-loader-unknown", Severity.WARNING, message, hint="proxmox-boot-tool status tells the loader"),)
+    hint = "proxmox-boot-tool status tells the loader"
+    return (Finding(Rule.ESP_LOADER_UNKNOWN, Severity.WARNING, message, hint=hint),)

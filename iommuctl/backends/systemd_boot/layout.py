@@ -14,7 +14,7 @@ from iommuctl.backends.systemd_boot.images import Builder, Image
 from iommuctl.backends.systemd_boot.wrappers import Wrapper, wrapper_of
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
-from iommuctl.findings import Finding, Severity
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, identity
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
@@ -66,7 +66,7 @@ def look_anyhow(tree: Tree, facts: Facts) -> tuple[Layout, tuple[Finding, ...]]:
     try:
         return look(tree, facts), ()
     except (UnavailableError, BootConfigError) as error:
-        finding = Finding("unified-image-refused", Severity.WARNING, error.brief, hint=error.hint)
+        finding = Finding(Rule.UNIFIED_IMAGE_REFUSED, Severity.WARNING, error.brief, hint=error.hint)
         return look(tree, facts, builds=False), (finding,)
 
 

@@ -57,7 +57,7 @@ def lint_text(found: LintResult, *, colour: bool, verbose: bool) -> str:
 
 
 def _lint_lines(found: LintResult, *, colour: bool, verbose: bool) -> Iterator[str]:
-    sources = {rule.id: rule.source for rule in (*RULES, *HOST_RULES)}
+    sources: dict[str, str] = {rule.id: rule.source for rule in (*RULES, *HOST_RULES)}
     if verbose:
         for line in found.lines:
             yield from (visible(f"{line.where}:"), f"    {visible(str(line.cmdline))}")
