@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan: what would change, and why. Values only; no I/O."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -34,8 +33,7 @@ class Regenerate(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One whole parameter as written, before and after, in one target (a variable, an entry) of one file."""
 
     op: Op

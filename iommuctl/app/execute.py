@@ -81,13 +81,15 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                 preview = Overlay(host.root, {command.output.target: staged})
                 _raise_problems(_problems(plan, preview, generated=True))
                 transaction.publish(command.output.target, staged)
-        problems = _problems(plan, host.root, generated=bool(commands))
-        _raise_problems((*problems, *still_there(host.root, plan.parameters_to_remove)))
+        with host.root.held() as written:
+            problems = _problems(plan, written, generated=bool(commands))
+            _raise_problems((*problems, *still_there(written, plan.parameters_to_remove)))
     return Executed(transaction.snapshot.id)
 
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
-    changed = plan.survey.tree.recheck(host.root)
+    with host.root.held() as now:
+        changed = plan.survey.tree.recheck(now)
     facts = plan.survey.facts
     if not changed and facts_of(host, None if facts.platform_assumed else facts.platform) != facts:
         return (PurePosixPath("/boot"),)

@@ -6,7 +6,8 @@ from pathlib import Path
 from iommuctl.app.host import Host
 from iommuctl.errors import ConflictError, IommuctlError
 from iommuctl.plan import FileEdit
-from iommuctl.transaction.snapshot import Action, Listing, Manifest, State
+from iommuctl.transaction.snapshot import Action, Manifest, State, Summary
+from iommuctl.transaction.store import Listing
 
 
 def snapshots(host: Host) -> Listing:
@@ -14,13 +15,13 @@ def snapshots(host: Host) -> Listing:
     return host.store.list()
 
 
-def newest_applied(listing: Listing) -> Manifest | None:
+def newest_applied(listing: Listing) -> Summary | None:
     """Return the apply that is in force; None where there is none."""
     applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
     return next(applies, None)
 
 
-def require_whole(host: Host, listing: Listing, known: Manifest | None, again: str) -> None:
+def require_whole(host: Host, listing: Listing, known: Summary | None, again: str) -> None:
     """Raise ConflictError where a damaged snapshot may be of a change after `known`; None: where there is any.
 
     `again` is the command that goes on in spite of it.
@@ -44,7 +45,7 @@ def _time(name: str) -> str:
 def snapshot_ids() -> tuple[str, ...]:
     """Return the snapshots' ids of the running system for the shell's completion; none where they may not be read."""
     try:
-        return tuple(manifest.id for manifest in Host.open(Path("/")).store.list().snapshots)
+        return tuple(one.id for one in Host.open(Path("/")).store.list().snapshots)
     except IommuctlError:
         return ()
 

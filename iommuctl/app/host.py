@@ -22,7 +22,7 @@ from iommuctl.tree import RecordingTree, Tree
 
 if TYPE_CHECKING:
     from iommuctl.host.commands import Runner
-    from iommuctl.transaction.snapshot import Store
+    from iommuctl.transaction.store import Store
 
 # systemd's container interface, and the marker files of podman and docker.
 _CONTAINER_MARKS = tuple(
@@ -62,7 +62,7 @@ class Host(NamedTuple):
     @property
     def store(self) -> "Store":
         """Where the snapshots are."""
-        from iommuctl.transaction.snapshot import Store
+        from iommuctl.transaction.store import Store
 
         return Store(self.root)
 
@@ -92,7 +92,7 @@ def survey_host(host: Host, *, platform: Platform | None, backend: str | None) -
     """Look at a host. Raises UnavailableError where no bootloader can be told and none is named."""
     if host.is_system:
         _refuse_container(host.root)
-    tree = RecordingTree(host.root)
+    tree = RecordingTree(host.root.held())
     facts = facts_of(host, platform)
     runtime = read_runtime(host.root) if host.is_system else None
     detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))

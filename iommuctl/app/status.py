@@ -19,7 +19,8 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.state import Observed
 from iommuctl.running.verify import Verification, verify
-from iommuctl.transaction.snapshot import Listing, Manifest
+from iommuctl.transaction.snapshot import Summary
+from iommuctl.transaction.store import Listing
 
 
 class Drift(NamedTuple):
@@ -109,7 +110,7 @@ def _history(host: Host) -> Listing:
         return Listing((), (unreadable,))
 
 
-def _desired(host: Host, found: Survey, applied: Manifest) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
+def _desired(host: Host, found: Survey, applied: Summary) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
     """Resolve the applied profile anew, with its inputs then; a finding where its file has gone or changed."""
     try:
         profile = find_profile(host, applied.profile)

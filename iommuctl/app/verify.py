@@ -11,7 +11,7 @@ from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.verify import Verification, verify
-from iommuctl.transaction.snapshot import Manifest
+from iommuctl.transaction.snapshot import Summary
 
 
 def verify_host(
@@ -31,7 +31,7 @@ def verify_host(
     return verify(observed, desired, catalogue)
 
 
-def _applied(host: Host) -> Manifest:
+def _applied(host: Host) -> Summary:
     listing = snapshots(host)
     newest = newest_applied(listing)
     require_whole(host, listing, newest, host.root.command("verify", "PROFILE"))

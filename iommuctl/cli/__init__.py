@@ -3,6 +3,7 @@
 
 # ruff: noqa: PLC0415 - what fails early must not have paid for what it does not need
 
+import atexit
 import gc
 import os
 import sys
@@ -22,6 +23,8 @@ def main() -> None:
     """Run iommuctl on this process's arguments and end the process with its exit code."""
     # A run is over before cycles matter, and the collector would go through every module again while others load.
     gc.disable()
+    # The interpreter collects once more at its end, disabled or not, unless there is nothing left to look at.
+    atexit.register(gc.freeze)
     # Pydantic would look through every installed package for plugins: slow, and foreign code in a root process.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end_on_signals("nothing was being changed")

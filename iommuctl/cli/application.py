@@ -210,12 +210,14 @@ def history_show(
     from iommuctl.app.history import snapshot_edits
     from iommuctl.app.host import Host
     from iommuctl.cli.output.reports import history_report, snapshot_text
-    from iommuctl.transaction.snapshot import Listing
+    from iommuctl.transaction.store import Listing
 
     manifest, edits = snapshot_edits(Host.open(root), snapshot)
     colour = wants_colour(sys.stdout)
     print_result(
-        context, lambda: history_report(Listing((manifest,))), lambda: snapshot_text(manifest, edits, colour=colour)
+        context,
+        lambda: history_report(Listing((manifest.summary,))),
+        lambda: snapshot_text(manifest, edits, colour=colour),
     )
 
 

@@ -6,10 +6,10 @@ import os
 import shlex
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from iommuctl.errors import (
     BootConfigError,
@@ -22,6 +22,7 @@ from iommuctl.errors import (
 
 READ_LIMIT = 16 * 1024 * 1024  # bytes; a boot configuration is far smaller, and a hostile root may hold anything
 LINK_LIMIT = 40  # include/linux/namei.h: MAXSYMLINKS
+HELD_LIMIT = 64  # directories; a boot configuration has a dozen, and 1024 descriptors are all that a process may have
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -77,6 +78,10 @@ class Root:
         """Return a path inside as other commands take it, quoted for a shell."""
         return shlex.quote(str(path if self.is_running_system else self.path / path.relative_to("/")))
 
+    def held(self) -> "HeldRoot":
+        """Return a view of this root that walks to each directory once, for work on many files of a few directories."""
+        return HeldRoot(self, self._descriptor)
+
     def read(self, path: PurePosixPath) -> bytes | None:
         """Return a regular file's content; None where there is none.
 
@@ -114,6 +119,24 @@ class Root:
             finally:
                 os.close(descriptor)
 
+    def look_into(self, directory: PurePosixPath, name: str) -> dict[str, os.stat_result | None]:
+        """Return the status of `name` in each directory below one, by that directory's name, sorted; no link followed.
+
+        None where there is none. Empty where there is no such directory.
+        """
+        found: dict[str, os.stat_result | None] = {}
+        names = self.names(directory)
+        if not names:
+            return found
+        with self.open_directory(directory) as above:
+            for below in names:
+                opened: list[int] = []
+                try:
+                    found[below] = _lstat(name, opened[0]) if _enter(below, above, opened) else None
+                finally:
+                    _close_each(opened)
+        return found
+
     def identity(self, directory: PurePosixPath) -> tuple[int, int] | None:
         """Return device and inode of a directory, which links and mounts of it share; None where there is none."""
         status = self.stat(directory)
@@ -138,8 +161,7 @@ class Root:
         except OSError as error:
             raise failure(error, path, doing) from error
         finally:
-            for descriptor in opened:
-                os.close(descriptor)
+            _close_each(opened)
 
     @contextmanager
     def open_directory(self, path: PurePosixPath, doing: str = "read") -> Iterator[int]:
@@ -207,6 +229,75 @@ class Root:
             pending.extend(_components(path, target))
         here = opened[-1] if opened else self._descriptor
         return Place(_path(path, *names), here, ".", (), os.fstat(here))
+
+
+class HeldRoot(Root):
+    """A root in which each directory, once walked to, is kept open: the next file in it takes one step, not many.
+
+    While it is held a directory is the one that was found first, wherever it is moved. Nothing else is remembered:
+    names in it are looked at each time, and a link leads by a walk from the root. Leave its block, or drop it, to close
+    what it holds. Not for making and removing directories.
+    """
+
+    def __init__(self, whole: Root, descriptor: int) -> None:
+        self.path = whole.path
+        self._whole = whole  # which closes the descriptor
+        self._descriptor = descriptor
+        self._directories: dict[str, tuple[PurePosixPath, int]] = {}
+        self._close = weakref.finalize(self, _close_all, self._directories)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._close()
+
+    @contextmanager
+    def locate(self, path: PurePosixPath, doing: str = "read") -> Iterator[Place]:
+        """Find a path in a directory that is held, or walk to it. An OSError becomes an error that says `doing`."""
+        try:
+            place = self._step(path)
+        except OSError as error:
+            raise failure(error, path, doing) from error
+        if place is None:
+            with super().locate(path, doing) as walked:
+                yield walked
+            return
+        try:
+            yield place
+        except OSError as error:
+            raise failure(error, path, doing) from error
+
+    def _step(self, path: PurePosixPath) -> Place | None:
+        """Return a place in a directory that is held; None for a link and for what no held directory has."""
+        above, _, name = str(path).rpartition("/")
+        if name in ("", "..") or "\0" in name:
+            return None
+        held = self._directories.get(above)
+        if held is None:
+            held = self._hold(above)
+            if held is None:
+                return None
+        folder, descriptor = held
+        status = _lstat(name, descriptor)
+        if status is not None and stat.S_ISLNK(status.st_mode):
+            return None
+        return Place(path if str(folder) == above else folder / name, descriptor, name, (), status)
+
+    def _hold(self, above: str) -> tuple[PurePosixPath, int] | None:
+        """Walk to a directory and keep it open; None where there is none, and beyond HELD_LIMIT."""
+        if len(self._directories) >= HELD_LIMIT:
+            return None
+        opened: list[int] = []
+        try:
+            place = self._walk(PurePosixPath(above or "/"), opened)
+            if place.status is None or not stat.S_ISDIR(place.status.st_mode):
+                return None
+            descriptor = os.open(place.name, _DIRECTORY, dir_fd=place.directory)
+        finally:
+            _close_each(opened)
+        held = self._directories[above] = (place.path, descriptor)
+        return held
 
 
 def failure(error: OSError, path: PurePosixPath, doing: str) -> IommuctlError:
@@ -306,6 +397,16 @@ def _set_mode(name: str, mode: int, directory: int) -> None:
             os.fchmod(descriptor, wanted)
     finally:
         os.close(descriptor)
+
+
+def _close_each(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _close_all(directories: dict[str, tuple[PurePosixPath, int]]) -> None:
+    _close_each(descriptor for _, descriptor in directories.values())
+    directories.clear()
 
 
 def _swapped() -> OSError:

@@ -7,13 +7,11 @@ Paths are final ones inside the root: a link where there was none is refused, ne
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Annotated, NamedTuple
-
-from pydantic import Field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from iommuctl.errors import BusyError
 from iommuctl.host.mounts import filesystem_type
@@ -29,24 +27,14 @@ _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-# chown(2) takes the highest number for "leave it".
-OwnerId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
-AttributeName = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=255)]  # include/uapi/linux/limits.h
-Hexadecimal = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
+class Metadata(NamedTuple):
+    """What a file is next to its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal."""
 
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What a file is next to its content. `xattrs` maps names (ACLs and security labels among them) to hexadecimal.
-
-    The bounds hold where it is read from a state file.
-    """
-
-    mode: Annotated[int, Field(ge=0, le=0o7777)]
-    uid: OwnerId
-    gid: OwnerId
-    mtime_ns: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    xattrs: dict[AttributeName, Hexadecimal] = field(default_factory=dict)
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    xattrs: Mapping[str, str] = MappingProxyType({})
 
 
 class Replacement(NamedTuple):
@@ -78,22 +66,23 @@ def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
     """
     replacements = tuple(replacements)
     volumes = _Volumes()
-    for replacement in replacements:
-        if replacement.content is not None:
-            with root.locate(replacement.path, "write") as place:
+    with root.held() as held:
+        for replacement in replacements:
+            if replacement.content is not None:
+                with held.locate(replacement.path, "write") as place:
+                    _check_final(place, replacement.path)
+                    _write_temporary(place, replacement, replacement.content, fragile=volumes.is_fragile(place))
+        for replacement in replacements:
+            with held.locate(replacement.path, "replace") as place:
                 _check_final(place, replacement.path)
-                _write_temporary(place, replacement, replacement.content, fragile=volumes.is_fragile(place))
-    for replacement in replacements:
-        with root.locate(replacement.path, "replace") as place:
-            _check_final(place, replacement.path)
-            _check_expected(place, replacement)
-            if replacement.content is None:
-                os.unlink(place.name, dir_fd=place.directory)
-            else:
-                _put_in_place(place, replacement.temporary, fragile=volumes.is_fragile(place))
-    for folder in sorted({replacement.path.parent for replacement in replacements}):
-        with root.open_directory(folder, "write") as descriptor:
-            os.fsync(descriptor)
+                _check_expected(place, replacement)
+                if replacement.content is None:
+                    os.unlink(place.name, dir_fd=place.directory)
+                else:
+                    _put_in_place(place, replacement.temporary, fragile=volumes.is_fragile(place))
+        for folder in sorted({replacement.path.parent for replacement in replacements}):
+            with held.open_directory(folder, "write") as descriptor:
+                os.fsync(descriptor)
 
 
 def write_file(root: Root, path: PurePosixPath, content: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.errors import BusyError
 from iommuctl.host.root import Root
-from iommuctl.transaction.snapshot import Store
+from iommuctl.transaction.store import Store
 
 LOCK_SECONDS = 10.0  # how long to wait for another run
 _POLL_SECONDS = 0.1

@@ -17,7 +17,7 @@ from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata, read_metadata
 
 if TYPE_CHECKING:
-    from iommuctl.transaction.snapshot import Store
+    from iommuctl.transaction.store import Store
 
 # include/uapi/linux/fs.h: FS_IOC_GETFLAGS is _IOR('f', 1, long), FS_IMMUTABLE_FL, FS_APPEND_FL
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
@@ -56,12 +56,13 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
     that a replacement would break) or named twice, ExecutionError for an immutable one.
     """
     targets: list[Target] = []
-    for edit in edits:
-        target = _examine(root, edit.path, edit.file_class)
-        if target.before != edit.before:
-            raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
-        targets.append(target._replace(after=edit.after))
-    targets += [_examine(root, path, FileClass.GENERATED) for path in generated]
+    with root.held() as held:
+        for edit in edits:
+            target = _examine(held, edit.path, edit.file_class)
+            if target.before != edit.before:
+                raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
+            targets.append(target._replace(after=edit.after))
+        targets += [_examine(held, path, FileClass.GENERATED) for path in generated]
     uses = Counter(target.final for target in targets)
     for target in targets:
         if uses[target.final] > 1:

@@ -14,7 +14,8 @@ from iommuctl.transaction.durable import Replacement, remove_empty_directory, re
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, JournalFile, journal_path, read_journal, remove_journal
 from iommuctl.transaction.locks import state_lock
-from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Store
+from iommuctl.transaction.snapshot import Manifest, SavedFile, State
+from iommuctl.transaction.store import Store
 from iommuctl.tree import digest
 
 
@@ -78,6 +79,7 @@ def complete(root: Root, store: Store, journal: Journal) -> None:
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()
         store.prune()
+        store.write_index()
 
 
 def undo(
@@ -131,6 +133,7 @@ def undo(
     remove_journal(root, store)
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()
+        store.write_index()
     restored = tuple(replacement.path for replacement in replacements)
     return Recovered(
         manifest,

@@ -21,17 +21,8 @@ from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile,
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
-from iommuctl.transaction.snapshot import (
-    STATE_MODE,
-    Action,
-    Blob,
-    Clock,
-    Manifest,
-    SavedFile,
-    State,
-    Store,
-    new_id,
-)
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.store import STATE_MODE, Clock, Store
 from iommuctl.tree import digest
 
 NEW_DIRECTORY_MODE = 0o755
@@ -179,7 +170,7 @@ class Transaction:
         An undo calls `run_again` once the files are back, of which the command made what it wrote.
         """
         self._again[command] = run_again
-        self._journal = self._journal.model_copy(update={"started": (*self._journal.started, command)})
+        self._journal = self._journal._replace(started=(*self._journal.started, command))
         write_journal(self._root, self._store, self._journal)
 
     @contextmanager
@@ -211,11 +202,11 @@ class Transaction:
             return
         targets, files, saved = list(self._targets), list(self._journal.files), list(self._manifest.files)
         targets[index] = targets[index]._replace(after=content)
-        files[index] = files[index].model_copy(update={"after_sha256": digest(content)})
-        saved[index] = saved[index].model_copy(update={"after_sha256": digest(content)})
+        files[index] = files[index]._replace(after_sha256=digest(content))
+        saved[index] = saved[index]._replace(after_sha256=digest(content))
         self._targets = tuple(targets)
-        self._journal = self._journal.model_copy(update={"files": tuple(files)})
-        self._manifest = self._manifest.model_copy(update={"files": tuple(saved)})
+        self._journal = self._journal._replace(files=tuple(files))
+        self._manifest = self._manifest._replace(files=tuple(saved))
         write_journal(self._root, self._store, self._journal)
         self._replace([index])
 
@@ -227,10 +218,10 @@ class Transaction:
             if target.path in self._work.generated:
                 now = digest(self._root.read(target.final))
                 if now not in (file.before_sha256, file.after_sha256):
-                    files[index] = file.model_copy(update={"after_sha256": now})
+                    files[index] = file._replace(after_sha256=now)
                     written.append(target.path)
         if written:
-            self._journal = self._journal.model_copy(update={"files": tuple(files)})
+            self._journal = self._journal._replace(files=tuple(files))
             write_journal(self._root, self._store, self._journal)
         return written
 
@@ -252,7 +243,7 @@ class Transaction:
                 self._interrupts.drop()
 
     def _commit(self) -> None:
-        self._manifest = self._manifest.model_copy(update={"state": State.APPLIED})
+        self._manifest = self._manifest._replace(state=State.APPLIED)
         edited = {edit.path for edit in self._work.edits}
         changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
         try:
@@ -278,7 +269,7 @@ class Transaction:
                 brief = f"interrupted by {error.signal.name}"
             case _:
                 brief = f"stopped by {error!r}"
-        self._manifest = self._manifest.model_copy(update={"state": State.UNDONE})
+        self._manifest = self._manifest._replace(state=State.UNDONE)
         by_hand: list[str] = []
 
         def run_again(argv: tuple[str, ...]) -> None:

@@ -31,7 +31,8 @@ from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import Regenerate
 from iommuctl.transaction.recovery import recover
-from iommuctl.transaction.snapshot import State, Store
+from iommuctl.transaction.snapshot import State
+from iommuctl.transaction.store import Store
 
 HOSTS = tuple(sorted(str(path.parent.relative_to(GOLDEN)) for path in GOLDEN.glob("*/*/before")))
 PROFILES = ("passthrough-perf", "strict-isolation", "kernel-default", "iommu-off")

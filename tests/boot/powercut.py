@@ -24,7 +24,7 @@ from boot.recipes import Loader, Suite
 
 from iommuctl.host.root import Root
 from iommuctl.transaction import recovery as iommuctl_recovery
-from iommuctl.transaction.snapshot import Store
+from iommuctl.transaction.store import Store
 
 PROFILE = "passthrough-perf"
 TIMEOUT_SECONDS = 120

@@ -6,9 +6,10 @@ import threading
 from pathlib import Path, PurePosixPath
 
 import pytest
+from pytest_mock import MockerFixture
 
 from iommuctl.errors import BootConfigError, BusyError, NotFoundError, NotPermittedError
-from iommuctl.host.root import LINK_LIMIT, READ_LIMIT, Root
+from iommuctl.host.root import HELD_LIMIT, LINK_LIMIT, READ_LIMIT, Root
 from iommuctl.tree import RecordingTree
 
 GRUB = PurePosixPath("/etc/default/grub")
@@ -301,3 +302,87 @@ def test_a_fingerprint_depends_on_content_not_on_order(tree: Path) -> None:
             recording.read(path)
         prints.append(recording.fingerprint)
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_held_root_walks_to_a_directory_once(tree: Path, mocker: MockerFixture) -> None:
+    (tree / "etc/default/other").write_bytes(b"other")
+    with Root(tree).held() as held:
+        walk = mocker.spy(held, "_walk")
+        paths = (GRUB, GRUB.with_name("other"), GRUB.with_name("none"))
+        assert [held.read(path) for path in paths * 2] == [b"inside\n", b"other", None] * 2
+        assert walk.call_count == 1
+
+
+@pytest.mark.parametrize("target", ["/secret", "../../../secret", "/../secret"])
+def test_a_link_in_a_held_directory_stays_inside(tree: Path, target: str) -> None:
+    (tree / "etc/default/link").symlink_to(target)
+    (tree / "conf").symlink_to("../../etc/default")
+    with Root(tree).held() as held:
+        assert held.read(GRUB) == b"inside\n"
+        for folder in ("/etc/default", "/conf", "/conf/../default", "/etc/default/."):
+            assert held.read(PurePosixPath(folder) / "link") == b"inside, same name"
+            assert held.resolve(PurePosixPath(folder) / "grub") == GRUB
+        assert held.read(PurePosixPath("/../secret")) == b"inside, same name"
+
+
+def test_a_held_directory_that_becomes_a_link_leads_nowhere_else(tree: Path) -> None:
+    with Root(tree).held() as held:
+        assert held.read(GRUB) == b"inside\n"
+        (tree / "etc/default").rename(tree / "etc/moved")
+        (tree / "etc/default").symlink_to(tree.parent)
+        (tree.parent / "grub").write_bytes(b"outside")
+        assert held.read(GRUB) == b"inside\n"
+        (tree / "etc/moved/grub").unlink()
+        (tree / "etc/moved/grub").symlink_to(tree.parent / "grub")
+        assert held.read(GRUB) is None
+
+
+def test_a_held_root_sees_what_comes_and_goes(tree: Path) -> None:
+    with Root(tree).held() as held:
+        new = GRUB.with_name("new")
+        assert (held.read(new), held.names(GRUB.parent)) == (None, ("grub",))
+        (tree / "etc/default/new").write_bytes(b"new")
+        (tree / "etc/default/grub").unlink()
+        assert (held.read(new), held.read(GRUB), held.names(GRUB.parent)) == (b"new", None, ("new",))
+        deep = PurePosixPath("/etc/deep/one")
+        assert held.read(deep) is None
+        (tree / "etc/deep").mkdir()
+        (tree / "etc/deep/one").write_bytes(b"deep")
+        assert held.read(deep) == b"deep"
+
+
+def test_a_held_root_refuses_what_the_root_refuses(tree: Path) -> None:
+    os.mkfifo(tree / "etc/default/pipe")
+    (tree / "a").symlink_to("a")
+    with Root(tree).held() as held:
+        for path in ("/etc/default/pipe", "/etc/default", "/a", "/a/b", "/etc/default/\0"):
+            with pytest.raises(BootConfigError):
+                held.read(PurePosixPath(path))
+
+
+def test_what_is_held_is_closed_at_the_end_of_the_block_or_with_the_view(tree: Path) -> None:
+    for number in range(HELD_LIMIT + 5):
+        (tree / f"usr/{number}").mkdir()
+        (tree / f"usr/{number}/file").write_bytes(b"%d" % number)
+    root = Root(tree)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with root.held() as held:
+        paths = [PurePosixPath(f"/usr/{number}/file") for number in range(HELD_LIMIT + 5)]
+        assert [held.read(path) for path in paths] == [b"%d" % number for number in range(HELD_LIMIT + 5)]
+        assert len(list(Path("/proc/self/fd").iterdir())) - len(before) <= HELD_LIMIT + 1
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    view = root.held()
+    view.read(GRUB)
+    del view
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_what_one_file_is_in_each_directory_is_told_without_following_a_link(tree: Path) -> None:
+    for name in ("a", "b"):
+        (tree / "usr" / name).mkdir()
+    (tree / "usr/a/grub").write_bytes(b"12")
+    (tree / "usr/link").symlink_to("/etc/default")
+    root = Root(tree)
+    sizes = {name: status and status.st_size for name, status in root.look_into(PurePosixPath("/usr"), "grub").items()}
+    assert sizes == {"a": 2, "b": None, "etc": None, "link": None}
+    assert root.look_into(PurePosixPath("/none"), "grub") == root.look_into(GRUB, "grub") == {}

@@ -18,7 +18,7 @@ from project import PROJECT
 import iommuctl
 from iommuctl.host.root import Root
 from iommuctl.transaction.journal import journal_path
-from iommuctl.transaction.snapshot import STATE, Store
+from iommuctl.transaction.store import STATE, Store
 
 DEB = PROJECT / "packaging" / "deb"
 BUNDLED = PROJECT / "packaging" / "bundled"

@@ -12,7 +12,7 @@ from project import PROJECT
 
 from iommuctl.host.root import Root
 from iommuctl.transaction.journal import journal_path
-from iommuctl.transaction.snapshot import STATE, Store
+from iommuctl.transaction.store import STATE, Store
 
 UNIT = PROJECT / "systemd" / "iommuctl-recover.service"
 PRESET = PROJECT / "systemd" / "iommuctl.preset"

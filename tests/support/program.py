@@ -99,7 +99,7 @@ def debris(tree: Path) -> set[str]:
     """What a run leaves after only when it was cut off."""
     state = {path.name for path in (tree / STATE).iterdir()} if (tree / STATE).exists() else set()
     ours = {path.name for path in tree.rglob("*.tmp")} | {path.name for path in tree.rglob("*.partial")}
-    return (state - {"lock", "snapshots"}) | ours
+    return (state - {"index", "lock", "snapshots"}) | ours
 
 
 def states(tree: Path) -> list[tuple[str, str]]:

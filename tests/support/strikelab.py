@@ -20,7 +20,8 @@ from iommuctl.errors import ExecutionError
 from iommuctl.host.root import Root
 from iommuctl.plan import Regenerate
 from iommuctl.transaction.recovery import recover
-from iommuctl.transaction.snapshot import Action, State, Store
+from iommuctl.transaction.snapshot import Action, State
+from iommuctl.transaction.store import Store
 
 COMMANDS = {"apply": ("apply", PROFILE), "rollback": ("rollback",)}
 

@@ -8,7 +8,8 @@ from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata
-from iommuctl.transaction.snapshot import Action, State, Store
+from iommuctl.transaction.snapshot import Action, State
+from iommuctl.transaction.store import Store
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
 
 GRUB = PurePosixPath("/etc/default/grub")

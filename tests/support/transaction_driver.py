@@ -11,7 +11,8 @@ from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import write_file
 from iommuctl.transaction.recovery import recover
-from iommuctl.transaction.snapshot import Action, Store
+from iommuctl.transaction.snapshot import Action
+from iommuctl.transaction.store import Store
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
 
 GRUB = PurePosixPath("/etc/default/grub")

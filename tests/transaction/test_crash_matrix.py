@@ -15,7 +15,8 @@ from warm import Program
 from iommuctl.errors import ExecutionError
 from iommuctl.host.root import Root
 from iommuctl.transaction.recovery import recover
-from iommuctl.transaction.snapshot import State, Store
+from iommuctl.transaction.snapshot import State
+from iommuctl.transaction.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.programs]
 

@@ -19,7 +19,7 @@ from iommuctl.host.root import Root
 from iommuctl.plan import Regenerate
 from iommuctl.transaction import freeze
 from iommuctl.transaction.freeze import freeze_and_thaw, settle
-from iommuctl.transaction.snapshot import STATE
+from iommuctl.transaction.store import STATE
 
 XFS_SIZE = 320 * 1024 * 1024  # bytes; mkfs.xfs makes none below 300 MiB
 DIES_WHILE_FROZEN = """

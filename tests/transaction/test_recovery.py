@@ -37,7 +37,7 @@ def test_recovery_undoes(bench: Bench) -> None:
     recovered = recover(bench.root, bench.store)
     assert recovered is not None
     assert (recovered.completed, set(recovered.restored)) == (False, {GRUB, DROPIN, GONE, CONFIG})
-    assert (bench.files(), bench.state(), bench.states()) == (OLD, ["lock", "snapshots"], [State.UNDONE])
+    assert (bench.files(), bench.state(), bench.states()) == (OLD, ["index", "lock", "snapshots"], [State.UNDONE])
     assert recover(bench.root, bench.store) is None
 
 
@@ -71,7 +71,7 @@ def test_a_third_content_can_be_accepted(bench: Bench) -> None:
     assert recovered is not None
     assert recovered.kept == (GRUB,)
     assert bench.files() == {**OLD, "/etc/default/grub": b"somebody else's"}
-    assert bench.state() == ["lock", "snapshots"]
+    assert bench.state() == ["index", "lock", "snapshots"]
 
 
 @pytest.mark.parametrize("name", ["etc/default/new/deep/iommu.cfg", "etc/gone"])
@@ -79,7 +79,7 @@ def test_a_name_that_vfat_wrote_before_its_content_is_ours(bench: Bench, name: s
     cut(bench)
     (bench.tree / name).write_bytes(b"")
     recover(bench.root, bench.store)
-    assert (bench.files(), bench.state()) == (OLD, ["lock", "snapshots"])
+    assert (bench.files(), bench.state()) == (OLD, ["index", "lock", "snapshots"])
 
 
 def test_an_empty_file_in_the_place_of_one_that_was_there_and_stays_is_somebody_elses(bench: Bench) -> None:

@@ -15,7 +15,8 @@ from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.journal import Journal, JournalFile, read_journal
-from iommuctl.transaction.snapshot import Action, Blob, Listing, Manifest, SavedFile, State, Store, new_id
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.store import Listing, Store
 from iommuctl.tree import digest
 
 FIXTURES = FIXTURES / "state"
@@ -69,7 +70,7 @@ def store(tmp_path: Path) -> Store:
 def add(store: Store, number: int, state: State = State.APPLIED) -> Manifest:
     """Keep the fixture's manifest under another time."""
     created = START + timedelta(hours=number)
-    manifest = EXPECTED.model_copy(update={"id": new_id(created), "created": created, "state": state})
+    manifest = EXPECTED._replace(id=new_id(created), created=created, state=state)
     store.add(manifest, OLD)
     return manifest
 
@@ -119,7 +120,7 @@ def test_what_is_kept_is_read_back_whole(store: Store) -> None:
 @pytest.mark.parametrize("name", ["z\udce7", "a\\udce7\udc80\udcff", "é", "\\0e7"])
 def test_a_name_of_any_bytes_is_kept(store: Store, name: str) -> None:
     paths = (PurePosixPath("/boot/loader/entries") / name,)
-    store.add(EXPECTED.model_copy(update={"entries": paths, "made_directories": paths}), OLD)
+    store.add(EXPECTED._replace(entries=paths, made_directories=paths), OLD)
     manifest = store.load(FIXTURE_ID)
     assert (manifest.entries, manifest.made_directories) == (paths, paths)
 
@@ -166,7 +167,7 @@ def test_without_a_state_folder_there_is_nothing(tmp_path: Path) -> None:
 def test_a_mark_changes_the_state_alone(store: Store) -> None:
     kept, other = add(store, 0), add(store, 1)
     store.mark({kept.id: State.ROLLED_BACK})
-    assert store.list().snapshots == (other, kept.model_copy(update={"state": State.ROLLED_BACK}))
+    assert store.list().snapshots == (other.summary, kept._replace(state=State.ROLLED_BACK).summary)
 
 
 def damage(path: Path, kind: str) -> None:
@@ -189,7 +190,7 @@ def test_a_damaged_manifest_is_named_and_the_others_are_still_listed(store: Stor
     path = f"/var/lib/iommuctl/snapshots/{bad.id}/manifest.json"
     damage(tmp_path / path[1:], kind)
     listing = store.list()
-    assert listing.snapshots == (good,)
+    assert listing.snapshots == (good.summary,)
     assert [(one.rule, path in one.message) for one in listing.findings] == [("snapshot-damaged", True)]
     with pytest.raises(ConflictError, match="is damaged"):
         store.load(bad.id)

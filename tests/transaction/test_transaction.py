@@ -30,7 +30,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_leaving_the_block_commits(bench: Bench) -> None:
     manifest = bench.apply().snapshot
     assert bench.files() == NEW
-    assert (bench.state(), bench.states()) == (["lock", "snapshots"], [State.APPLIED])
+    assert (bench.state(), bench.states()) == (["index", "lock", "snapshots"], [State.APPLIED])
     assert bench.store.load(manifest.id) == manifest
     assert [(one.path, one.before_sha256, one.after_sha256) for one in manifest.files] == [
         (GRUB, digest(b"old grub"), digest(b"new grub")),
@@ -60,7 +60,7 @@ def test_an_exception_undoes_everything(bench: Bench, published: bool) -> None:
     assert bench.files() == OLD
     assert (path.stat().st_mode & 0o7777, path.stat().st_mtime_ns) == (0o600, 1_600_000_000_000_000_005)
     assert not (bench.tree / "etc/default/new").exists()
-    assert (bench.state(), bench.states()) == (["lock", "snapshots"], [State.UNDONE])
+    assert (bench.state(), bench.states()) == (["index", "lock", "snapshots"], [State.UNDONE])
 
 
 def test_an_undo_is_told_in_the_error(bench: Bench) -> None:
@@ -114,7 +114,7 @@ def test_a_signal_before_the_block_undoes_everything(bench: Bench) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(SystemExit), one:
         pytest.fail("the signal did not arrive")
-    assert (bench.files(), bench.state()) == (OLD, ["lock", "snapshots"])
+    assert (bench.files(), bench.state()) == (OLD, ["index", "lock", "snapshots"])
 
 
 def test_a_signal_during_the_undo_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +134,10 @@ def test_a_signal_during_the_commit_waits_for_its_end(bench: Bench, monkeypatch:
         os.kill(os.getpid(), signal.SIGTERM)
         complete(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr("iommuctl.transaction.transaction.finish", interrupted)
+    monkeypatch.setattr("iommuctl.transaction.transaction.complete", interrupted)
     with pytest.raises(SystemExit):
         bench.apply()
-    assert (bench.files(), bench.state(), bench.states()) == (NEW, ["lock", "snapshots"], [State.APPLIED])
+    assert (bench.files(), bench.state(), bench.states()) == (NEW, ["index", "lock", "snapshots"], [State.APPLIED])
 
 
 def test_publishing_what_is_there_already_writes_nothing(bench: Bench) -> None:

@@ -9,7 +9,8 @@ from iommuctl.app.host import Survey
 from iommuctl.app.rollback.reversal import Step
 from iommuctl.formats.blsentry import identity, is_entry_name
 from iommuctl.plan import Change, FileClass
-from iommuctl.transaction.snapshot import Manifest, Store
+from iommuctl.transaction.snapshot import Manifest
+from iommuctl.transaction.store import Store
 
 
 class Way(NamedTuple):

@@ -14,7 +14,8 @@ from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_r
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.plan import Change, Command, FileClass, FileEdit, Op
-from iommuctl.transaction.snapshot import DAMAGED, Action, Listing, Manifest, State
+from iommuctl.transaction.snapshot import Action, Manifest, State, Summary
+from iommuctl.transaction.store import DAMAGED, Listing
 from iommuctl.tree import Overlay, digest
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _range(host: Host, listing: Listing, name: str | None, force: frozenset[str]
     One that cannot be read may be among them: what is after the named one would then go back without it.
     """
     snapshots = listing.snapshots
-    wanted = newest_applied(listing) if name is None else host.store.load(name)
+    wanted = newest_applied(listing) if name is None else host.store.load(name).summary
     if DAMAGED not in force:
         again = host.root.command("rollback", *(() if name is None else (name,)), "--force", DAMAGED)
         require_whole(host, listing, wanted, again)
@@ -154,18 +155,20 @@ def _range(host: Host, listing: Listing, name: str | None, force: frozenset[str]
     if wanted.state is State.UNDONE:
         raise NotFoundError(f"snapshot {wanted.id} was undone when it was taken: nothing of it is in force")
     ids = [one.id for one in snapshots]
-    return tuple(one for one in snapshots[: ids.index(wanted.id) + 1] if one.state is not State.UNDONE)
+    in_range = snapshots[: ids.index(wanted.id) + 1]
+    return tuple(host.store.load(one.id) for one in in_range if one.state is not State.UNDONE)
 
 
-def _marks(snapshots: tuple[Manifest, ...], undone: tuple[Manifest, ...]) -> dict[str, State]:
+def _marks(snapshots: tuple[Summary, ...], undone: tuple[Manifest, ...]) -> dict[str, State]:
     """The states after going back: what is in range is rolled back; what a rollback in range took back is in force."""
     marks = {one.id: State.ROLLED_BACK for one in undone if one.state is State.APPLIED}
     ids = [one.id for one in snapshots]
+    gone = {one.id for one in undone}
     for manifest in undone:
         if manifest.action is Action.ROLLBACK and manifest.of in ids and manifest.id in marks:
             taken_back = snapshots[ids.index(manifest.id) + 1 : ids.index(manifest.of) + 1]
             marks |= {
-                one.id: State.APPLIED for one in taken_back if one.state is State.ROLLED_BACK and one not in undone
+                one.id: State.APPLIED for one in taken_back if one.state is State.ROLLED_BACK and one.id not in gone
             }
     return marks
 

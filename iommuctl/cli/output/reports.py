@@ -31,7 +31,8 @@ from iommuctl.documents.models import (
 from iommuctl.findings import Finding
 from iommuctl.plan import FileEdit
 from iommuctl.transaction.recovery import Recovered
-from iommuctl.transaction.snapshot import Listing, Manifest
+from iommuctl.transaction.snapshot import Manifest, Summary
+from iommuctl.transaction.store import Listing
 from iommuctl.tree import digest
 
 
@@ -129,15 +130,15 @@ def history_report(listing: Listing) -> HistoryReport:
     return HistoryReport(
         snapshots=tuple(
             SnapshotReport(
-                id=manifest.id,
-                created=_time(manifest),
-                action=manifest.action.value,
-                of=manifest.of,
-                profile=manifest.profile,
-                state=manifest.state.value,
-                files=tuple(str(file.path) for file in manifest.files),
+                id=one.id,
+                created=_time(one),
+                action=one.action.value,
+                of=one.of,
+                profile=one.profile,
+                state=one.state.value,
+                files=tuple(map(str, one.files)),
             )
-            for manifest in listing.snapshots
+            for one in listing.snapshots
         ),
         findings=_findings(listing.findings),
     )
@@ -153,7 +154,7 @@ def history_text(listing: Listing) -> str:
 
 def snapshot_text(manifest: Manifest, edits: Iterable[FileEdit], *, colour: bool) -> str:
     """One snapshot: its row, the parameters it changed, and how each file differs now from what it was before."""
-    lines = [history_text(Listing((manifest,))), "changed:\n"]
+    lines = [history_text(Listing((manifest.summary,))), "changed:\n"]
     texts = (f"  {one.target}: {one.op} {one.after or one.before}: {one.reason}" for one in manifest.changes)
     lines += [f"{visible(text)}\n" for text in texts]
     lines += [f"{line}\n" for edit in edits for line in ("", *diff_lines(edit, colour=colour))]
@@ -198,5 +199,5 @@ def _findings(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:
     )
 
 
-def _time(manifest: Manifest) -> str:
-    return manifest.created.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _time(one: Summary) -> str:
+    return one.created.strftime("%Y-%m-%dT%H:%M:%SZ")
