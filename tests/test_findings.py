@@ -7,7 +7,7 @@ import pytest
 from project import PACKAGE
 
 from iommuctl.findings import Rule
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.shipped import shipped_profiles
 
 
@@ -27,7 +27,8 @@ def test_the_rules_of_shipped_profiles_are_known() -> None:
 
 def test_every_rule_is_given_somewhere() -> None:
     sources = [path.read_text() for path in PACKAGE.rglob("*.py")]
-    profiles = [text.text for text in shipped_profiles().values()]
+    profiles = [shipped.profile for shipped in shipped_profiles().values()]
     given: set[str] = {Rule[name] for text in sources for name in re.findall(r"\bRule\.([A-Z_0-9]+)", text)}
-    given |= {rule for text in profiles for rule in re.findall(r'^rule = "(.*)"$', text, re.MULTILINE)}
+    given |= {notice.rule for profile in profiles for notice in profile.notices}
+    given |= {warn.rule for profile in profiles for warn in profile.warns}
     assert given == {*Rule}

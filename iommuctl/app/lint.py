@@ -16,7 +16,7 @@ from iommuctl.kernel.environment import Surroundings
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.profile.profile import Profile
+from iommuctl.profile.profile import Profile, members
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.environment import read_surroundings
@@ -130,7 +130,7 @@ def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Sub
 def _platforms(profile: Profile, platform: Platform | None) -> tuple[Platform, ...]:
     if platform is not None:
         return (platform,)
-    refused = {one for refusal in profile.refusals if refusal.when is None for one in refusal.members}
+    refused = {one for refusal in profile.refusals if refusal.when is None for one in members(refusal.platforms)}
     return tuple(one for one in Platform if one is not Platform.X86 and one not in refused)
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
-from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting, load_profile, merge_parents, parse_profile
+from iommuctl.profile.inheritance import load_profile, merge_parents
+from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting
 from iommuctl.profile.shipped import decode_profile, profiles
 
 
@@ -23,22 +24,23 @@ def find_profile(host: Host, name: str) -> Profile:
 
     Raises NotFoundError where there is none, ProfileError where it is wrong.
     """
-    texts = profiles(host.root, may_override=host.is_system)
+    known = profiles(host.root, may_override=host.is_system)
     if "/" not in name and not name.endswith(".toml"):
         try:
-            return load_profile(name, texts)
+            return load_profile(name, known)
         except NotFoundError as error:
             error.hint = host.root.command("profile", "list")
             raise
-    path = Path(name)
-    found = decode_profile(_read(host, path), name)
-    return merge_parents(parse_profile(found.text, found.source), found.source, texts)
+    from iommuctl.profile.schema import parse_profile  # noqa: PLC0415 - pydantic, and only what a user wrote needs it
+
+    found = decode_profile(_read(host, Path(name)), name)
+    return merge_parents(parse_profile(found.text, found.source), found.source, known)
 
 
 def list_profiles(host: Host) -> tuple[ProfileListing, ...]:
     """Return every profile by name. Raises ProfileError for the first that is wrong."""
-    texts = profiles(host.root, may_override=host.is_system)
-    parsed = ((name, load_profile(name, texts), texts[name].source) for name in sorted(texts))
+    known = profiles(host.root, may_override=host.is_system)
+    parsed = ((name, load_profile(name, known), known[name].source) for name in sorted(known))
     return tuple(ProfileListing(name, profile.summary, source) for name, profile, source in parsed)
 
 
@@ -71,7 +73,8 @@ def describe_profile(profile: Profile) -> str:
 
 def _row(entry: Setting | Absence) -> str:
     platforms = " ".join(entry.platforms) or "all"
-    parameter = entry.parameter if entry.value_from is None else f"{entry.parameter}=<{entry.value_from}>"
+    text = entry.parameter.text
+    parameter = text if entry.value_from is None else f"{text}=<{entry.value_from}>"
     condition = f", when {entry.when}" if entry.when else ""
     return f"  {parameter}  [{platforms}{condition}]  {entry.reason}"
 

@@ -18,7 +18,7 @@ from iommuctl.kernel.parameters import (
     portable_bool,
 )
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
-from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn
+from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 
 
 def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> DesiredArguments:
@@ -61,11 +61,11 @@ class _Resolution:
         )
 
     def _holds(self, entry: Setting | Absence | Warn | Notice | Refusal) -> bool:
-        on = bool(entry.members & self.facts.platform.members)
+        on = bool(members(entry.platforms) & self.facts.platform.members)
         return on and (entry.when is None or self.values.get(entry.when) == "true")
 
     def _value(self, entry: Setting | Absence | Warn) -> str | None:
-        return entry.value if entry.value_from is None else self.values.get(entry.value_from)
+        return entry.parameter.value if entry.value_from is None else self.values.get(entry.value_from)
 
     def _wanted(self) -> tuple[Wanted, ...]:
         """Return each parameter once, with the tokens of all its tables, in the order in which it is first set."""
@@ -73,8 +73,8 @@ class _Resolution:
         for setting in self.profile.sets:
             value = self._value(setting)
             if self._holds(setting) and not (setting.value_from is not None and value is None):
-                wanted = Wanted(setting.name, value, setting.reason)
-                key = canonical_name(setting.name)
+                name, key = setting.parameter.name, setting.parameter.key
+                wanted = Wanted(name, value, setting.reason)
                 merged[key] = self._joined(merged[key], wanted) if key in merged else wanted
         return tuple(merged.values())
 
@@ -133,13 +133,13 @@ class _Resolution:
             value = self._value(absence)
             if not self._holds(absence) or (absence.value_from is not None and value is None):
                 continue
-            definition = self.catalogue.define(absence.name)
+            definition = self.catalogue.define(absence.parameter.name)
             for item in definition.items(value):
-                unwanted = Unwanted(absence.name, item, absence.reason)
-                vendor_only = several and not self.facts.platform.members <= absence.members
+                unwanted = Unwanted(absence.parameter.name, item, absence.reason)
+                vendor_only = several and not self.facts.platform.members <= members(absence.platforms)
                 if self._hits(unwanted, legacy) or (vendor_only and self._hits(unwanted, asked)):
                     continue
-                result.setdefault((canonical_name(absence.name), item), unwanted)
+                result.setdefault((absence.parameter.key, item), unwanted)
         if self.profile.reset is not None:
             for unwanted in _managed(self.catalogue, self.profile.reset.reason):
                 result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
@@ -180,7 +180,7 @@ class _Resolution:
         for warn in self.profile.warns:
             if self._holds(warn):
                 finding = Finding(DeclaredRule(warn.rule), warn.severity, warn.message, None, warn.hint)
-                yield Watched(warn.name, self._value(warn), finding)
+                yield Watched(warn.parameter.name, self._value(warn), finding)
 
     def _notices(self) -> Iterable[Finding]:
         for notice in self.profile.notices:

@@ -25,7 +25,7 @@ from iommuctl.errors import ConflictError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
-from iommuctl.profile.profile import ProfileName
+from iommuctl.profile.checks import check_profile_name
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID
 from iommuctl.transaction.journal import JOURNAL_VERSION, Journal, JournalDirectory, JournalFile
@@ -55,6 +55,7 @@ def _inner_path(text: object) -> PurePosixPath:
 
 
 Text = Annotated[str, AfterValidator(_restored)]
+ProfileName = Annotated[str, AfterValidator(check_profile_name)]
 InnerPath = Annotated[PurePosixPath, PlainValidator(_inner_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SnapshotId = Annotated[str, Field(pattern=rf"^{SNAPSHOT_ID}$")]

@@ -14,7 +14,7 @@ from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_profiles
 

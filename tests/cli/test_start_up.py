@@ -20,6 +20,7 @@ ONLY_TO_WRITE = {
     *("transaction.snapshot", "transaction.transaction"),
 }
 ONLY_FOR_JSON = {"documents.models", "cli.output.reports"}
+ONLY_FOR_A_USERS_PROFILE = {"profile.schema"}
 ONLY_FOR_ENTRIES = {
     *("formats.blsentry", "formats.grubenv", "backends.bls.backend", "backends.entries.survey"),
     "backends.systemd_boot.backend",
@@ -41,6 +42,11 @@ INSTALLED = (
     "sorted(name for name in loaded if '.' not in name and name != 'iommuctl'"
     " and '-packages' in (getattr(sys.modules[name], '__file__', None) or ''))"
 )
+# Modules of ours that have something of pydantic: Typer's own use of it is not ours to end.
+WITH_PYDANTIC = (
+    "sorted(name for name in loaded if name.startswith('iommuctl.') and any("
+    "str(getattr(one, '__module__', '')).startswith('pydantic') for one in vars(sys.modules[name]).values()))"
+)
 OURS = "sorted(name.removeprefix('iommuctl.') for name in loaded if name.startswith('iommuctl.'))"
 
 
@@ -49,9 +55,9 @@ def host(tmp_path: Path) -> Path:
     return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))
 
 
-def last_line(host: Path, expression: str) -> str:
+def last_line(host: Path, expression: str, profile: str = "passthrough-perf") -> str:
     """What Python makes of the expression after a dry-run on the host."""
-    arguments = ["apply", "passthrough-perf", "--root", str(host), "--dry-run"]
+    arguments = ["apply", profile, "--root", str(host), "--dry-run"]
     script = RUN.format(arguments=arguments, expression=expression)
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
@@ -70,7 +76,17 @@ def test_a_dry_run_loads_few_libraries(host: Path) -> None:
 def test_a_dry_run_loads_no_module_that_it_does_not_need(host: Path) -> None:
     loaded = names(last_line(host, OURS))
     assert "backends.grub.backend" in loaded
-    assert loaded & (ONLY_TO_WRITE | ONLY_FOR_JSON | ONLY_FOR_ENTRIES) == set()
+    assert loaded & (ONLY_TO_WRITE | ONLY_FOR_JSON | ONLY_FOR_ENTRIES | ONLY_FOR_A_USERS_PROFILE) == set()
+
+
+def test_a_dry_run_of_a_shipped_profile_reads_no_toml_and_needs_no_pydantic(host: Path) -> None:
+    assert last_line(host, f"{WITH_PYDANTIC}, 'tomllib' in loaded") == "[] False"
+
+
+def test_a_profile_that_a_user_wrote_is_checked_by_pydantic(host: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('name = "mine"\nsummary = "s"\nextends = "passthrough-perf"\n')
+    assert last_line(host, WITH_PYDANTIC, str(mine)) == "['iommuctl.profile.schema']"
 
 
 def test_the_collector_of_cycles_is_at_rest(host: Path) -> None:

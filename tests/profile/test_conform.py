@@ -11,7 +11,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.predict import DomainType, Machine, predict
 from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from iommuctl.errors import NotFoundError, ProfileError
 from iommuctl.facts import Platform
-from iommuctl.profile.profile import Input, ProfileText, check_value, load_profile, parse_profile
+from iommuctl.profile.checks import check_value
+from iommuctl.profile.inheritance import load_profile
+from iommuctl.profile.profile import Absence, Input, InputType, ProfileText, Setting, Warn
+from iommuctl.profile.schema import parse_profile
 from iommuctl.profile.shipped import decode_profile, profiles, shipped_catalogue, shipped_profiles
 
 HEAD = 'name = "mine"\nsummary = "s"\n'
@@ -127,7 +130,7 @@ def test_all_faults_are_told() -> None:
     ],
 )
 def test_inputs_take_only_their_type_and_pattern(kind: str, pattern: str | None, value: str, accepted: bool) -> None:
-    field = Input.model_validate({"name": "x", "type": kind, "description": "d", "pattern": pattern})
+    field = Input("x", InputType(kind), "d", pattern)
     if accepted:
         assert field.check(value) == value
     else:
@@ -161,13 +164,13 @@ def test_a_child_wins_over_what_it_extends() -> None:
         + setting("iommu.strict=0", 'platforms = ["arm64"]\n'),
     )
     merged = load_profile("child", named)
-    assert [(one.parameter, one.platforms) for one in merged.sets] == [
+    assert [(one.parameter.text, one.platforms) for one in merged.sets] == [
         ("iommu.strict=1", (Platform.INTEL, Platform.AMD)),
         ("quiet", ()),
         ("intel-iommu=sm_on", ()),
         ("iommu.strict=0", (Platform.ARM64,)),
     ]
-    assert [one.parameter for one in merged.absent] == ["iommu=pt"]
+    assert [one.parameter.text for one in merged.absent] == ["iommu=pt"]
 
 
 def test_a_child_may_set_what_its_parent_forbids_and_keep_what_it_removes() -> None:
@@ -186,7 +189,7 @@ def test_what_depends_on_an_input_does_not_displace() -> None:
         child='extends = "base"\n[[input]]\nname = "sm"\ntype = "bool"\ndescription = "d"\n'
         + setting("intel_iommu=sm_on", 'when = "sm"\n'),
     )
-    assert [one.parameter for one in load_profile("child", named).sets] == ["intel_iommu=on", "intel_iommu=sm_on"]
+    assert [one.parameter.text for one in load_profile("child", named).sets] == ["intel_iommu=on", "intel_iommu=sm_on"]
 
 
 @pytest.mark.parametrize(
@@ -233,11 +236,13 @@ def test_the_shipped_profiles_are_those_of_the_design() -> None:
 @pytest.mark.parametrize("name", sorted(shipped_profiles()))
 def test_every_shipped_profile_speaks_of_parameters_that_the_catalogue_knows(name: str) -> None:
     profile = load_profile(name, shipped_profiles())
-    for one in (*profile.sets, *profile.absent, *profile.warns):
-        definition = shipped_catalogue().known(one.name)
-        assert definition is not None, one.parameter
+    named: tuple[Setting | Absence | Warn, ...] = (*profile.sets, *profile.absent, *profile.warns)
+    for parameter in (one.parameter for one in named):
+        definition = shipped_catalogue().known(parameter.name)
+        assert definition is not None, parameter.text
         known = {token.name for token in definition.tokens} | {myth.value for myth in definition.myths}
-        assert one.value is None or not definition.tokens or set(one.value.split(",")) <= known, one.parameter
+        values = set((parameter.value or "").split(","))
+        assert parameter.value is None or not definition.tokens or values <= known, parameter.text
 
 
 def test_a_host_may_override_a_shipped_profile_and_another_root_may_not() -> None:

@@ -7,8 +7,9 @@ from iommuctl.errors import ProfileError
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.findings import Severity
 from iommuctl.profile.desired import DesiredArguments
-from iommuctl.profile.profile import load_profile, parse_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.profile.schema import parse_profile
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 
 EL8 = "4.18.0-553.el8_10.x86_64"

@@ -25,7 +25,7 @@ from iommuctl.cli.application import application
 from iommuctl.findings import Rule
 from iommuctl.host import signals
 from iommuctl.kernel.explain import describe, explain
-from iommuctl.profile import profile
+from iommuctl.profile.schema import ProfileModel
 from iommuctl.profile.shipped import shipped_catalogue
 
 MAN = PROJECT / "man"
@@ -253,7 +253,7 @@ def test_the_profile_page_has_every_key_and_no_other() -> None:
         keys = {key for term in terms(text) for key in term.split(", ")}
         described |= dict.fromkeys(re.findall(r"\[([a-z]+)\]", heading), keys)
     expected: dict[str, set[str]] = {"": set()}
-    for name, field in profile.Profile.model_fields.items():
+    for name, field in ProfileModel.model_fields.items():
         table = model_within(field.annotation)
         if table is None:
             expected[""].add(name)

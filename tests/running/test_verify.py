@@ -28,7 +28,7 @@ from iommuctl.app.running import desired_now
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.host.root import Root
 from iommuctl.profile.desired import DesiredArguments, Wanted
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 from iommuctl.running.exemption import Exemption
 from iommuctl.running.state import Observed

@@ -12,7 +12,7 @@ from iommuctl.app.running import desired_now
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.desired import DesiredArguments, Wanted
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 from iommuctl.running.state import Device, Group, Observed, Unit
 from iommuctl.running.verify import Verdict, Verification, verify

@@ -7,7 +7,7 @@ from trees import MemoryTree
 
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
 from iommuctl.profile.desired import DesiredArguments
-from iommuctl.profile.profile import load_profile
+from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 
