@@ -88,9 +88,3 @@ class Facts(NamedTuple):
     distribution: Distribution
     kernels: tuple[str, ...]
     runtime: Runtime | None = None
-
-    @property
-    def oldest_kernel(self) -> KernelVersion | None:
-        """The oldest installed kernel whose release could be read."""
-        versions = [version for release in self.kernels if (version := KernelVersion.parse(release))]
-        return min(versions, default=None)

@@ -11,8 +11,9 @@ from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import ProfileError, UnavailableError, UsageError
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.kernel.lines import parse_kernels
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
@@ -91,10 +92,10 @@ def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: Desi
     """
     stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
-    versions = {version for release in found.facts.kernels if (version := KernelVersion.parse(release))}
+    kernels = parse_kernels(found.facts.kernels)
     findings: dict[Finding, None] = {}
     for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
-        subject = Subject(line, found.catalogue, found.facts.platform, tuple(sorted(versions)), desired)
+        subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired)
         findings.update((one, None) for one in lint(subject, RULES) if one.severity is not Severity.INFO)
     return tuple(findings)
 

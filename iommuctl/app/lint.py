@@ -8,11 +8,12 @@ from typing import NamedTuple
 from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
-from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
+from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_runtime
 from iommuctl.kernel.cmdline import Cmdline, join
 from iommuctl.kernel.environment import Surroundings
+from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
@@ -29,7 +30,7 @@ class LintedLine(NamedTuple):
 
     where: str
     cmdline: Cmdline
-    kernels: tuple[KernelVersion, ...]
+    kernels: tuple[Kernel, ...]
 
 
 class LocatedFinding(NamedTuple):
@@ -52,7 +53,7 @@ class LintResult(NamedTuple):
         return any(one.finding.severity is Severity.ERROR for one in self.findings)
 
 
-def lint_text(text: str, *, platform: Platform | None, kernels: tuple[KernelVersion, ...]) -> LintResult:
+def lint_text(text: str, *, platform: Platform | None, kernels: tuple[Kernel, ...]) -> LintResult:
     """Lint a command line that is given as text; `platform` None: it may be used on any."""
     line = LintedLine("the text", Cmdline.parse(text), kernels)
     subject = Subject(line.cmdline, shipped_catalogue(), platform, kernels)
@@ -65,7 +66,7 @@ def lint_profile(
     *,
     inputs: Mapping[str, str],
     platform: Platform | None,
-    kernels: tuple[KernelVersion, ...],
+    kernels: tuple[Kernel, ...],
 ) -> LintResult:
     """Lint the line that a profile makes, on every platform that it does not refuse or on the one that is named.
 
@@ -86,9 +87,7 @@ def lint_profile(
     return _linted(platform, results, notices)
 
 
-def lint_host(
-    host: Host, *, platform: Platform | None, backend: str | None, kernels: tuple[KernelVersion, ...]
-) -> LintResult:
+def lint_host(host: Host, *, platform: Platform | None, backend: str | None, kernels: tuple[Kernel, ...]) -> LintResult:
     """Lint what a host boots with: its normal entries, the next kernel's line, and the running kernel's.
 
     Where the bootloader of the running system cannot be told, only what runs now is looked at, with a finding.
@@ -106,11 +105,11 @@ def lint_host(
         subject = Subject(line.cmdline, shipped_catalogue(), platform, line.kernels)
         return _linted(platform, ((line, lint(subject, RULES)),), (unread,))
     config = found.backend.read(found.tree, found.facts)
-    installed = kernels or tuple(filter(None, map(KernelVersion.parse, found.facts.kernels)))
+    installed = kernels or parse_kernels(found.facts.kernels)
     lines = [LintedLine(f"the next kernel ({config.future.source})", config.future.cmdline, installed)]
     for entry in config.entries:
         if entry.ours and not entry.rescue:
-            own = KernelVersion.parse(entry.kernel_release or "")
+            own = Kernel.parse(entry.kernel_release or "")
             readers = (own,) if own and not kernels else installed
             lines.append(LintedLine(f"entry {entry.title!r}", entry.cmdline, readers))
     if found.running is not None:
@@ -122,9 +121,7 @@ def lint_host(
 
 
 def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Subject:
-    return Subject(
-        line.cmdline, found.catalogue, found.facts.platform, tuple(sorted(set(line.kernels))), None, surroundings
-    )
+    return Subject(line.cmdline, found.catalogue, found.facts.platform, line.kernels, None, surroundings)
 
 
 def _platforms(profile: Profile, platform: Platform | None) -> tuple[Platform, ...]:
@@ -134,9 +131,9 @@ def _platforms(profile: Profile, platform: Platform | None) -> tuple[Platform, .
     return tuple(one for one in Platform if one is not Platform.X86 and one not in refused)
 
 
-def _running(host: Host) -> tuple[KernelVersion, ...]:
-    version = KernelVersion.parse((host.root.read(_RUNNING_RELEASE) or b"").decode("utf-8", "replace"))
-    return () if version is None else (version,)
+def _running(host: Host) -> tuple[Kernel, ...]:
+    release = (host.root.read(_RUNNING_RELEASE) or b"").decode("utf-8", "replace").strip()
+    return parse_kernels((release,))
 
 
 def _linted(

@@ -16,6 +16,7 @@ from iommuctl.kernel.parameters import (
     Kind,
     Token,
 )
+from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
 
 WIDTH = 100  # columns of the text
@@ -94,8 +95,20 @@ def completions(text: str, catalogue: Catalogue) -> tuple[str, ...]:
 
 def span(available: Availability) -> str:
     """Return an architecture with the releases, as words."""
-    since = f" from {available.since}" if available.since else ""
-    return f"{available.on}{since}{f' up to {available.until}' if available.until else ''}"
+    return f"{available.on}{_releases(available.kernels)}"
+
+
+def _releases(spans: Spans) -> str:
+    """Say from which release on and up to which, upstream's and those of lines that differ."""
+    own = "".join(f"; {line}{_bounds(span)}" for line, span in spans.lines)
+    return f"{_bounds(spans.upstream)}{own}"
+
+
+def _bounds(span: Span) -> str:
+    if span.is_never:
+        return ": never"
+    since = f" from {span.since}" if span.since else ""
+    return f"{since}{f' up to {span.until}' if span.until else ''}"
 
 
 def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
@@ -143,7 +156,7 @@ def _meaning(definition: Definition, item: str | None) -> str:
 def _token_words(token: Token) -> str:
     facts = [f"sets {token.same_as}"] if token.same_as else []
     facts += [f"only {', '.join(map(span, token.available))}"] if token.available else []
-    facts += [f"deprecated since {token.deprecated_since}"] if token.deprecated_since else []
+    facts += [f"deprecated since {token.deprecated_since.since}"] if token.deprecated_since else []
     facts += ["weakens isolation"] if token.unsafe else []
     return f"{token.meaning} ({'; '.join(facts)})" if facts else token.meaning
 
@@ -207,7 +220,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield from ("", title)
         for row in rows:
             yield from _wrapped(row, "  ", "      ")
-    yield from ("", f"source: {definition.source}")
+    yield ""
+    yield from _wrapped(f"source: {definition.source}", "", "    ")
 
 
 def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
@@ -226,7 +240,7 @@ def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
     if definition.same_as:
         yield "same as", definition.same_as
     if definition.deprecated_since:
-        yield "deprecated", f"since {definition.deprecated_since}"
+        yield "deprecated", f"since {definition.deprecated_since.since}"
     if definition.unsafe:
         weak = definition.name if definition.unsafe == "set" else f"{definition.name}={definition.unsafe}"
         yield "unsafe", f"{weak} weakens isolation"

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters: the catalogue of what the kernel reads, and how it reads it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import canonical_name
+from iommuctl.kernel.lines import Kernel
+from iommuctl.kernel.span import ALWAYS, Spans
 
 
 class Kind(StrEnum):
@@ -51,17 +53,31 @@ class Architecture(StrEnum):
 
 
 class Availability(NamedTuple):
-    """On which architecture, from which release and up to which; None where every release that was read has it."""
+    """On which architecture, and which kernels of it."""
 
     on: Architecture
-    since: KernelVersion | None = None
-    until: KernelVersion | None = None
+    kernels: Spans = ALWAYS
 
-    def covers(self, architecture: Architecture, kernel: KernelVersion) -> bool:
-        """Whether a kernel of that architecture reads it."""
-        started = self.since is None or self.since <= kernel
-        ended = self.until is not None and self.until < kernel
-        return architecture is self.on and started and not ended
+    @property
+    def since(self) -> KernelVersion | None:
+        """The oldest upstream release that was seen to have it; None where every one has."""
+        return self.kernels.since
+
+    @property
+    def until(self) -> KernelVersion | None:
+        """The newest upstream release that has it, where a later one was seen without it."""
+        return self.kernels.until
+
+
+def any_of(answers: Iterable[bool | None]) -> bool | None:
+    """Return whether one of several is so: None where none is known to be and one is not known."""
+    known = tuple(answers)
+    return True if True in known else None if None in known else False
+
+
+def covered(spans: Iterable[Availability], architecture: Architecture, kernel: Kernel) -> bool | None:
+    """Whether a kernel of an architecture has what is available so; None where nothing tells."""
+    return any_of(span.kernels.cover(kernel) for span in spans if span.on is architecture)
 
 
 class Token(NamedTuple):
@@ -78,13 +94,13 @@ class Token(NamedTuple):
     group: str | None = None
     same_as: str | None = None
     available: tuple[Availability, ...] = ()
-    deprecated_since: KernelVersion | None = None
+    deprecated_since: Spans | None = None
     replacement: str | None = None
     unsafe: bool = False
     exact: bool = False
     takes_value: bool = False
     ends_list: bool = False
-    inert_since: KernelVersion | None = None
+    inert_since: Spans | None = None
     conflicts: tuple[str, ...] = ()
 
     def reads(self, item: str) -> bool:
@@ -132,7 +148,7 @@ class Definition(NamedTuple):
     effect: str | None = None
     notes: tuple[str, ...] = ()
     same_as: str | None = None
-    deprecated_since: KernelVersion | None = None
+    deprecated_since: Spans | None = None
     replacement: str | None = None
     unsafe: str | None = None
     tokens: tuple[Token, ...] = ()
@@ -191,10 +207,15 @@ class Definition(NamedTuple):
         """Read the value of a bool as the newest kernel does; a module takes a missing one for true."""
         return True if item is None and self.kind is Kind.MODULE else kernel_bool(item)
 
-    def understood(self, platform: Platform, kernel: KernelVersion) -> bool:
-        """Whether that kernel, on that concrete platform, acts on the parameter."""
-        architecture = architecture_of(platform)
-        return platform in self.acting and any(span.covers(architecture, kernel) for span in self.available)
+    def reads(self, platform: Platform, kernel: Kernel, item: str | None = None) -> bool | None:
+        """Whether that kernel, on that concrete platform, acts on the parameter, or on a token of it.
+
+        None where neither the kernel's line nor its number tells. An item that is no token counts like the parameter.
+        """
+        if platform not in self.acting:
+            return False
+        spans = [span for token in self.tokens_of(item) for span in (token.available or self.available)]
+        return covered(spans or self.available, architecture_of(platform), kernel)
 
     @property
     def acting(self) -> frozenset[Platform]:
@@ -249,6 +270,15 @@ class Catalogue(NamedTuple):
         """Return a parameter's definition; None where the catalogue has none."""
         return self.by_key.get(canonical_name(name))
 
+    def reads(self, text: str, platform: Platform, kernel: Kernel) -> bool | None:
+        """Whether a kernel acts on a parameter as `name=value`, each token of it; None where that is not known."""
+        name, equals, value = text.partition("=")
+        definition = self.known(name)
+        if definition is None:
+            return None
+        answers = {definition.reads(platform, kernel, item) for item in definition.items(value if equals else None)}
+        return False if False in answers else None if None in answers else True
+
     def define(self, name: str) -> Definition:
         """Return a parameter's definition; for an unknown one such that no other value of it is ever touched."""
         return self.known(name) or Definition(
@@ -301,23 +331,13 @@ def architecture_of(platform: Platform) -> Architecture:
 
 
 # lib/kstrtox.c kstrtobool(): the first letters that it learned later (true, false, enable, disable).
-_LATER_TRUTHS = {
-    "t": KernelVersion(5, 19),
-    "f": KernelVersion(5, 19),
-    "e": KernelVersion(6, 18),
-    "d": KernelVersion(6, 18),
-}
+_LATER_TRUTHS = frozenset("tfed")
 
 
 def kernel_bool(text: str | None) -> bool | None:
     """Read a truth value as kstrtobool() of the newest kernel does (lib/kstrtox.c); None for what it refuses."""
     first = (text or "")[:1].lower()
     return first in {"e", "t"} if first in _LATER_TRUTHS else portable_bool(text)
-
-
-def bool_since(text: str | None) -> KernelVersion | None:
-    """Return the first kernel that takes a truth value as `kernel_bool` does; None where every kernel does."""
-    return _LATER_TRUTHS.get((text or "")[:1].lower())
 
 
 def portable_bool(text: str | None) -> bool | None:

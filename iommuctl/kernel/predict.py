@@ -5,9 +5,12 @@ from enum import StrEnum
 from itertools import chain
 from typing import NamedTuple
 
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.parameters import Architecture, Catalogue, Definition, Kind, Token, architecture_of
+from iommuctl.kernel.lines import Kernel
+from iommuctl.kernel.parameters import Architecture, Catalogue, Definition, Kind, Token, architecture_of, covered
+from iommuctl.kernel.tables import behaviour
+from iommuctl.kernel.tables.configuration import configured
 
 
 class DomainType(StrEnum):
@@ -26,21 +29,48 @@ class Machine(NamedTuple):
     """
 
     platform: Platform
-    kernel: KernelVersion
+    kernel: Kernel
     vtd_default_on: bool
     passthrough_default: bool
     strict_default: bool
     forces_strict: bool = False
 
 
-# arch/x86/kernel/pci-dma.c: pci_iommu_alloc() looks for the hardware IOMMU whatever iommu=soft says; 5.17 did not yet.
-SOFT_IS_HARMLESS = KernelVersion(5, 19)
+class Defaults(NamedTuple):
+    """How a kernel was configured; None where that is not known. `spares_gpu`: VT-d is on but for integrated GPUs."""
+
+    vtd_on: bool | None
+    passthrough: bool | None
+    strict: bool | None
+    spares_gpu: bool | None
+
+
+def defaults(platform: Platform, kernel: Kernel) -> Defaults:
+    """Return how the kernels of a line are configured, by their line and release alone."""
+    architecture = architecture_of(platform)
+    on = configured(kernel, "CONFIG_INTEL_IOMMU_DEFAULT_ON", architecture)
+    spares = configured(kernel, "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF", architecture)  # Debian's own
+    passthrough = configured(kernel, "CONFIG_IOMMU_DEFAULT_PASSTHROUGH", architecture)
+    strict = configured(kernel, "CONFIG_IOMMU_DEFAULT_DMA_STRICT", architecture)
+    lazy = configured(kernel, "CONFIG_IOMMU_DEFAULT_DMA_LAZY", architecture)
+    if behaviour.HAS_STRICT_CHOICE.cover(kernel) is False:
+        strict = "y" if architecture is Architecture.ARM64 else "n"
+    elif passthrough == "y" or lazy == "y":  # one of three: drivers/iommu/Kconfig
+        strict = "n"
+    if lazy == "y" or strict == "y":
+        passthrough = "n"
+    return Defaults(
+        None if on is None and spares is None else "y" in {on, spares},
+        None if passthrough is None else passthrough == "y",
+        None if strict is None else strict == "y",
+        None if spares is None else spares == "y",
+    )
 
 
 def predict(cmdline: Cmdline, machine: Machine, catalogue: Catalogue) -> DomainType:
     """Return the default domain type that the drivers of `machine` will choose. `machine.platform` is one vendor's.
 
-    Before 5.15 sysfs shows `DMA` for a lazy domain as well.
+    Where behaviour.SHOWS_LAZY does not cover a kernel, sysfs shows `DMA` for a lazy domain as well.
     """
     variables = effective(cmdline, machine.platform, machine.kernel, catalogue)
     if _is_off(variables, machine):
@@ -51,7 +81,7 @@ def predict(cmdline: Cmdline, machine: Machine, catalogue: Catalogue) -> DomainT
     return DomainType.DMA if strict else DomainType.DMA_FQ
 
 
-def effective(cmdline: Cmdline, platform: Platform, kernel: KernelVersion, catalogue: Catalogue) -> dict[str, str]:
+def effective(cmdline: Cmdline, platform: Platform, kernel: Kernel, catalogue: Catalogue) -> dict[str, str]:
     """Return the variables that a command line sets in the drivers of one platform, as Catalogue.assignments names
     them.
 
@@ -60,7 +90,7 @@ def effective(cmdline: Cmdline, platform: Platform, kernel: KernelVersion, catal
     variables: dict[str, str] = {}
     for definition, value in chain(_of_kind(cmdline, Kind.EARLY, catalogue), _of_kind(cmdline, Kind.SETUP, catalogue)):
         for item in definition.items(value):
-            if definition.understood(platform, kernel) and not definition.is_list:
+            if not definition.is_list and definition.reads(platform, kernel) is True:
                 variables.update((one.variable, one.value) for one in catalogue.assignments(definition.name, item))
             for token in definition.tokens_of(item):
                 if _is_read(definition, token, platform, kernel):
@@ -76,18 +106,19 @@ def _of_kind(cmdline: Cmdline, kind: Kind, catalogue: Catalogue) -> list[tuple[D
     return [(definition, value) for definition, value in named if definition is not None and definition.kind is kind]
 
 
-def _is_read(definition: Definition, token: Token, platform: Platform, kernel: KernelVersion) -> bool:
+def _is_read(definition: Definition, token: Token, platform: Platform, kernel: Kernel) -> bool:
     architecture = architecture_of(platform)
-    built = any(span.covers(architecture, kernel) for span in (token.available or definition.available))
+    built = covered(token.available or definition.available, architecture, kernel) is True
     # Since it is deprecated, such a token only sets the generic variable: for the drivers of every vendor.
-    generic = token.deprecated_since is not None and token.deprecated_since <= kernel
+    generic = token.deprecated_since is not None and token.deprecated_since.cover(kernel) is True
     return built and (platform in definition.acting or generic)
 
 
 def _is_off(variables: dict[str, str], machine: Machine) -> bool:
     if architecture_of(machine.platform) is not Architecture.X86:
         return False
-    if "iommu:off" in variables or ("iommu:soft" in variables and machine.kernel < SOFT_IS_HARMLESS):
+    soft = "iommu:soft" in variables and behaviour.SOFT_KEEPS_IOMMU.cover(machine.kernel) is not True
+    if "iommu:off" in variables or soft:
         return True
     if machine.platform is Platform.AMD:
         return "amd_iommu:off" in variables

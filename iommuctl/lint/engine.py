@@ -11,11 +11,21 @@ from iommuctl.facts import KernelVersion, Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.environment import Surroundings
-from iommuctl.kernel.parameters import Assignment, Catalogue, Definition, Grammar, Manages, Token, architecture_of
+from iommuctl.kernel.lines import Kernel
+from iommuctl.kernel.parameters import (
+    Assignment,
+    Catalogue,
+    Definition,
+    Grammar,
+    Manages,
+    Token,
+    architecture_of,
+    covered,
+)
 from iommuctl.profile.desired import DesiredArguments
 
 # The newest kernel whose sources the catalogue was read from; it stands for kernels that are not known.
-NEWEST_KERNEL = KernelVersion(7, 1)
+NEWEST_KERNEL = Kernel.upstream(KernelVersion(7, 2))
 _CONCRETE = (Platform.INTEL, Platform.AMD, Platform.ARM64)
 _VTD_ON = Assignment("intel_iommu:state", "on")
 _ISOLATION = frozenset({Assignment("iommu.passthrough", "0"), Assignment("iommu.strict", "1")})
@@ -54,7 +64,7 @@ class Subject:
         cmdline: Cmdline,
         catalogue: Catalogue,
         platform: Platform | None = None,
-        kernels: tuple[KernelVersion, ...] = (),
+        kernels: tuple[Kernel, ...] = (),
         desired: DesiredArguments | None = None,
         surroundings: Surroundings = _NOTHING_KNOWN,
     ) -> None:
@@ -72,7 +82,7 @@ class Subject:
         return tuple(one for one in _CONCRETE if self.platform is None or one in self.platform.members)
 
     @property
-    def readers(self) -> tuple[KernelVersion, ...]:
+    def readers(self) -> tuple[Kernel, ...]:
         """The kernels that read the line."""
         return self.kernels or (NEWEST_KERNEL,)
 
@@ -92,7 +102,7 @@ class Subject:
         """Whether a driver of a platform that the line may meet acts on a parameter, or would if any kernel had it."""
         return self.platform is None or not definition.available or bool(definition.acting & set(self.platforms))
 
-    def effects(self, platform: Platform, kernel: KernelVersion) -> frozenset[Assignment]:
+    def effects(self, platform: Platform, kernel: Kernel) -> frozenset[Assignment]:
         """Return the variables that the line sets in one platform's drivers, VT-d's default included where known."""
         from iommuctl.kernel.predict import effective  # noqa: PLC0415 - a line with nothing to weigh does not need it
 
@@ -108,11 +118,13 @@ class Subject:
         acting = [one for one in self.platforms if one in self.catalogue.define(name).acting]
         return any(asked <= self.effects(platform, kernel) for platform in acting for kernel in self.readers)
 
-    def is_understood(self, item: Item, platform: Platform, kernel: KernelVersion) -> bool:
-        """Whether that kernel has the parameter, and one of the tokens where the item is a token of a list."""
+    def knows(self, item: Item, platform: Platform, kernel: Kernel) -> bool | None:
+        """Whether that kernel has the parameter, and one of the tokens where the item is a token of a list.
+
+        None where its line and release do not tell.
+        """
         spans = [span for token in item.tokens for span in (token.available or item.definition.available)]
-        architecture = architecture_of(platform)
-        return any(span.covers(architecture, kernel) for span in spans or item.definition.available)
+        return covered(spans or item.definition.available, architecture_of(platform), kernel)
 
     def wants(self, item: Item) -> bool:
         """Whether the profile itself asks for an item."""

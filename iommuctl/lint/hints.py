@@ -3,8 +3,10 @@
 
 from collections.abc import Iterable
 
-from iommuctl.facts import KernelVersion, Platform
-from iommuctl.kernel.parameters import architecture_of
+from iommuctl.facts import Platform
+from iommuctl.kernel.lines import Kernel
+from iommuctl.kernel.parameters import architecture_of, covered
+from iommuctl.kernel.span import Spans
 from iommuctl.lint.engine import Item, Subject, acts_on, assigned, sets
 
 
@@ -33,7 +35,7 @@ def elsewhere(subject: Subject, item: Item) -> str:
 
 
 def older_spelling(
-    subject: Subject, item: Item, platforms: Iterable[Platform], kernels: Iterable[KernelVersion]
+    subject: Subject, item: Item, platforms: Iterable[Platform], kernels: Iterable[Kernel]
 ) -> str | None:
     """Return the token that does the same on kernels that do not know an item, to be written next to it."""
     own = sets(subject, item)
@@ -41,7 +43,7 @@ def older_spelling(
         for token in definition.tokens:
             spans = token.available or definition.available
             if subject.catalogue.token_assignments(definition, token) == own and all(
-                platform in definition.acting and any(span.covers(architecture_of(platform), kernel) for span in spans)
+                platform in definition.acting and covered(spans, architecture_of(platform), kernel) is True
                 for platform in platforms
                 for kernel in kernels
             ):
@@ -53,3 +55,27 @@ def written(subject: Subject, parameter: str) -> str:
     """Return what is on the line for a parameter: itself, or another spelling of it."""
     asked = assigned(subject, parameter)
     return next((item.single for item in subject.items if asked & sets(subject, item)), parameter)
+
+
+def is_patch(item: Item) -> bool:
+    """Whether only the patched kernels of some line read an item, and none of upstream."""
+    spans = _spans(item)
+    return any(one.lines for one in spans) and all(one.upstream.is_never for one in spans)
+
+
+def upstream_bounds(item: Item) -> str:
+    """Say which kernels are known to read an item: upstream's, or else those of the lines that patch it in."""
+    spans = _spans(item)
+    if is_patch(item):
+        lines = {f"{line} from {span.since}": None for one in spans for line, span in one.lines if span.since}
+        return ", ".join(lines)
+    span = next((one.upstream for one in spans), None)
+    if span is None or span.is_never:
+        return "no kernel of upstream does"
+    until = f" to {span.until}" if span.until else " on"
+    return f"upstream does from {span.since}{until}" if span.since else f"upstream does up to {span.until}"
+
+
+def _spans(item: Item) -> tuple[Spans, ...]:
+    own = [one for token in item.tokens for one in token.available]
+    return tuple(one.kernels for one in own or item.definition.available)

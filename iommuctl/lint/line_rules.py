@@ -6,10 +6,11 @@ from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.findings import Rule, Severity
-from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, bool_since
+from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
+from iommuctl.kernel.tables import behaviour
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
-from iommuctl.lint.hints import elsewhere, instead, older_spelling, successor, written
+from iommuctl.lint.hints import elsewhere, instead, is_patch, older_spelling, successor, upstream_bounds, written
 
 rule = RuleBook()
 
@@ -22,6 +23,11 @@ _PROTECTION = frozenset(
     {Assignment("intel_iommu:state", "on"), Assignment("iommu.strict", "1"), Assignment("iommu.passthrough", "0")}
 )
 _IOMMU_NAMESPACE = "iommu."
+# The first letters of truth values that kernels learned later: true, false, enable, disable.
+_LATER_TRUTHS = {
+    **dict.fromkeys("tf", behaviour.TRUTH_T),
+    **dict.fromkeys("ed", behaviour.TRUTH_E),
+}
 
 
 @rule(Rule.MYTH, Severity.WARNING, _HANDLERS)
@@ -96,7 +102,12 @@ def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
 def _bad_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
-        if definition.grammar is Grammar.BOOL and definition.truth(item.text) is None:
+        if definition.grammar is not Grammar.BOOL or definition.truth(item.text) is not None:
+            continue
+        # A word next to the truth values, such as auto, is wrong only where no kernel that reads the line takes it.
+        acting = [one for one in subject.platforms if one in definition.acting]
+        words = [subject.knows(item, one, kernel) for one in acting for kernel in subject.readers if item.tokens]
+        if any_of(words) is False:
             shown = "a missing value" if item.text is None else repr(item.text)
             yield Remark(
                 f"{shown} is no truth value, so the kernel refuses the parameter",
@@ -109,10 +120,12 @@ def _bad_bool(subject: Subject) -> Iterable[Remark]:
 def _unportable_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         truth = item.definition.truth(item.text) if item.definition.grammar is Grammar.BOOL else None
-        since = bool_since(item.text)
-        if truth is not None and since is not None and (not subject.kernels or min(subject.kernels) < since):
+        since = _LATER_TRUTHS.get((item.text or "")[:1].lower())
+        if truth is None or since is None:
+            continue
+        if not subject.kernels or any(since.cover(kernel) is not True for kernel in subject.kernels):
             yield Remark(
-                f"kernels before {since} do not take {item.text!r} for a truth value",
+                f"kernels before {since.since} do not take {item.text!r} for a truth value",
                 item.parameter.text,
                 f"write {item.definition.name}={int(truth)} instead",
             )
@@ -173,23 +186,31 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
         acting = [one for one in subject.platforms if one in item.definition.acting]
         if not acting or not is_managed(item.definition, item.text) or not item.is_read:
             continue
+        if not subject.kernels and is_patch(item):
+            message = f"only kernels with a patch of their own read {item.single}: {upstream_bounds(item)}"
+            yield Remark(message, item.parameter.text, severity=Severity.INFO)
+            continue
         own = sets(subject, item)
-        lacking = [
-            kernel
+        known = {
+            kernel: any(own and own <= subject.effects(one, kernel) for one in acting)
+            or any_of(subject.knows(item, one, kernel) for one in acting)
             for kernel in subject.readers
-            if not any(subject.is_understood(item, one, kernel) for one in acting)
-            and not any(own and own <= subject.effects(one, kernel) for one in acting)
-        ]
+        }
+        lacking = [kernel for kernel, reads in known.items() if reads is False]
+        unsure = [kernel for kernel, reads in known.items() if reads is None]
         if lacking:
-            names = ", ".join(map(str, sorted(set(lacking))))
             # What the profile itself wants was weighed against the installed kernels when it was resolved.
             every = len(lacking) == len(subject.readers) and not subject.wants(item)
             yield Remark(
-                f"kernel {names} does not know {item.single}",
+                f"kernel {', '.join(map(str, lacking))} does not know {item.single}",
                 item.parameter.text,
                 older_spelling(subject, item, acting, lacking),
                 severity=Severity.WARNING if every else Severity.INFO,
             )
+        if unsure:
+            names = ", ".join(map(str, unsure))
+            message = f"whether kernel {names} reads {item.single} is not known: {upstream_bounds(item)}"
+            yield Remark(message, item.parameter.text, "run iommuctl verify after the boot", Severity.INFO)
 
 
 @rule(Rule.CONTRADICTION, Severity.ERROR, _PARAMS)
@@ -266,7 +287,8 @@ def _unsafe(subject: Subject) -> Iterable[Remark]:
         message = token.meaning if token else item.definition.effect or item.definition.summary
         severity = Severity.ERROR if subject.isolates else Severity.WARNING
         gone = item.single if token else item.parameter.text
-        yield Remark(message, item.parameter.text, f"remove {gone}", severity)
+        hint = f"keep {gone} only where a device needs it" if is_patch(item) and token else f"remove {gone}"
+        yield Remark(message, item.parameter.text, hint, severity)
 
 
 @rule(Rule.BEHIND_SEPARATOR, Severity.ERROR, "kernel/params.c parse_args")
@@ -316,7 +338,7 @@ def _is_overruled(subject: Subject, item: Item) -> bool:
 
 def _is_inert(subject: Subject, item: Item) -> bool:
     return bool(item.tokens) and all(
-        token.inert_since is not None and token.inert_since <= kernel
+        token.inert_since is not None and token.inert_since.cover(kernel) is True
         for token in item.tokens
         for kernel in subject.readers
     )
@@ -326,16 +348,16 @@ def _retired(item: Item) -> Iterable[tuple[str, str | None]]:
     """Return since when an item is deprecated and what replaces it; nothing where it is not."""
     definition = item.definition
     if definition.deprecated_since is not None:
-        yield str(definition.deprecated_since), definition.replacement or definition.same_as
+        yield str(definition.deprecated_since.since), definition.replacement or definition.same_as
     for token in item.tokens:
         if token.deprecated_since is not None:
-            yield str(token.deprecated_since), token.replacement or token.same_as
+            yield str(token.deprecated_since.since), token.replacement or token.same_as
 
 
 def _all_read(subject: Subject, parameter: str) -> bool:
     definition = subject.catalogue.define(parameter.partition("=")[0])
     acting = [one for one in subject.platforms if one in definition.acting]
-    return all(definition.understood(platform, kernel) for platform in acting for kernel in subject.readers)
+    return all(definition.reads(platform, kernel) is True for platform in acting for kernel in subject.readers)
 
 
 RULES = rule.rules

@@ -2,11 +2,13 @@
 """Resolve: from a profile, the catalogue and a host's facts to the arguments that are desired. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from iommuctl.errors import ProfileError
-from iommuctl.facts import Facts, KernelVersion, Platform
+from iommuctl.facts import Facts, Platform
 from iommuctl.findings import DeclaredRule, Finding, Rule, Severity
 from iommuctl.kernel.cmdline import canonical_name
+from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.kernel.parameters import (
     Catalogue,
     Definition,
@@ -17,6 +19,7 @@ from iommuctl.kernel.parameters import (
     architecture_of,
     portable_bool,
 )
+from iommuctl.kernel.span import ALWAYS
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 
@@ -31,6 +34,13 @@ def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mappin
     return _Resolution(profile, catalogue, facts, inputs).desired()
 
 
+class _OlderSpelling(NamedTuple):
+    """A deprecated spelling that is wanted as well, and the oldest kernel that is not known to read the new one."""
+
+    wanted: Wanted
+    kernel: Kernel
+
+
 class _Resolution:
     """One profile on its way to one host."""
 
@@ -39,6 +49,7 @@ class _Resolution:
         self.catalogue = catalogue
         self.facts = facts
         self.values = _values(profile, inputs)
+        self.kernels = parse_kernels(facts.kernels)
 
     def desired(self) -> DesiredArguments:
         """Put everything together, and refuse what contradicts itself."""
@@ -48,7 +59,9 @@ class _Resolution:
                     f"profile {self.profile.name!r} is impossible on {self.facts.platform}: {refusal.reason}"
                 )
         asked = self._wanted()
-        wanted, legacy = self._with_older_spellings(asked)
+        older = tuple(self._older_spellings(asked))
+        legacy = tuple(one.wanted for one in older)
+        wanted = self._with_older_spellings(asked, legacy)
         unwanted = self._unwanted(asked, legacy)
         self._refuse_contradictions(wanted, unwanted)
         return DesiredArguments(
@@ -56,7 +69,7 @@ class _Resolution:
             self.facts.platform,
             wanted,
             unwanted,
-            (*self._notices(), *self._legacy_findings(legacy)),
+            (*self._notices(), *_legacy_findings(older)),
             tuple(self._watched()),
         )
 
@@ -87,13 +100,11 @@ class _Resolution:
         tokens = dict.fromkeys((*first.value.split(","), *second.value.split(",")))
         return Wanted(first.name, ",".join(tokens), "; ".join(dict.fromkeys((first.reason, second.reason))))
 
-    def _with_older_spellings(self, wanted: tuple[Wanted, ...]) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
-        """Add the deprecated spellings that an installed kernel needs; give them also by themselves.
+    def _with_older_spellings(self, wanted: tuple[Wanted, ...], legacy: tuple[Wanted, ...]) -> tuple[Wanted, ...]:
+        """Add the deprecated spellings that an installed kernel needs.
 
         They go to the parameter that is there already, else after the other parameters of the drivers.
         """
-        oldest = self.facts.oldest_kernel
-        legacy = tuple(self._older_spellings(wanted, oldest)) if oldest is not None else ()
         result = list(wanted)
         for one in legacy:
             keys = [canonical_name(other.name) for other in result]
@@ -103,22 +114,29 @@ class _Resolution:
             else:
                 drivers = [at for at, other in enumerate(result, 1) if self._is_driver(other)]
                 result.insert(max(drivers, default=0), one)
-        return tuple(result), legacy
+        return tuple(result)
 
     def _is_driver(self, wanted: Wanted) -> bool:
         return self.catalogue.define(wanted.name).kind is Kind.SETUP
 
-    def _older_spellings(self, wanted: tuple[Wanted, ...], kernel: KernelVersion) -> Iterable[Wanted]:
+    def _older_spellings(self, wanted: tuple[Wanted, ...]) -> "Iterable[_OlderSpelling]":
+        """Return the older spelling of each parameter that an installed kernel is not known to read."""
         for one in wanted:
             modern = self.catalogue.define(one.name)
             sets = self.catalogue.assignments(one.name, one.value)
             for platform in (platform for platform in Platform if platform in self.facts.platform.members):
-                if not sets or platform not in modern.acting or modern.understood(platform, kernel):
+                lacking = self._lacking(modern, platform)
+                if not sets or platform not in modern.acting or not lacking:
                     continue
                 for definition, token in self._deprecated(platform):
                     if self.catalogue.token_assignments(definition, token) == sets:
-                        reason = f"kernels before {_first(modern, platform)} do not know {one.name}: {one.reason}"
-                        yield Wanted(definition.name, token.name, reason)
+                        before = _first(modern, platform, lacking[0])
+                        reason = f"kernels before {before} do not know {one.name}: {one.reason}"
+                        yield _OlderSpelling(Wanted(definition.name, token.name, reason), lacking[0])
+
+    def _lacking(self, definition: Definition, platform: Platform) -> tuple[Kernel, ...]:
+        """Return the installed kernels that are not known to read a parameter, oldest first."""
+        return tuple(kernel for kernel in self.kernels if definition.reads(platform, kernel) is not True)
 
     def _deprecated(self, platform: Platform) -> Iterable[tuple[Definition, Token]]:
         for definition in self.catalogue.definitions:
@@ -187,14 +205,15 @@ class _Resolution:
             if self._holds(notice):
                 yield Finding(DeclaredRule(notice.rule), notice.severity, notice.message, None, notice.hint)
 
-    def _legacy_findings(self, legacy: tuple[Wanted, ...]) -> Iterable[Finding]:
-        for one in legacy:
-            yield Finding(
-                Rule.LEGACY_SPELLING,
-                Severity.INFO,
-                f"kernel {self.facts.oldest_kernel} is installed, and one line serves all kernels: {one.reason}",
-                str(one),
-            )
+
+def _legacy_findings(older: Iterable[_OlderSpelling]) -> Iterable[Finding]:
+    for one in older:
+        yield Finding(
+            Rule.LEGACY_SPELLING,
+            Severity.INFO,
+            f"kernel {one.kernel} is installed, and one line serves all kernels: {one.wanted.reason}",
+            str(one.wanted),
+        )
 
 
 def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
@@ -234,6 +253,8 @@ def _managed(catalogue: Catalogue, reason: str) -> Iterable[Unwanted]:
                 pass
 
 
-def _first(definition: Definition, platform: Platform) -> str:
-    architecture = architecture_of(platform)
-    return next((str(span.since) for span in definition.available if span.on is architecture), "this one")
+def _first(definition: Definition, platform: Platform, kernel: Kernel) -> str:
+    """Return the first release that reads a parameter, of the kernel's own line where that is known."""
+    spans = next((span.kernels for span in definition.available if span.on is architecture_of(platform)), ALWAYS)
+    own = next((span.since for line, span in spans.lines if line is kernel.line), None)
+    return f"{kernel.line} {own}" if own else str(spans.since or "this one")

@@ -5,6 +5,7 @@ from itertools import product
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.kernel.predict import DomainType, Machine, predict
 from iommuctl.running.state import SHOWS_LAZY, Observed
@@ -24,7 +25,7 @@ def promise(
     Several where the kernel's configuration decides and cannot be read, or where the platform has two vendors.
     """
     machines = (
-        Machine(vendor, kernel, vtd, passthrough, strict)
+        Machine(vendor, Kernel.upstream(kernel), vtd, passthrough, strict)
         for vendor in vendors(observed, platform)
         for vtd, passthrough, strict in product(
             _decided(observed, *_VTD_DEFAULTS),

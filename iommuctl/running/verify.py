@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue, Grammar, Kind
 from iommuctl.kernel.predict import DomainType, effective
 from iommuctl.profile.conform import Conformer
@@ -131,10 +132,11 @@ class _Comparison:
             return Check("kernel-version", Result.SKIP, f"no version in the release {self.observed.release!r}")
         if self.promised == self.meant:
             return Check("kernel-version", Result.PASS, f"{self.kernel} reads every parameter of the profile")
+        kernel = Kernel.upstream(self.kernel)
         unread = [
             str(one)
             for one in self.desired.wanted
-            if not any(self.catalogue.define(one.name).understood(vendor, self.kernel) for vendor in self.vendors)
+            if not any(self.catalogue.define(one.name).reads(vendor, kernel) for vendor in self.vendors)
         ]
         return Check("kernel-version", Result.FAIL, f"{self.kernel} does not read {' '.join(unread) or self.wanted}")
 
@@ -200,7 +202,7 @@ class _Comparison:
         variables = {
             name: value
             for vendor in self.vendors
-            for name, value in effective(line, vendor, self.kernel, self.catalogue).items()
+            for name, value in effective(line, vendor, Kernel.upstream(self.kernel), self.catalogue).items()
         }
         types = self.promised - {DomainType.OFF}
         for group in self._typed:

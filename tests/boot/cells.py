@@ -12,6 +12,7 @@ from boot.recipes import Loader, Suite
 
 from iommuctl.facts import Distribution, Facts, KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.kernel.predict import DomainType, Machine, predict
 from iommuctl.profile.inheritance import load_profile
@@ -129,7 +130,7 @@ def expect(iommu: Iommu, step: Step, kernel: KernelVersion, catalogue: Catalogue
     is_arm = platform is Platform.ARM64
     debian = Machine(
         platform,
-        kernel,
+        Kernel.upstream(kernel),
         vtd_default_on=True,  # INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF
         passthrough_default=False,
         strict_default=is_arm,

@@ -225,7 +225,7 @@ def test_json_has_what_the_catalogue_has() -> None:
         "tokens": [],
         "myths": [],
         "notes": ["sets the same variable as intremap=, so a later intremap=on takes it back"],
-        "source": "drivers/iommu/irq_remapping.c setup_nointremap",
+        "source": "drivers/iommu/irq_remapping.c:50 setup_nointremap at 7.1.5",
     }
     assert report["parameters"][1]["said"][0]["item"] == "on"
 

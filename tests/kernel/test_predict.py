@@ -9,6 +9,7 @@ from project import SHARED
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.predict import DomainType, Machine, effective, predict
 from iommuctl.profile.shipped import shipped_catalogue
 
@@ -29,7 +30,9 @@ def machine(platform: Platform = Platform.INTEL, kernel: str = "6.12", *, vtd: b
     version = KernelVersion.parse(kernel)
     assert version is not None
     strict = platform is Platform.ARM64  # drivers/iommu/Kconfig: lazy is the default on x86 and s390 only
-    return Machine(platform, version, vtd_default_on=vtd, passthrough_default=False, strict_default=strict)
+    return Machine(
+        platform, Kernel.upstream(version), vtd_default_on=vtd, passthrough_default=False, strict_default=strict
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_vtd_is_off_where_the_kernel_was_configured_so() -> None:
     [("intremap=off intremap=on", "on"), ("nointremap intremap=on", "on"), ("intremap=on nointremap", "off")],
 )
 def test_two_spellings_set_one_variable(line: str, state: str) -> None:
-    variables = effective(Cmdline.parse(line), Platform.INTEL, KernelVersion(6, 12), CATALOGUE)
+    variables = effective(Cmdline.parse(line), Platform.INTEL, Kernel.upstream(KernelVersion(6, 12)), CATALOGUE)
     assert variables == {"intremap:state": state}
 
 
@@ -102,13 +105,13 @@ def test_prediction_is_what_a_real_kernel_did(release: str) -> None:
     differing = []
     for row in rows:
         line = Cmdline.parse("" if row["parameters"] == "(nothing)" else row["parameters"])
-        version = KernelVersion.parse(row["kernel"])
-        assert version is not None
+        kernel = Kernel.parse(row["kernel"])
+        assert kernel is not None
         predicted = "off"
         if row["iommu_device"] not in NO_DEVICE:
             platform, forces_strict = DEVICES[row["iommu_device"]]
             # Debian's configuration: INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF, IOMMU_DEFAULT_DMA_LAZY.
-            host = Machine(platform, version, True, False, False, forces_strict)
+            host = Machine(platform, kernel, True, False, False, forces_strict)
             predicted = predict(line, host, CATALOGUE)
         if predicted != {"no groups": "off"}.get(row["result"], row["result"]):
             differing.append((row["iommu_device"], row["parameters"], row["result"], predicted))

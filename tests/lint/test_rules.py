@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.environment import Surroundings
+from iommuctl.kernel.lines import parse_kernels
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
@@ -208,12 +209,11 @@ def subject(
     desired: DesiredArguments | None = None,
     surroundings: Surroundings | None = None,
 ) -> Subject:
-    versions = tuple(version for text in kernels.split() if (version := KernelVersion.parse(text)))
     return Subject(
         Cmdline.parse(line),
         CATALOGUE,
         Platform(platform) if platform else None,
-        versions,
+        parse_kernels(tuple(kernels.split())),
         desired,
         surroundings or Surroundings(),
     )
@@ -360,6 +360,8 @@ REVIEWED = {
     # AMD-Vi is on by itself; the value was never one.
     ("myth", "amd_iommu=on"),
     # A patch of the linux-zen and linux-vfio kernels, on hosts that pass GPUs through.
+    ("not-in-kernel", "pcie_acs_override=downstream"),
+    ("not-in-kernel", "pcie_acs_override=downstream,multifunction"),
     ("unsafe", "pcie_acs_override=downstream"),
     ("unsafe", "pcie_acs_override=downstream,multifunction"),
 }

@@ -12,7 +12,7 @@ from iommuctl.profile.resolve import resolve
 from iommuctl.profile.schema import parse_profile
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 
-EL8 = "4.18.0-553.el8_10.x86_64"
+EL8 = "4.18.0-348.23.1.el8_5.x86_64"
 EL9 = "5.14.0-427.el9.x86_64"
 IDS = {"vfio-pci.ids": "10de:1b80,10de:10f0"}
 KEPT = ("igfx_off", "sm_on", "sm_off", "sp_off", "tboot_noforce")

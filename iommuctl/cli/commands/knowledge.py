@@ -12,10 +12,10 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.session import print_result, wants_colour
-from iommuctl.facts import KernelVersion
 
 if TYPE_CHECKING:
     from iommuctl.app.lint import LintResult
+    from iommuctl.kernel.lines import Kernel
 
 _ROOT = Path("/")
 _ERRORS_FOUND = 1
@@ -113,12 +113,11 @@ def register(application: typer.Typer) -> None:
     application.command(epilog=options.examples("explain iommu=1", "explain intel_iommu iommu.strict=0"))(explain)
 
 
-def _parse_kernels(texts: list[str] | None) -> tuple[KernelVersion, ...]:
+def _parse_kernels(texts: list[str] | None) -> "tuple[Kernel, ...]":
     """Read the values of --kernel. Raises a usage error (exit code 2)."""
-    versions = []
+    from iommuctl.kernel.lines import Kernel, parse_kernels
+
     for text in texts or ():
-        version = KernelVersion.parse(text)
-        if version is None:
-            raise typer.BadParameter(f"{text!r} is no kernel version such as 6.1", param_hint="'--kernel'")
-        versions.append(version)
-    return tuple(sorted(set(versions)))
+        if Kernel.parse(text) is None:
+            raise typer.BadParameter(f"{text!r} is no kernel release such as 6.1", param_hint="'--kernel'")
+    return parse_kernels(tuple(texts or ()))

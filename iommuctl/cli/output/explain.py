@@ -21,6 +21,7 @@ from iommuctl.documents.models import (
 from iommuctl.findings import Severity
 from iommuctl.kernel.explain import Explanation, describe
 from iommuctl.kernel.parameters import Availability
+from iommuctl.kernel.span import Spans
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 
@@ -104,7 +105,7 @@ def _parameter(one: Explanation) -> ParameterReport:
         kconfig=definition.kconfig,
         effect=definition.effect,
         same_as=definition.same_as,
-        deprecated_since=_version(definition.deprecated_since),
+        deprecated_since=_since(definition.deprecated_since),
         unsafe=definition.unsafe,
         conflicts=one.rivals,
         tokens=tuple(
@@ -113,7 +114,7 @@ def _parameter(one: Explanation) -> ParameterReport:
                 meaning=token.meaning,
                 same_as=token.same_as,
                 available=_available(token.available),
-                deprecated_since=_version(token.deprecated_since),
+                deprecated_since=_since(token.deprecated_since),
                 unsafe=token.unsafe,
             )
             for token in definition.tokens
@@ -129,6 +130,10 @@ def _available(spans: Iterable[Availability]) -> tuple[AvailabilityReport, ...]:
         AvailabilityReport(architecture=span.on, since=_version(span.since), until=_version(span.until))
         for span in spans
     )
+
+
+def _since(spans: Spans | None) -> str | None:
+    return None if spans is None else _version(spans.since)
 
 
 def _version(version: object) -> str | None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the driver of AMD-Vi. Rows only."""
 
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages, Myth, Token
-from iommuctl.kernel.tables.spans import x86
+from iommuctl.kernel.tables.spans import since, x86
 
 PARAMETERS = (
     Definition(
@@ -12,7 +12,7 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.ALL,
         summary="AMD-Vi driver options",
-        source="drivers/iommu/amd/init.c parse_amd_iommu_options",
+        source="drivers/iommu/amd/init.c:3713 parse_amd_iommu_options at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         default="on wherever the firmware offers it; there is no value that enables it",
@@ -21,8 +21,8 @@ PARAMETERS = (
         notes=(
             "options accumulate over repeats, and nothing takes off back",
             (
-                "up to 6.0 the parser looked for its words at every place of the value, so xoff was off; later "
-                "ones read whole tokens from their beginning"
+                "up to 6.0 the parser looked for its words at every place of the value, so xoff was off; "
+                "later ones read whole tokens from their beginning"
             ),
         ),
         tokens=(
@@ -31,7 +31,11 @@ PARAMETERS = (
                 "fullflush",
                 "no batching of TLB invalidation; the only spelling that x86 kernels before 5.14 understand",
                 same_as="iommu.strict=1",
-                deprecated_since=KernelVersion(5, 15),
+                deprecated_since=since(
+                    "5.14/5.15 drivers/iommu/amd/init.c:3489 at 6.1.192",
+                    el8="8.7/8.8 drivers/iommu/amd/init.c:3180 at 4.18.0-477.27.2.el8_8",
+                    el9="9.0 drivers/iommu/amd/init.c:3122 at 5.14.0-70.30.1.el9_0",
+                ),
             ),
             Token(
                 "force_isolation",
@@ -41,29 +45,75 @@ PARAMETERS = (
                 ),
                 conflicts=("iommu.passthrough=1",),
             ),
-            Token("force_enable", "skip the denylist of Stoney Ridge, nothing else", available=(x86("5.14"),)),
             Token(
-                "pgtbl_v1", "page tables of the first format (the default)", group="page-table", available=(x86("6.1"),)
+                "force_enable",
+                "skip the denylist of Stoney Ridge, nothing else",
+                available=(
+                    x86(
+                        "5.12/5.14 drivers/iommu/amd/init.c:3491 at 6.1.192",
+                        el8="8.5/8.6 drivers/iommu/amd/init.c:3136 at 4.18.0-372.32.1.el8_6",
+                    ),
+                ),
+            ),
+            Token(
+                "pgtbl_v1",
+                "page tables of the first format (the default)",
+                group="page-table",
+                available=(
+                    x86(
+                        "6.0/6.1 drivers/iommu/amd/init.c:3497 at 6.1.192",
+                        el8="8.10/ no match in drivers/iommu/amd/init.c at 8.3 to 8.10",
+                        el9="9.3/9.4 drivers/iommu/amd/init.c:3516 at 5.14.0-427.42.1.el9_4",
+                    ),
+                ),
             ),
             Token(
                 "pgtbl_v2",
                 "page tables of the second format where supported; a SEV-SNP host is impossible with it",
                 group="page-table",
-                available=(x86("6.1"),),
+                available=(
+                    x86(
+                        "6.0/6.1 drivers/iommu/amd/init.c:3499 at 6.1.192",
+                        el8="8.10/ no match in drivers/iommu/amd/init.c at 8.3 to 8.10",
+                        el9="9.3/9.4 drivers/iommu/amd/init.c:3518 at 5.14.0-427.42.1.el9_4",
+                    ),
+                ),
             ),
             Token(
                 "irtcachedis",
                 "no caching of the interrupt remapping table (a workaround for kdump)",
-                available=(x86("6.5"),),
+                available=(
+                    x86(
+                        "6.4/6.5 drivers/iommu/amd/init.c:3501 at 6.1.192",
+                        el8="8.9/8.10 drivers/iommu/amd/init.c:3432 at 4.18.0-553.66.1.el8_10",
+                        el9="9.3/9.4 drivers/iommu/amd/init.c:3520 at 5.14.0-427.42.1.el9_4",
+                        stable=((6, 1, 192),),
+                    ),
+                ),
             ),
             Token(
-                "nohugepages", "v1 page tables with pages of 4 KiB only", group="page-sizes", available=(x86("6.12"),)
+                "nohugepages",
+                "v1 page tables with pages of 4 KiB only",
+                group="page-sizes",
+                available=(
+                    x86(
+                        "6.8/6.12 drivers/iommu/amd/init.c:3619 at 6.12.117",
+                        el8="8.10/ no match in drivers/iommu/amd/init.c at 8.3 to 8.10",
+                        el9="9.5/9.6 drivers/iommu/amd/init.c:3497 at 5.14.0-570.32.1.el9_6",
+                    ),
+                ),
             ),
             Token(
                 "v2_pgsizes_only",
                 "v1 page tables with the page sizes of v2 only (4 KiB, 2 MiB, 1 GiB)",
                 group="page-sizes",
-                available=(x86("6.12"),),
+                available=(
+                    x86(
+                        "6.8/6.12 drivers/iommu/amd/init.c:3622 at 6.12.117",
+                        el8="8.10/ no match in drivers/iommu/amd/init.c at 8.3 to 8.10",
+                        el9="9.5/9.6 drivers/iommu/amd/init.c:3500 at 5.14.0-570.32.1.el9_6",
+                    ),
+                ),
             ),
         ),
         myths=(
@@ -80,7 +130,7 @@ PARAMETERS = (
         Grammar.FLAG,
         Manages.ALL,
         summary="print what the firmware table (IVRS) says",
-        source="drivers/iommu/amd/init.c parse_amd_iommu_dump",
+        source="drivers/iommu/amd/init.c:3691 parse_amd_iommu_dump at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         notes=("the value is not read: amd_iommu_dump=0 turns the dump on too",),
@@ -91,7 +141,7 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.ALL,
         summary="how interrupts reach guests",
-        source="drivers/iommu/amd/init.c parse_amd_iommu_intr",
+        source="drivers/iommu/amd/init.c:3698 parse_amd_iommu_intr at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         default="vapic",
@@ -106,10 +156,10 @@ PARAMETERS = (
         Grammar.ACCUMULATING,
         Manages.NOTHING,
         summary=(
-            "mend a wrong IOAPIC in the firmware table: <id>@[segment:]bus:device.function, id decimal, "
-            "the rest hexadecimal"
+            "mend a wrong IOAPIC in the firmware table: <id>@[segment:]bus:device.function, id "
+            "decimal, the rest hexadecimal"
         ),
-        source="drivers/iommu/amd/init.c parse_ivrs_ioapic",
+        source="drivers/iommu/amd/init.c:3752 parse_ivrs_ioapic at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         notes=("the spelling ivrs_ioapic[10]=00:14.0 is deprecated",),
@@ -120,7 +170,7 @@ PARAMETERS = (
         Grammar.ACCUMULATING,
         Manages.NOTHING,
         summary="mend a wrong HPET in the firmware table: <id>@[segment:]bus:device.function",
-        source="drivers/iommu/amd/init.c parse_ivrs_hpet",
+        source="drivers/iommu/amd/init.c:3790 parse_ivrs_hpet at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         notes=("the spelling ivrs_hpet[0]=00:14.0 is deprecated",),
@@ -131,7 +181,7 @@ PARAMETERS = (
         Grammar.ACCUMULATING,
         Manages.NOTHING,
         summary="mend a wrong ACPI device in the firmware table: <HID>:<UID>@[segment:]bus:device.function",
-        source="drivers/iommu/amd/init.c parse_ivrs_acpihid",
+        source="drivers/iommu/amd/init.c:3830 parse_ivrs_acpihid at 7.1.5",
         available=(x86(),),
         platforms=(Platform.AMD,),
         notes=("the spelling ivrs_acpihid[00:14.5]=AMD0020:0 is deprecated",),

@@ -23,13 +23,31 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.NOTHING,
         summary="encrypted guests",
-        source="arch/x86/virt/svm/cmdline.c init_sev_config",
-        available=(x86(),),
+        source="arch/x86/virt/svm/cmdline.c:19 init_sev_config at 7.1.5",
+        available=(
+            x86(
+                "5.10/6.1 arch/x86/kernel/sev.c:2218 at 6.1.192",
+                el8="8.7/8.8 arch/x86/kernel/sev.c:2163 at 4.18.0-477.27.2.el8_8",
+                el9="9.0/9.1 arch/x86/kernel/sev.c:2220 at 5.14.0-162.23.1.el9_1",
+            ),
+        ),
         platforms=(Platform.AMD,),
         notes=("SEV-SNP needs the IOMMU on, not in passthrough, with v1 page tables",),
         tokens=(
             Token("debug", "print details", exact=True),
-            Token("nosnp", "SEV-SNP off", available=(x86("6.14"),), exact=True),
+            Token(
+                "nosnp",
+                "SEV-SNP off",
+                available=(
+                    x86(
+                        "6.12/6.14 arch/x86/virt/svm/cmdline.c:29 at 7.1.5",
+                        el8="8.10/ no match in arch/x86/virt/svm/cmdline.c at 8.3 to 8.10",
+                        el9="9.6/ no match in arch/x86/virt/svm/cmdline.c at 9.0 to 9.6",
+                        el10="10.0/ no match in arch/x86/virt/svm/cmdline.c at 10.0",
+                    ),
+                ),
+                exact=True,
+            ),
         ),
     ),
     Definition(
@@ -38,10 +56,21 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="SEV-SNP guests, whose memory not even the host can write to",
-        source="arch/x86/kvm/svm/sev.c",
-        available=(x86("6.11"),),
+        source="arch/x86/kvm/svm/sev.c:64 at 7.1.5",
+        available=(
+            x86(
+                "6.1/6.12 arch/x86/kvm/svm/sev.c:54 at 6.12.117",
+                el8="8.10/ no match in arch/x86/kvm/svm/sev.c at 8.3 to 8.10",
+                el9="9.4/9.5 arch/x86/kvm/svm/sev.c:54 at 5.14.0-503.40.1.el9_5",
+            ),
+        ),
         platforms=(Platform.AMD,),
         default="1 where processor, firmware and IOMMU allow it",
-        conflicts=("iommu.passthrough=1", "amd_iommu=pgtbl_v2", "amd_iommu=off", "iommu=off"),
+        conflicts=(
+            "iommu.passthrough=1",
+            "amd_iommu=pgtbl_v2",
+            "amd_iommu=off",
+            "iommu=off",
+        ),
     ),
 )

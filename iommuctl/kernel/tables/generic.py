@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the generic variables of the IOMMU core, and iommu= of x86. Rows only."""
 
-from iommuctl.facts import KernelVersion
 from iommuctl.kernel.parameters import Advice, Definition, Grammar, Kind, Manages, Myth, Token
-from iommuctl.kernel.tables.spans import arm64, powerpc, riscv, s390, x86
+from iommuctl.kernel.tables.spans import ALWAYS, arm64, powerpc, riscv, s390, since, x86
 
 PARAMETERS = (
     Definition(
@@ -12,10 +11,10 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.ALL,
         summary="x86 DMA options: the default domain type, and switches of the old GART driver",
-        source="arch/x86/kernel/pci-dma.c iommu_setup",
+        source="arch/x86/kernel/pci-dma.c:111 iommu_setup at 7.1.5",
         available=(x86(),),
         default="as the kernel was configured",
-        effect=("pt gives host drivers near-native DMA without protection from their devices; guests stay isolated"),
+        effect="pt gives host drivers near-native DMA without protection from their devices; guests stay isolated",
         kconfig=(
             "CONFIG_IOMMU_DEFAULT_DMA_LAZY",
             "CONFIG_IOMMU_DEFAULT_DMA_STRICT",
@@ -23,13 +22,13 @@ PARAMETERS = (
         ),
         notes=(
             (
-                "options accumulate over repeats; pt and nopt: the last one on the line wins, iommu.passthrough= "
-                "included"
+                "options accumulate over repeats; pt and nopt: the last one on the line wins, "
+                "iommu.passthrough= included"
             ),
             "an unknown token is ignored without a message",
             (
-                "ARM64 and RISC-V have no iommu= parameter at all; that of PowerPC is another one, without pt, on"
-                " and off"
+                "ARM64 and RISC-V have no iommu= parameter at all; that of PowerPC is another one, "
+                "without pt, on and off"
             ),
             "pt needs the IOMMU to be enabled as well (intel_iommu=on where that is not the default)",
         ),
@@ -42,19 +41,22 @@ PARAMETERS = (
                     "it, and no other token takes it back"
                 ),
                 unsafe=True,
-                conflicts=("intel_iommu=on", "iommu.passthrough=1"),
+                conflicts=(
+                    "intel_iommu=on",
+                    "iommu.passthrough=1",
+                ),
             ),
             Token(
                 "force",
                 "read by the AMD GART driver only: no effect on VT-d and AMD-Vi, whatever checklists say",
-                inert_since=KernelVersion(4, 15),
+                inert_since=ALWAYS,
             ),
-            Token("noforce", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("biomerge", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("merge", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("nomerge", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("panic", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("nopanic", "GART only: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
+            Token("noforce", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("biomerge", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("merge", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("nomerge", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("panic", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("nopanic", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
             Token(
                 "soft",
                 (
@@ -62,7 +64,11 @@ PARAMETERS = (
                     "used all the same"
                 ),
                 unsafe=True,
-                inert_since=KernelVersion(5, 19),
+                inert_since=since(
+                    "5.17/5.19 arch/x86/kernel/pci-dma.c:121 at 6.1.192",
+                    el8="8.7/8.8 arch/x86/kernel/pci-dma.c:122 at 4.18.0-477.27.2.el8_8",
+                    el9="9.1/9.2 arch/x86/kernel/pci-dma.c:121 at 5.14.0-284.30.1.el9_2",
+                ),
             ),
             Token(
                 "pt",
@@ -73,28 +79,40 @@ PARAMETERS = (
                 "nopt",
                 "default domain type translated (DMA or DMA-FQ)",
                 same_as="iommu.passthrough=0",
-                available=(x86("4.19"),),
+                available=(
+                    x86(
+                        "4.15/4.19 arch/x86/kernel/pci-dma.c:109 at 5.10.223",
+                        el8="8.1 arch/x86/kernel/pci-dma.c:124 at 4.18.0-147.5.1",
+                    ),
+                ),
             ),
             Token(
                 "usedac",
                 "VIA quirk; the kernel reads nothing of the list behind it and logs a malformed early option",
                 ends_list=True,
             ),
-            Token("forcesac", "ignored with a warning, but read as force too", inert_since=KernelVersion(4, 15)),
-            Token("allowdac", "ignored with a warning", inert_since=KernelVersion(4, 15)),
-            Token("nodac", "ignored with a warning", inert_since=KernelVersion(4, 15)),
-            Token("fullflush", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
+            Token("forcesac", "ignored with a warning, but read as force too", inert_since=ALWAYS),
+            Token("allowdac", "ignored with a warning", inert_since=ALWAYS),
+            Token("nodac", "ignored with a warning", inert_since=ALWAYS),
+            Token("fullflush", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("nofullflush", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("noagp", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("noaperture", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("memaper", "GART aperture option, memaper[=order]: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
+            Token("allowed", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
             Token(
-                "nofullflush", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)
+                "calgary",
+                "a driver that no shipped kernel was built with; the token is gone with it",
+                available=(
+                    x86(
+                        "7.3/ no match in arch/x86/kernel/pci-dma.c at 5.10 to 7.3",
+                        el8="..8.10 arch/x86/kernel/pci-dma.c:185 at 4.18.0-553.66.1.el8_10",
+                        el9="9.6/ no match in arch/x86/kernel/pci-dma.c at 9.0 to 9.6",
+                        el10="10.0/ no match in arch/x86/kernel/pci-dma.c at 10.0",
+                    ),
+                ),
+                inert_since=ALWAYS,
             ),
-            Token("noagp", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token("noaperture", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
-            Token(
-                "memaper",
-                "GART aperture option, memaper[=order]: no effect on VT-d and AMD-Vi",
-                inert_since=KernelVersion(4, 15),
-            ),
-            Token("allowed", "GART aperture option: no effect on VT-d and AMD-Vi", inert_since=KernelVersion(4, 15)),
             Token("novmerge", "PowerPC: do not merge pages of one request", group="vmerge", available=(powerpc(),)),
             Token("vmerge", "PowerPC: merge pages of one request", group="vmerge", available=(powerpc(),)),
             Token("nobypass", "PowerNV: no 64-bit bypass window", available=(powerpc(),)),
@@ -131,7 +149,14 @@ PARAMETERS = (
                     ),
                     "As profiles these are passthrough-perf, strict-isolation and translated-lazy.",
                 ),
-                ("1", "on", "true", "enabled", "pt", "nopt"),
+                (
+                    "1",
+                    "on",
+                    "true",
+                    "enabled",
+                    "pt",
+                    "nopt",
+                ),
             ),
         ),
     ),
@@ -141,12 +166,22 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="default domain type of every device: 1 identity, 0 translated",
-        source="drivers/iommu/iommu.c iommu_set_def_domain_type",
-        available=(arm64("4.19"), x86("5.4"), riscv(), s390()),
+        source="drivers/iommu/iommu.c:791 iommu_set_def_domain_type at 7.1.5",
+        available=(
+            arm64(
+                "4.19 drivers/iommu/iommu.c:228 at 5.4", el8="8.3 drivers/iommu/iommu.c:335 at 4.18.0-240.22.1.el8_3"
+            ),
+            x86(
+                "4.19/5.4 drivers/iommu/iommu.c:228 at 5.4",
+                el8="8.1/8.3 drivers/iommu/iommu.c:335 at 4.18.0-240.22.1.el8_3",
+            ),
+            riscv(),
+            s390(),
+        ),
         default="as the kernel was configured",
         effect=(
-            "1: near-native DMA for host drivers without protection from their devices; 0: each device "
-            "reaches only what was mapped for it"
+            "1: near-native DMA for host drivers without protection from their devices; 0: each "
+            "device reaches only what was mapped for it"
         ),
         kconfig=("CONFIG_IOMMU_DEFAULT_PASSTHROUGH",),
         notes=(
@@ -154,8 +189,8 @@ PARAMETERS = (
             "external-facing (untrusted) devices are translated all the same from 5.11",
             "AMD devices with PASID and PRI stay identity even with 0, unless amd_iommu=force_isolation",
             (
-                "memory encryption cancels passthrough that comes from the kernel configuration, not from the "
-                "command line"
+                "memory encryption cancels passthrough that comes from the kernel configuration, not from"
+                " the command line"
             ),
         ),
     ),
@@ -165,13 +200,25 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="when unmapped addresses stop being reachable: 1 at once (DMA), 0 lazily in batches (DMA-FQ)",
-        source="drivers/iommu/iommu.c iommu_dma_setup",
-        available=(arm64("4.20"), x86("5.14"), s390("6.8"), riscv()),
+        source="drivers/iommu/iommu.c:809 iommu_dma_setup at 7.1.5",
+        available=(
+            arm64("4.19/4.20 drivers/iommu/iommu.c:234 at 5.4", el8="8.1 drivers/iommu/iommu.c:48 at 4.18.0-147.5.1"),
+            x86("5.12/5.14", el8="8.5/8.6 drivers/iommu/iommu.c:355-378 at 4.18.0-372.32.1.el8_6"),
+            s390(
+                "6.4/6.8 drivers/iommu/s390-iommu.c:817 at 6.12.117",
+                el8="8.10/ arch/s390/pci/pci_dma.c at 8.3 to 8.10",
+                el9="9.4/9.5 drivers/iommu/s390-iommu.c:754 at 5.14.0-503.40.1.el9_5",
+            ),
+            riscv(),
+        ),
         default="lazy on x86 and s390 upstream, strict elsewhere; distributions differ",
         effect="1 closes the window in which a device still reaches freed memory, at some cost in throughput",
-        kconfig=("CONFIG_IOMMU_DEFAULT_DMA_STRICT", "CONFIG_IOMMU_DEFAULT_DMA_LAZY"),
+        kconfig=(
+            "CONFIG_IOMMU_DEFAULT_DMA_STRICT",
+            "CONFIG_IOMMU_DEFAULT_DMA_LAZY",
+        ),
         notes=(
-            ("intel_iommu=strict and amd_iommu=fullflush are read later and beat iommu.strict=0, wherever they stand"),
+            "intel_iommu=strict and amd_iommu=fullflush are read later and beat iommu.strict=0, wherever they stand",
             "an IOMMU that is emulated for a guest forces strict whatever is asked (caching mode, NpCache)",
             "together with passthrough it matters only for the groups that are translated anyway",
         ),
@@ -182,8 +229,17 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="allocate DMA addresses above 4 GiB first",
-        source="drivers/iommu/dma-iommu.c iommu_dma_forcedac_setup",
-        available=(x86("5.12"), arm64("5.12")),
+        source="drivers/iommu/dma-iommu.c:88 iommu_dma_forcedac_setup at 7.1.5",
+        available=(
+            x86(
+                "5.11/5.12 drivers/iommu/dma-iommu.c:84 at 6.1.192",
+                el8="8.4/8.5 drivers/iommu/dma-iommu.c:77 at 4.18.0-348.23.1.el8_5",
+            ),
+            arm64(
+                "5.11/5.12 drivers/iommu/dma-iommu.c:84 at 6.1.192",
+                el8="8.4/8.5 drivers/iommu/dma-iommu.c:77 at 4.18.0-348.23.1.el8_5",
+            ),
+        ),
         default="0",
     ),
     Definition(
@@ -192,8 +248,21 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="check that a page is unmapped from every IOMMU before it is freed",
-        source="drivers/iommu/iommu-debug-pagealloc.c",
-        available=(x86("7.1"), arm64("7.1")),
+        source="drivers/iommu/iommu-debug-pagealloc.c:156 at 7.1.5",
+        available=(
+            x86(
+                "6.19/7.1 drivers/iommu/iommu-debug-pagealloc.c:164 at 7.1.5",
+                el8="8.10/ no match in drivers/iommu/iommu-debug-pagealloc.c at 8.3 to 8.10",
+                el9="9.6/ no match in drivers/iommu/iommu-debug-pagealloc.c at 9.0 to 9.6",
+                el10="10.0/ no match in drivers/iommu/iommu-debug-pagealloc.c at 10.0",
+            ),
+            arm64(
+                "6.19/7.1 drivers/iommu/iommu-debug-pagealloc.c:164 at 7.1.5",
+                el8="8.10/ no match in drivers/iommu/iommu-debug-pagealloc.c at 8.3 to 8.10",
+                el9="9.6/ no match in drivers/iommu/iommu-debug-pagealloc.c at 9.0 to 9.6",
+                el10="10.0/ no match in drivers/iommu/iommu-debug-pagealloc.c at 10.0",
+            ),
+        ),
         default="0",
         effect="debugging only: slow",
         kconfig=("CONFIG_IOMMU_DEBUG_PAGEALLOC",),

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the drivers of other architectures, and Xen. Rows only."""
 
-from iommuctl.facts import KernelVersion
 from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages, Token
-from iommuctl.kernel.tables.spans import arm64, s390, x86
+from iommuctl.kernel.tables.spans import arm64, s390, since, x86
 
 PARAMETERS = (
     Definition(
@@ -12,14 +11,17 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.ALL,
         summary="s390 DMA options",
-        source="drivers/iommu/s390-iommu.c s390_iommu_setup",
+        source="drivers/iommu/s390-iommu.c:1096 s390_iommu_setup at 7.1.5",
         available=(s390(),),
         tokens=(
             Token(
                 "strict",
                 "no batching of TLB invalidation",
                 same_as="iommu.strict=1",
-                deprecated_since=KernelVersion(6, 8),
+                deprecated_since=since(
+                    "6.4/6.8 drivers/iommu/s390-iommu.c:817 at 6.12.117",
+                    el9="9.4/9.5 drivers/iommu/s390-iommu.c:754 at 5.14.0-503.40.1.el9_5",
+                ),
                 exact=True,
             ),
         ),
@@ -30,8 +32,14 @@ PARAMETERS = (
         Grammar.SCALAR,
         Manages.ALL,
         summary="size of the DMA address space as a multiple of main memory (decimal)",
-        source="drivers/iommu/s390-iommu.c s390_iommu_aperture_setup",
-        available=(s390("5.17"),),
+        source="drivers/iommu/s390-iommu.c:1107 s390_iommu_aperture_setup at 7.1.5",
+        available=(
+            s390(
+                "5.14/5.17 arch/s390/pci/pci_dma.c:726 at 6.1.192",
+                el8="8.3/8.6 arch/s390/pci/pci_dma.c:705 at 4.18.0-372.32.1.el8_6",
+                el9="9.0 arch/s390/pci/pci_dma.c:706 at 5.14.0-70.30.1.el9_0",
+            ),
+        ),
     ),
     Definition(
         "arm-smmu.disable_bypass",
@@ -39,8 +47,13 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="SMMUv1 and v2: refuse DMA of streams that nothing matches",
-        source="drivers/iommu/arm/arm-smmu/arm-smmu.c",
-        available=(arm64("4.19"),),
+        source="drivers/iommu/arm/arm-smmu/arm-smmu.c:60 at 7.1.5",
+        available=(
+            arm64(
+                "4.19 drivers/iommu/arm-smmu.c:71 at 5.4",
+                el8="8.3 drivers/iommu/arm-smmu.c:122 at 4.18.0-240.22.1.el8_3",
+            ),
+        ),
         default="1",
         effect="0 lets devices that no domain covers reach all memory",
         kconfig=("CONFIG_ARM_SMMU_DISABLE_BYPASS_BY_DEFAULT",),
@@ -52,7 +65,7 @@ PARAMETERS = (
         Grammar.SCALAR,
         Manages.ALL,
         summary="SMMUv1 and v2: use translation stage 1 or 2 only",
-        source="drivers/iommu/arm/arm-smmu/arm-smmu.c",
+        source="drivers/iommu/arm/arm-smmu/arm-smmu.c:56 at 7.1.5",
         available=(arm64(),),
     ),
     Definition(
@@ -62,7 +75,14 @@ PARAMETERS = (
         Manages.ALL,
         summary="SMMUv3: refuse DMA of streams that nothing matches",
         source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c",
-        available=(arm64("4.19", until="6.8"),),
+        available=(
+            arm64(
+                "4.19..6.8/6.12 drivers/iommu/arm-smmu-v3.c:392 at 5.4",
+                el8="8.3 drivers/iommu/arm-smmu-v3.c:398 at 4.18.0-240.22.1.el8_3",
+                el9="9.0..9.4/9.5 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:37 at 5.14.0-70.30.1.el9_0",
+                el10="10.0/ no match in drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c at 10.0",
+            ),
+        ),
         default="1",
         effect="0 lets devices that no domain covers reach all memory",
         notes=("gone by 6.12 and ignored without a message since",),
@@ -74,8 +94,13 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="SMMUv3: do not wait for commands by message interrupts",
-        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c",
-        available=(arm64(),),
+        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:37 at 7.1.5",
+        available=(
+            arm64(
+                "5.4/5.10 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:42 at 5.10.223",
+                el8="8.4/8.5 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:42 at 4.18.0-348.23.1.el8_5",
+            ),
+        ),
     ),
     Definition(
         "tegra241-cmdqv.disable_cmdqv",
@@ -83,8 +108,14 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="do not use the command queue virtualisation of Tegra241",
-        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c",
-        available=(arm64(),),
+        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:110 at 7.1.5",
+        available=(
+            arm64(
+                "6.1/6.12 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:106 at 6.12.117",
+                el8="8.10/ no match in drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c at 8.3 to 8.10",
+                el9="9.5/9.6 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:107 at 5.14.0-570.32.1.el9_6",
+            ),
+        ),
     ),
     Definition(
         "tegra241-cmdqv.bypass_vcmdq",
@@ -92,8 +123,14 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="send commands past the virtual queues of Tegra241 (debugging)",
-        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c",
-        available=(arm64(),),
+        source="drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:115 at 7.1.5",
+        available=(
+            arm64(
+                "6.1/6.12 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:106 at 6.12.117",
+                el8="8.10/ no match in drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c at 8.3 to 8.10",
+                el9="9.5/9.6 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:107 at 5.14.0-570.32.1.el9_6",
+            ),
+        ),
     ),
     Definition(
         "dom0-iommu",

@@ -1,23 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans: the words in which the tables say which kernels of an architecture read something."""
+"""Words of the tables: which kernels have something, upstream and line by line.
 
+Each text is that of Span.parse: `5.12/5.14 FILE:LINE at RELEASE` is not in 5.12, but in 5.14, and was read there.
+"""
+
+from collections.abc import Mapping
 from functools import partial
 
-from iommuctl.facts import KernelVersion
+from iommuctl.kernel.lines import Line
 from iommuctl.kernel.parameters import Architecture, Availability
+from iommuctl.kernel.span import ALWAYS, EVERYWHERE, Span, Spans
 
 
-def _span(on: Architecture, since: str | None = None, until: str | None = None) -> Availability:
-    """Return an availability: from the oldest release that was seen to have it to the newest one."""
-    return Availability(on, _version(since), _version(until))
+def since(upstream: str = "", stable: tuple[tuple[int, int, int], ...] = (), **lines: str) -> Spans:
+    """Return the releases of upstream and of each line that is named; without a text every release that was read."""
+    return Spans(Span.parse(upstream) if upstream else EVERYWHERE, _lines(lines), stable)
 
 
-def _version(text: str | None) -> KernelVersion | None:
-    return None if text is None else KernelVersion.parse(text)
+def _lines(texts: Mapping[str, str]) -> tuple[tuple[Line, Span], ...]:
+    return tuple((Line(name), Span.parse(text)) for name, text in texts.items())
 
 
-x86 = partial(_span, Architecture.X86)
-arm64 = partial(_span, Architecture.ARM64)
-riscv = partial(_span, Architecture.RISCV)
-s390 = partial(_span, Architecture.S390)
-powerpc = partial(_span, Architecture.POWERPC)
+def _on(
+    architecture: Architecture, upstream: str = "", stable: tuple[tuple[int, int, int], ...] = (), **lines: str
+) -> Availability:
+    return Availability(architecture, since(upstream, stable, **lines))
+
+
+__all__ = ["ALWAYS", "arm64", "powerpc", "riscv", "s390", "since", "x86"]
+
+x86 = partial(_on, Architecture.X86)
+arm64 = partial(_on, Architecture.ARM64)
+riscv = partial(_on, Architecture.RISCV)
+s390 = partial(_on, Architecture.S390)
+powerpc = partial(_on, Architecture.POWERPC)

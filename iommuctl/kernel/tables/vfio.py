@@ -14,19 +14,23 @@ PARAMETERS = (
             "bind every device with one of these ids to vfio-pci: "
             "vendor:device[:subvendor[:subdevice[:class[:mask]]]], hexadecimal"
         ),
-        source="drivers/vfio/pci/vfio_pci.c",
+        source="drivers/vfio/pci/vfio_pci.c:33 at 7.1.5",
         available=(x86(), arm64()),
         default="none",
         effect="claims all devices of an id, a boot GPU or NVMe disk included",
         notes=(
             "only the last occurrence counts, it does not accumulate; at most 1023 characters",
             (
-                "to claim a device before its own driver does, the initramfs has to hold vfio-pci (dracut: "
-                "rd.driver.pre=vfio-pci)"
+                "to claim a device before its own driver does, the initramfs has to hold vfio-pci "
+                "(dracut: rd.driver.pre=vfio-pci)"
             ),
             "driver_override in sysfs binds one device at run time without a parameter",
         ),
-        conflicts=("iommu=off", "intel_iommu=off", "amd_iommu=off"),
+        conflicts=(
+            "iommu=off",
+            "intel_iommu=off",
+            "amd_iommu=off",
+        ),
     ),
     Definition(
         "pci-stub.ids",
@@ -34,7 +38,7 @@ PARAMETERS = (
         Grammar.LAST_WINS_LIST,
         Manages.NOTHING,
         summary="bind devices with these ids to a driver that does nothing, out of reach of vfio-pci",
-        source="drivers/pci/pci-stub.c",
+        source="drivers/pci/pci-stub.c:22 at 7.1.5",
         available=(x86(), arm64()),
     ),
     Definition(
@@ -61,7 +65,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="no access to legacy VGA ranges",
-        source="drivers/vfio/pci/vfio_pci.c",
+        source="drivers/vfio/pci/vfio_pci.c:43 at 7.1.5",
         available=(x86(), arm64()),
         kconfig=("CONFIG_VFIO_PCI_VGA",),
     ),
@@ -71,7 +75,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="do not put unused devices to sleep (D3)",
-        source="drivers/vfio/pci/vfio_pci.c",
+        source="drivers/vfio/pci/vfio_pci.c:48 at 7.1.5",
         available=(x86(), arm64()),
     ),
     Definition(
@@ -80,7 +84,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="do not rely on PCI 2.3 INTx masking",
-        source="drivers/vfio/pci/vfio_pci.c",
+        source="drivers/vfio/pci/vfio_pci.c:37 at 7.1.5",
         available=(x86(), arm64()),
     ),
     Definition(
@@ -89,8 +93,17 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="a device that vfio-pci owns may make virtual functions",
-        source="drivers/vfio/pci/vfio_pci.c",
-        available=(x86("5.11"), arm64("5.11")),
+        source="drivers/vfio/pci/vfio_pci.c:53 at 7.1.5",
+        available=(
+            x86(
+                "5.4/5.10 drivers/vfio/pci/vfio_pci.c:59 at 5.10.223",
+                el8="8.3/8.4 drivers/vfio/pci/vfio_pci.c:62 at 4.18.0-305.25.1.el8_4",
+            ),
+            arm64(
+                "5.4/5.10 drivers/vfio/pci/vfio_pci.c:59 at 5.10.223",
+                el8="8.3/8.4 drivers/vfio/pci/vfio_pci.c:62 at 4.18.0-305.25.1.el8_4",
+            ),
+        ),
         effect="the owner of the physical function controls the virtual ones: trust it",
         unsafe="1",
     ),
@@ -100,8 +113,17 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.NOTHING,
         summary="bind devices that are known to break the host",
-        source="drivers/vfio/pci/vfio_pci.c",
-        available=(x86("5.11"), arm64("5.11")),
+        source="drivers/vfio/pci/vfio_pci.c:59 at 7.1.5",
+        available=(
+            x86(
+                "5.4/5.10 drivers/vfio/pci/vfio_pci.c:64 at 5.10.223",
+                el8="8.3/8.4 drivers/vfio/pci/vfio_pci.c:67 at 4.18.0-305.25.1.el8_4",
+            ),
+            arm64(
+                "5.4/5.10 drivers/vfio/pci/vfio_pci.c:64 at 5.10.223",
+                el8="8.3/8.4 drivers/vfio/pci/vfio_pci.c:67 at 4.18.0-305.25.1.el8_4",
+            ),
+        ),
         effect="a guest may bring the host down",
         unsafe="1",
     ),
@@ -111,7 +133,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="give devices to guests without interrupt isolation",
-        source="drivers/vfio/vfio_iommu_type1.c",
+        source="drivers/vfio/vfio_iommu_type1.c:47 at 7.1.5",
         available=(x86(), arm64()),
         default="0",
         effect="a guest can forge interrupts of the host; never needed where interrupt remapping works",
@@ -124,7 +146,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="map guest memory in small pages",
-        source="drivers/vfio/vfio_iommu_type1.c",
+        source="drivers/vfio/vfio_iommu_type1.c:53 at 7.1.5",
         available=(x86(), arm64()),
         default="0",
         effect="slow; for debugging",
@@ -135,7 +157,7 @@ PARAMETERS = (
         Grammar.SCALAR,
         Manages.ALL,
         summary="how many mappings one container may hold; DPDK may need more",
-        source="drivers/vfio/vfio_iommu_type1.c",
+        source="drivers/vfio/vfio_iommu_type1.c:59 at 7.1.5",
         available=(x86(), arm64()),
         default="65535",
     ),
@@ -145,8 +167,19 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="give devices to guests without interrupt isolation, for users of iommufd",
-        source="drivers/iommu/iommufd/device.c",
-        available=(x86("6.3"), arm64("6.3")),
+        source="drivers/iommu/iommufd/device.c:14 at 7.1.5",
+        available=(
+            x86(
+                "6.1/6.3 drivers/iommu/iommufd/device.c:14 at 6.12.117",
+                el8="8.10/ no match in drivers/iommu/iommufd/device.c at 8.3 to 8.10",
+                el9="9.2/9.3 drivers/iommu/iommufd/device.c:11 at 5.14.0-362.24.2.el9_3",
+            ),
+            arm64(
+                "6.1/6.3 drivers/iommu/iommufd/device.c:14 at 6.12.117",
+                el8="8.10/ no match in drivers/iommu/iommufd/device.c at 8.3 to 8.10",
+                el9="9.2/9.3 drivers/iommu/iommufd/device.c:11 at 5.14.0-362.24.2.el9_3",
+            ),
+        ),
         default="0",
         effect="a guest can forge interrupts of the host",
         unsafe="1",
@@ -157,7 +190,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="hand devices to programs without any IOMMU",
-        source="drivers/vfio/vfio_main.c",
+        source="drivers/vfio/vfio_main.c:59 at 7.1.5",
         available=(x86(), arm64()),
         default="0",
         effect="the program reaches all memory; taints the kernel; of no use for virtual machines",
