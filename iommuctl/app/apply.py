@@ -102,7 +102,7 @@ def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: Desi
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:
     """Whether generated files are in scope (design, section 3, Regeneration)."""
-    return host.runs_generators if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
+    return host.is_system if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
 
 
 def require_known(command: str, forced: frozenset[str], known: Iterable[str]) -> None:

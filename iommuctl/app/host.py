@@ -66,13 +66,6 @@ class Host(NamedTuple):
 
         return Store(self.root)
 
-    @property
-    def runs_generators(self) -> bool:
-        """Whether generators run without being asked for: on the running system, and in a root made ready for it."""
-        from iommuctl.host.mounts import is_live_mount
-
-        return self.is_system or is_live_mount(self.path)
-
 
 class Survey(NamedTuple):
     """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at.

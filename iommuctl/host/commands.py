@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands: the only module that starts processes. Argument lists only, never a shell; nothing outlives its run."""
 
+import errno
 import os
+import re
 import selectors
 import shlex
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
+from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError, UnavailableError
+from iommuctl.host import confine
+from iommuctl.host.mounts import BlockDevice, own_devices
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
 
@@ -27,11 +32,13 @@ _CHUNK = 65536  # bytes; the size of a pipe, pipe(7)
 _PATIENCE = 0.2  # seconds between two looks at whether a silent program has ended
 _HASTE = 0.005  # seconds between two such looks where it is about to end
 _GRACE = 5.0  # seconds that a program has to clean up after SIGTERM
+_UUID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SETTLING = 0.5  # seconds to wait for the killed; one that init has not reaped yet counts still, but cannot write
 
 # Where the package of a program has another name than the program; the first of a row is Debian's.
 _PACKAGES: Mapping[str, str] = MappingProxyType(
     {
+        "blkid": "util-linux",
         "bootctl": "systemd-boot, on other distributions systemd",
         "grub-editenv": "grub-common, on other distributions grub",
         "grub-mkconfig": "grub-common, on other distributions grub",
@@ -41,7 +48,6 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
         "grub2-script-check": "grub2-tools, on SUSE grub2",
         "kernel-install": "systemd, on Fedora systemd-udev",
         "proxmox-boot-tool": "proxmox-kernel-helper",
-        "unshare": "util-linux",
         "update-grub": "grub2-common",
         "zipl": "s390-tools, on Fedora s390utils-core",
     }
@@ -75,11 +81,9 @@ class Runner(Protocol):
 
 
 class SystemRunner:
-    """Runs the programs of one root: directly for `/`, else confined to it in private mount and pid namespaces.
+    """Runs the programs of one root: directly for `/`, else confined to it as `confine` does.
 
     A program sees an environment of LC_ALL and PATH alone and an empty stdin, and leads a session and process group.
-    In another root it finds the `/proc` of its own pid namespace, where the tree has that directory. No mount reaches
-    the host.
     """
 
     def __init__(self, root: Path) -> None:
@@ -95,16 +99,29 @@ class SystemRunner:
         if self._root.is_running_system:
             return _run(command, (str(program), *command[1:]), timeout).check()
         completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
-        if completed.returncode and completed.stderr.startswith("unshare: unshare failed: Operation not permitted"):
-            raise NotPermittedError(self._root.path, "run programs in")
+        if completed.returncode == confine.FAILED and completed.stderr.startswith(confine.COMPLAINT):
+            raise self._unconfined(completed.stderr.removeprefix(confine.COMPLAINT).strip())
         return completed.check()
 
     def _confinement(self) -> tuple[str, ...]:
-        root = self._root.path.absolute()
-        unshare = find_program(Root(Path("/")), "unshare")
-        proc = ("--mount-proc",) if _is_directory(root / "proc") else ()
-        options = ("--mount", "--propagation=private", "--pid", "--fork", "--kill-child=SIGKILL", f"--root={root}")
-        return (str(unshare), *options, *proc, "--")
+        devices = (f"{one.name}:{one.major}:{one.minor}:{_uuid(one)}" for one in own_devices(self._root.path))
+        options = (word for device in devices for word in ("--device", device))
+        return (sys.executable, "-I", "-S", confine.__file__, str(self._root.path.absolute()), *options, "--")
+
+    def _unconfined(self, complaint: str) -> IommuctlError:
+        if complaint.endswith(os.strerror(errno.EPERM)):
+            return NotPermittedError(self._root.path, "run programs in")
+        return ExecutionError(
+            f"the programs of {str(self._root.path)!r} can't be confined to it, so none was run", details=(complaint,)
+        )
+
+
+def _uuid(device: BlockDevice) -> str:
+    """Return the UUID of the file system on a device; empty where blkid knows none."""
+    blkid = find_program(Root(Path("/")), "blkid")
+    argv = (str(blkid), "--probe", "--match-tag", "UUID", "--output", "value", f"/dev/{device.name}")
+    found = _run(("blkid", *argv[1:]), argv, TIMEOUT).stdout.strip()
+    return found if _UUID.fullmatch(found) else ""
 
 
 def find_program(root: Root, name: str) -> PurePosixPath:
@@ -226,10 +243,3 @@ def _last_lines(text: str) -> tuple[str, ...]:
 
 def _text(output: bytes) -> str:
     return output.decode("utf-8", "surrogateescape")
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False

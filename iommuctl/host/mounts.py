@@ -2,34 +2,71 @@
 """Mounts: what a directory is mounted from, as far as a plan depends on it. Reading only."""
 
 import os
+import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.host.root import Root
 
 
-class MountFacts(NamedTuple):
-    """What tells a mounted system from a bare tree. Each is told without following a link of the tree."""
+class BlockDevice(NamedTuple):
+    """A block device by its name in /dev and its numbers."""
 
-    is_mount_point: bool
-    has_own_proc: bool
-    has_own_dev: bool
-
-    @property
-    def is_live(self) -> bool:
-        """Whether a generator in it sees the disks of the system that it belongs to: grub-probe needs all three."""
-        return self.is_mount_point and self.has_own_proc and self.has_own_dev
+    name: str
+    major: int
+    minor: int
 
 
-def is_live_mount(root: Path) -> bool:
-    """Whether another root is a mount point with its own populated `/proc` and `/dev`. Asks `stat` alone."""
-    return MountFacts(
-        is_mount_point=root.is_mount(),
-        has_own_proc=_is_mounted_with(root / "proc", "version", stat.S_ISREG),
-        has_own_dev=_is_mounted_with(root / "dev", "null", stat.S_ISCHR),
-    ).is_live
+# What holds an image, and nothing that the host itself lives on; the disk, and a partition of it.
+_IMAGE_DEVICE = re.compile(r"((?:loop|nbd)\d+)(?:p\d+)?")
+
+
+def own_devices(root: Path) -> tuple[BlockDevice, ...]:
+    """Return the device that another root is mounted from, and its disk, if that is an image's and nothing else's.
+
+    A generator's `grub-probe` looks for them in /dev. None where the root is a plain directory, or where something on
+    that disk is mounted outside the root.
+    """
+    mounts = _read_mounts()
+    mounted = [mount for mount in mounts if mount.point == root.absolute()]
+    match = _IMAGE_DEVICE.fullmatch(Path(mounted[-1].source).name) if mounted else None
+    if match is None:
+        return ()
+    others = (Path(mount.source).name for mount in mounts if not mount.point.is_relative_to(root.absolute()))
+    if any((other := _IMAGE_DEVICE.fullmatch(name)) and other[1] == match[1] for name in others):
+        return ()
+    devices = (_block_device(name) for name in dict.fromkeys((match[0], match[1])))
+    return tuple(device for device in devices if device is not None)
+
+
+class _Mount(NamedTuple):
+    point: Path
+    source: str
+
+
+def _read_mounts() -> tuple[_Mount, ...]:
+    # proc_pid_mountinfo(5): the fifth field is the mount point, the source is the second after the separator " - "
+    text = Path("/proc/self/mountinfo").read_bytes()
+    pairs = (line.split(b" - ", 1) for line in text.splitlines() if b" - " in line)
+    return tuple(
+        _Mount(Path(_unescape(before.split(b" ")[4])), _unescape(after.split(b" ")[1])) for before, after in pairs
+    )
+
+
+def _unescape(field: bytes) -> str:
+    return os.fsdecode(field.decode("unicode_escape").encode("latin-1"))
+
+
+def _block_device(name: str) -> BlockDevice | None:
+    try:
+        status = Path("/dev", name).lstat()
+    except OSError:
+        return None
+    if not stat.S_ISBLK(status.st_mode):
+        return None
+    return BlockDevice(name, os.major(status.st_rdev), os.minor(status.st_rdev))
 
 
 def filesystem_type(device: int) -> str | None:
@@ -62,15 +99,3 @@ def one_for_each_xfs(root: Root, folders: Iterable[PurePosixPath]) -> tuple[Pure
         if (status := root.stat(folder)) is not None:
             first.setdefault(status.st_dev, folder)
     return tuple(folder for device, folder in first.items() if filesystem_type(device) == "xfs")
-
-
-def _is_mounted_with(folder: Path, name: str, is_kind: Callable[[int], bool]) -> bool:
-    try:
-        status = folder.lstat()
-        return (
-            stat.S_ISDIR(status.st_mode)
-            and status.st_dev != folder.parent.stat().st_dev
-            and is_kind((folder / name).lstat().st_mode)
-        )
-    except OSError:
-        return False

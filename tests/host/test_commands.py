@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands: real processes, run and ended as promised."""
 
-import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +15,6 @@ from project import PROJECT
 from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
 from iommuctl.host import commands
 from iommuctl.host.commands import Completed, SystemRunner
-from iommuctl.host.mounts import MountFacts, is_live_mount
 
 __all__ = ["grub_host"]  # the fixture
 
@@ -292,38 +290,3 @@ except IommuctlError as error:
     printed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     expected = NotPermittedError(grub_host.path, "run programs in")
     assert printed == f"77 {expected}\n"
-
-
-@pytest.mark.parametrize("facts", list(itertools.product((True, False), repeat=3)))
-def test_a_live_mount_is_all_three(facts: tuple[bool, bool, bool]) -> None:
-    mount, proc, dev = facts
-    assert MountFacts(is_mount_point=mount, has_own_proc=proc, has_own_dev=dev).is_live == all(facts)
-
-
-def test_a_folder_is_no_live_mount(tmp_path: Path) -> None:
-    (tmp_path / "proc").symlink_to("/proc")
-    (tmp_path / "dev").symlink_to("/dev")
-    assert not is_live_mount(tmp_path)
-    assert not is_live_mount(tmp_path / "missing")
-
-
-@pytest.mark.programs
-@pytest.mark.parametrize(
-    ("mounts", "live"),
-    [
-        pytest.param("mount -t proc p proc; mount -t tmpfs d dev; mknod dev/null c 1 3", True, id="all"),
-        pytest.param("mount -t tmpfs d dev; mknod dev/null c 1 3", False, id="no proc"),
-        pytest.param("mount -t tmpfs p proc; mount -t tmpfs d dev; mknod dev/null c 1 3", False, id="empty proc"),
-        pytest.param("mount -t proc p proc; mount -t tmpfs d dev", False, id="empty dev"),
-        pytest.param("mount -t proc p proc; mknod dev/null c 1 3", False, id="a static dev"),
-        pytest.param("rmdir proc dev; ln -s /proc proc; ln -s /dev dev", False, id="links to the host"),
-    ],
-)
-def test_a_live_mount_has_its_own_proc_and_dev(grub_host: GrubTree, mounts: str, live: bool) -> None:
-    root = grub_host.path / "mnt"
-    root.mkdir()
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib; from iommuctl.host.mounts import is_live_mount"
-    code += "; print(is_live_mount(pathlib.Path(sys.argv[2])))"
-    script = f'set -e; mount -t tmpfs r "$3"; cd "$3"; mkdir proc dev; {mounts}; exec "$0" -c "$1" "$2" "$3"'
-    argv = ["unshare", "--mount", "sh", "-c", script, sys.executable, code, str(PROJECT), str(root)]
-    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == f"{live}\n"
