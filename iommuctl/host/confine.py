@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 # Nothing but the program's own exit status may be taken for it: env(1) and its like end with 125 where they fail.
 FAILED = 125
@@ -47,25 +48,21 @@ _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> NoReturn:
     """Run the program, and end as it ends: with its exit status, or by the signal that ended it."""
     split = arguments.index("--")
     root, devices, command = arguments[0], tuple(arguments[2:split:2]), list(arguments[split + 1 :])
     try:
         _check(_libc.unshare(_NAMESPACES), "unshare")
-        child = os.fork()
+        if (child := os.fork()) != 0:
+            _wait(child)
+        _enter(root, devices)
+        os.execv(command[0], command)  # noqa: S606 - the very thing that this is for
     except OSError as error:
         _fail(error)
-    if child == 0:
-        try:
-            _enter(root, devices)
-            os.execv(command[0], command)  # noqa: S606 - the very thing that this is for
-        except OSError as error:
-            _fail(error)
-    _wait(child)
 
 
-def _wait(child: int) -> None:
+def _wait(child: int) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: os.kill(child, received))
     _, status = os.waitpid(child, 0)
@@ -208,7 +205,7 @@ def _check(result: int, what: str) -> int:
     return result
 
 
-def _fail(error: OSError) -> None:
+def _fail(error: OSError) -> NoReturn:
     os.write(2, f"{COMPLAINT}{error.filename}: {error.strerror}\n".encode("utf-8", "backslashreplace"))
     os._exit(FAILED)
 
