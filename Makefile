@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test boot-test lint format man completion wheel deb-source deb rpm clean
+.PHONY: help try test boot-test lint format profiles check-profiles man completion wheel deb-source deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 man_pages := $(patsubst man/%.rst,build/man/%,$(wildcard man/*.rst))
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 try: ## install, then plan, apply and roll back on a copy of a sample host
 	scripts/try
@@ -29,6 +29,13 @@ lint: ## run ruff, import-linter and mypy only, in the environment that `make te
 format: ## lay out the code
 	.venv/bin/ruff format .
 
+profiles: ## make iommuctl/profile/profiles/__init__.py, the values that a run loads, of the TOML next to it
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) scripts/profiles.py
+
+# Every package is made with one of the two targets that need this.
+check-profiles: ## read the TOML of the shipped profiles as that of a user, and compare the values with it
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) scripts/profiles.py --check
+
 man: $(man_pages) ## make build/man/ from man/*.rst; needs rst2man (python3-docutils)
 
 build/man/%: man/%.rst man/tidy.sed
@@ -36,7 +43,7 @@ build/man/%: man/%.rst man/tidy.sed
 	$(RST2MAN) --halt=warning $< $@
 	sed -i -f man/tidy.sed $@
 
-completion: ## make build/completion/ for bash, zsh and fish, by the application itself
+completion: check-profiles ## make build/completion/ for bash, zsh and fish, by the application itself
 	packaging/completion build/completion $(PYTHON)
 
 VARIANT ?= $(shell packaging/variant)
@@ -55,7 +62,7 @@ rpm: ## build the RPM package in build/rpm/RPMS/; VARIANT as above
 	rpmbuild --define '_topdir $(CURDIR)/build/rpm' $(if $(filter bundled,$(VARIANT)),--with,--without) bundled \
 		-ba build/rpm/SPECS/iommuctl.spec
 
-wheel: ## build the wheel and the sdist in dist/, and check them
+wheel: check-profiles ## build the wheel and the sdist in dist/, and check them
 	rm -rf dist
 	$(PYTHON) -m build
 	$(PYTHON) -m twine check --strict dist/*

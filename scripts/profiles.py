@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write iommuctl/profile/profiles/__init__.py: the profiles of the package as values, so that no run has to read them.
 
-Usage: python scripts/profiles.py [--check]
+Usage: make profiles, make check-profiles
 
-Their TOML is read and checked as that of a user is. With --check nothing is written: the exit code is 1, and the lines
-that differ are printed, where the module is not what the TOML says.
+Their TOML is read and checked as that of a user is. With `--check` nothing is written: where the module is not what the
+TOML says, the lines that differ are printed, and the exit code is 1.
 """
 
 import difflib
@@ -87,8 +87,11 @@ def main(arguments: list[str]) -> int:
         MODULE.write_text(text, "utf-8")
         return 0
     now = MODULE.read_text("utf-8")
+    if now == text:
+        return 0
     sys.stdout.writelines(difflib.unified_diff(now.splitlines(keepends=True), text.splitlines(keepends=True)))
-    return int(now != text)
+    sys.stderr.write(f"{MODULE.relative_to(PROJECT)} is not what the profiles say\nhint: make profiles\n")
+    return 1
 
 
 if __name__ == "__main__":
