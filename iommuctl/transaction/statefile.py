@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -45,12 +46,17 @@ def _restored(text: str) -> str:
     return restored
 
 
-def _inner_path(text: object) -> PurePosixPath:
+def _inner_path(text: object, info: ValidationInfo) -> PurePosixPath:
+    """Return a path; the context of the validation keeps each, since a manifest names an entry in many places."""
     if not isinstance(text, str):
         raise ValueError("must be a path")  # noqa: TRY004 - pydantic takes no TypeError for a verdict
-    path = PurePosixPath(_restored(text))
-    if not path.is_absolute() or ".." in path.parts:
-        raise ValueError("must be a path from the root that does not go up")
+    known: dict[str, PurePosixPath] = {} if info.context is None else info.context
+    path = known.get(text)
+    if path is None:
+        path = PurePosixPath(_restored(text))
+        if not path.is_absolute() or ".." in path.parts:
+            raise ValueError("must be a path from the root that does not go up")
+        known[text] = path
     return path
 
 
@@ -248,7 +254,7 @@ def _decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
     if content is None:
         raise damaged(root, path, "it is missing")
     try:
-        return model.model_validate_json(content)
+        return model.model_validate_json(content, context={})
     except ValidationError as error:
         facts = [f"{'.'.join(map(str, fact['loc'])) or 'file'}: {fact['msg'].lower()}" for fact in error.errors()]
         raise damaged(root, path, *facts[:_SHOWN_FACTS]) from error

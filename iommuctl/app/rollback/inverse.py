@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from pathlib import PurePosixPath
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.blsentry import OPTIONS, BlsEntry, parse_entry
+from iommuctl.formats.blsentry import OPTIONS, BlsEntry, identity, parse_entry
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
@@ -74,10 +74,9 @@ def parameters(path: PurePosixPath, content: bytes) -> tuple[str, ...]:
     return tuple(parameter.text for line in lines for parameter in line.parameters)
 
 
-def differences(path: PurePosixPath, before: bytes, after: bytes, reason: str) -> Iterator[Change]:
-    """Return the changes that lead from one content of an entry to another."""
-    old, new = parameters(path, before), parameters(path, after)
-    target = _parse(path, after).id
+def differences(path: PurePosixPath, old: Sequence[str], new: Sequence[str], reason: str) -> Iterator[Change]:
+    """Return the changes that lead from an entry's parameters to others."""
+    target = identity(path).name
     for tag, start, end, into, until in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":
             gone, come = old[start:end], new[into:until]

@@ -9,7 +9,7 @@ from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
-from iommuctl.app.rollback.inverse import differences
+from iommuctl.app.rollback.inverse import differences, parameters
 from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_remove, shared_back, source_back
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
@@ -65,8 +65,9 @@ class _Draft:
         back = entry_back(way.path, way.steps, now)
         self._put(way, now, back)
         if back.content is not None and back.content != now:
-            self.changes.extend(differences(way.path, now, back.content, self.reason))
-            self.parameters_to_remove[way.path] = parameters_to_remove(way.path, way.steps, now)
+            old, new = parameters(way.path, now), parameters(way.path, back.content)
+            self.changes.extend(differences(way.path, old, new, self.reason))
+            self.parameters_to_remove[way.path] = parameters_to_remove(way.path, way.steps, old, {back.content: new})
 
     def _put(self, way: Way, now: bytes | None, back: Reversal) -> None:
         if back.content == now:

@@ -82,14 +82,19 @@ def entry_back(path: PurePosixPath, steps: Iterable[Step], now: bytes) -> Revers
     return Reversal(content, metadata)
 
 
-def parameters_to_remove(path: PurePosixPath, steps: Sequence[Step], now: bytes) -> frozenset[str]:
-    """Return the parameters of an entry that are ours alone, none of which it may have when it has gone back."""
+def parameters_to_remove(
+    path: PurePosixPath, steps: Sequence[Step], now: Sequence[str], known: Mapping[bytes, Sequence[str]]
+) -> frozenset[str]:
+    """Return the parameters of an entry that are ours alone, none of which it may have when it has gone back.
+
+    `now` are those that it has, `known` those of contents that were read already.
+    """
     changes = [change for step in steps for change in step.changes]
     kept = {change.before for change in changes}
     oldest = next((step.before for step in reversed(steps) if step.before is not None), None)
     if oldest is not None:
-        kept.update(parameters(path, oldest))
-    counts = Counter(parameters(path, now))
+        kept.update(known[oldest] if oldest in known else parameters(path, oldest))
+    counts = Counter(now)
     # One that is there twice is somebody else's as well.
     return frozenset(one.after for one in changes if one.after and one.after not in kept and counts[one.after] == 1)
 

@@ -63,8 +63,11 @@ def test_what_an_open_quote_would_swallow_does_not_come_back() -> None:
 def test_the_differences_of_two_contents_are_changes_of_whole_parameters() -> None:
     before, after = entry("a iommu=soft b c").encode(), entry("a iommu=pt b c d").encode()
     assert parameters(ENTRY, after) == ("a", "iommu=pt", "b", "c", "d")
-    assert tuple(differences(ENTRY, before, after, "because")) == (REPLACED, change(None, "d"))
-    assert tuple(differences(ENTRY, entry("a b").encode(), entry("b").encode(), "because")) == (change("a", None),)
+    assert tuple(differences(ENTRY, parameters(ENTRY, before), parameters(ENTRY, after), "because")) == (
+        REPLACED,
+        change(None, "d"),
+    )
+    assert tuple(differences(ENTRY, ("a", "b"), ("b",), "because")) == (change("a", None),)
 
 
 @pytest.mark.parametrize(
