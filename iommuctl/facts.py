@@ -58,8 +58,9 @@ class Distribution(NamedTuple):
 class Runtime(NamedTuple):
     """What the running system says of its own boot: its command line, and what its loader left in EFI variables.
 
-    `entry_selected`, `entry_default`, `loader_info`, `stub_info`, `loader_partition` are the variables
-    LoaderEntrySelected, LoaderEntryDefault, LoaderInfo, StubInfo and LoaderDevicePartUUID of the Boot Loader Interface;
+    `entry_selected`, `entry_default`, `entry_preferred`, `loader_info`, `stub_info`, `loader_partition` are the
+    variables LoaderEntrySelected, LoaderEntryDefault, LoaderEntryPreferred (systemd 260), LoaderInfo, StubInfo and
+    LoaderDevicePartUUID of the Boot Loader Interface;
     `boot_program` is the path of the program that the firmware started; `mounts` are those of /boot, /efi and /boot/efi
     on which something is mounted, and `partitions` the PARTUUIDs of what is, as far as they are known.
     """
@@ -75,6 +76,7 @@ class Runtime(NamedTuple):
     mounts: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     entry_default: str | None = None
+    entry_preferred: str | None = None
 
 
 class Facts(NamedTuple):

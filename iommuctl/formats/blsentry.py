@@ -81,8 +81,16 @@ class BlsEntry(NamedTuple):
 
     @property
     def is_linux(self) -> bool:
-        """Whether it starts a kernel with a command line; memory tests, shells and other systems do not."""
-        return self.value("linux") is not None
+        """Whether it starts a kernel with a command line; memory tests, shells and other systems do not.
+
+        A program of the firmware (`efi`) that is given a root file system is a kernel by its EFI stub.
+        """
+        return self.value("linux") is not None or (self.value("efi") is not None and self._names_root)
+
+    @property
+    def names_image(self) -> bool:
+        """Whether it says that it starts a unified kernel image (systemd 258 and newer)."""
+        return self.value("uki") is not None or self.value("uki-url") is not None
 
     @property
     def is_rescue(self) -> bool:
@@ -99,7 +107,7 @@ class BlsEntry(NamedTuple):
     @property
     def kernel_release(self) -> str | None:
         """The release of its kernel by the name of the image, else by the key `version`; None where neither tells."""
-        image = self.value("linux") or ""
+        image = self.value("linux") or self.value("efi") or ""
         match = _IMAGE.search(image) or _IMAGE_FOLDER.search(image)
         version = self.value("version")
         return match[1] if match else version if version and version[0].isdigit() else None
@@ -112,6 +120,10 @@ class BlsEntry(NamedTuple):
         """The value of a key that may stand once, without blanks at its end; the last one counts (systemd-boot)."""
         lines = self.all(key)
         return lines[-1].value.rstrip() if lines else None
+
+    @property
+    def _names_root(self) -> bool:
+        return any(Cmdline.parse(line.unquoted).named("root") for line in self.options)
 
     def _is_read_by_grub(self, line: EntryLine) -> bool:
         return (self.grub_stop is None or line.number < self.grub_stop) and not line.is_split_by_tab

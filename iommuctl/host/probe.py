@@ -88,6 +88,7 @@ def read_runtime(tree: Tree) -> Runtime:
         stub_info=_loader_variable(tree, "StubInfo"),
         entry_selected=_loader_variable(tree, "LoaderEntrySelected"),
         entry_default=_loader_variable(tree, "LoaderEntryDefault"),
+        entry_preferred=_loader_variable(tree, "LoaderEntryPreferred"),
         loader_partition=_loader_variable(tree, "LoaderDevicePartUUID"),
         boot_program=_boot_program(tree),
         mounts=tuple(sorted(mounts)),

@@ -57,8 +57,8 @@ def status(tree: Path) -> Status:
             "systemd-boot/pop-os",
             None,
             [
-                ("/boot/efi/loader/entries/Pop_OS-current.conf", "iommu=pt, intel_iommu=on", "iommu=soft"),
                 ("/boot/efi/loader/entries/Pop_OS-oldkern.conf", "iommu=pt, intel_iommu=on", "iommu=soft"),
+                ("/boot/efi/loader/entries/Pop_OS-current.conf", "iommu=pt, intel_iommu=on", "iommu=soft"),
             ],
         ),
         ("systemd-boot/proxmox-8-zfs", "etc/default/grub", [("/etc/default/grub", *SOFT)]),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peimages import addon, pe_image, unified_image
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.peimage import TEXT_LIMIT, PeImage, parse_image
+from iommuctl.formats.peimage import PROFILES_LIMIT, TEXT_LIMIT, PeImage, parse_image
 
 PATH = PurePosixPath("/efi/EFI/Linux/arch.efi")
 PE_START = 0x80
@@ -35,7 +35,7 @@ def parsed(content: bytes) -> PeImage:
     ],
 )
 def test_the_command_line_inside_is_read_as_the_stub_reads_it(text: str | None, cmdline: str | None) -> None:
-    assert parsed(unified_image(text)) == PeImage(True, "6.12.9-arch1-1", (cmdline,))
+    assert parsed(unified_image(text)) == PeImage(True, "6.12.9-arch1-1", (cmdline,), os_release="ID=arch")
 
 
 def test_bytes_that_are_no_text_come_back_as_they_were() -> None:
@@ -51,21 +51,43 @@ def test_of_a_section_that_is_filled_up_only_what_is_used_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profiles", "cmdlines"),
+    ("profiles", "cmdlines", "ids"),
     [
-        ([(".profile", b"ID=main\n")], ("common",)),
-        ([(".profile", b"ID=main\n"), (".cmdline", b"first"), (".profile", b"ID=debug\n")], ("first", "common")),
+        ([(".profile", b"ID=main\n")], ("common",), ("main",)),
+        (
+            [(".profile", b"ID=main\n"), (".cmdline", b"first"), (".profile", b"TITLE=x\nID='debug'\n")],
+            ("first", "common"),
+            ("main", "debug"),
+        ),
         (
             [(".profile", b""), (".profile", b""), (".cmdline", b"second"), (".profile", b""), (".cmdline", b"third")],
             ("common", "second", "third"),
+            (None, None, None),
         ),
     ],
 )
 def test_each_profile_has_its_own_command_line_or_the_common_one(
-    profiles: list[tuple[str, bytes]], cmdlines: tuple[str, ...]
+    profiles: list[tuple[str, bytes]], cmdlines: tuple[str, ...], ids: tuple[str | None, ...]
 ) -> None:
     image = pe_image([(".cmdline", b"common"), (".uname", b"6.12"), (".linux", b"x"), *profiles])
-    assert parsed(image) == PeImage(True, "6.12", cmdlines)
+    assert parsed(image) == PeImage(True, "6.12", cmdlines, profiles=ids)
+
+
+@pytest.mark.parametrize(("count", "read"), [(PROFILES_LIMIT, True), (PROFILES_LIMIT + 1, False)])
+def test_profiles_that_share_a_text_cost_one_reading_of_it(count: int, *, read: bool) -> None:
+    image = pe_image([(".cmdline", b"a" * TEXT_LIMIT), (".linux", b"x"), *([(".profile", b"")] * count)])
+    asked: list[int] = []
+
+    def part(start: int, size: int) -> bytes:
+        asked.append(size)
+        return image[start : start + size]
+
+    if read:
+        assert len(parse_image(PATH, part).cmdlines) == count
+    else:
+        with pytest.raises(BootConfigError, match=f"no more than {PROFILES_LIMIT} are read"):
+            parse_image(PATH, part)
+    assert sum(asked) < 2 * TEXT_LIMIT
 
 
 def test_a_signature_is_seen() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clean Debian 13 with systemd-boot and GRUB's tools, installed by mmdebstrap once and kept outside the project.
+"""Clean Debian trees with systemd-boot's tools, installed by mmdebstrap once and kept outside the project.
 
 Its packages come from where this machine gets its own: no mirror is named here.
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from lacking import lacks
 
-SUITE = "trixie"
 PACKAGES = (
     "dash",
     "grub-common",
@@ -29,8 +28,17 @@ PACKAGES = (
     "systemd-boot-efi",
     "systemd-ukify",
 )
+# The newest systemd that Debian carries.
+NEWEST_PACKAGES = ("systemd", "systemd-boot-tools")
 TIMEOUT_SECONDS = 600
-_OPTIONS = ("--mode=root", "--variant=essential", "--quiet", "--dpkgopt=path-exclude=/usr/share/doc/*")
+# An archive that is kept aside for a while is as good: its lists may be older than they promise.
+_OPTIONS = (
+    "--mode=root",
+    "--variant=essential",
+    "--quiet",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    '--aptopt=Acquire::Check-Valid-Until "false"',
+)
 _NOT_COPIED = frozenset({"dev", "proc", "run", "sys", "tmp", "usr"})
 # What systemd asks of an ESP: that something is mounted there, and, unless told otherwise, that it is one by its type.
 _CONFINED = (
@@ -67,15 +75,25 @@ class DebianTree:
 @pytest.fixture
 def debian_host(tmp_path: Path) -> DebianTree:
     """A fresh Debian 13; skipped where none can be installed, a failure where CI=true."""
+    return _fresh(tmp_path, "debian-13", "trixie", PACKAGES)
+
+
+@pytest.fixture
+def newest_host(tmp_path: Path) -> DebianTree:
+    """A fresh tree of Debian's unstable suite; skipped where none can be installed, a failure where CI=true."""
+    return _fresh(tmp_path, "debian-unstable", "sid", NEWEST_PACKAGES)
+
+
+def _fresh(tmp_path: Path, name: str, suite: str, packages: tuple[str, ...]) -> DebianTree:
     try:
-        cached = _cached()
+        cached = _cached(name, suite, packages)
     except MissingError as error:
         lacks(str(error))
-    return _copy(cached, tmp_path / "debian-13")
+    return _copy(cached, tmp_path / name)
 
 
 class MissingError(Exception):
-    """Why there is no Debian 13 here."""
+    """Why there is no tree of that suite here."""
 
 
 def mirror() -> str:
@@ -90,33 +108,33 @@ def mirror() -> str:
     return mirrors[0]
 
 
-def _cached() -> Path:
+def _cached(name: str, suite: str, packages: tuple[str, ...]) -> Path:
     """Return the installed tree, made once for each state of this file. Raises MissingError with the reason."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise MissingError("programs of another root run in a chroot, for which one must be root")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "iommuctl-tests"
-    cached = base / f"debian-13-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"
+    cached = base / f"{name}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"
     base.mkdir(parents=True, exist_ok=True)
-    with (base / "debian-13.lock").open("w") as lock:
+    with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not cached.is_dir():
-            _install(cached)
+            _install(cached, suite, packages)
     return cached
 
 
-def _install(target: Path) -> None:
+def _install(target: Path, suite: str, packages: tuple[str, ...]) -> None:
     if shutil.which("mmdebstrap") is None:
         raise MissingError("mmdebstrap is not installed")
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    argv = ("mmdebstrap", *_OPTIONS, f"--include={','.join(PACKAGES)}", SUITE, str(unfinished), mirror())
+    argv = ("mmdebstrap", *_OPTIONS, f"--include={','.join(packages)}", suite, str(unfinished), mirror())
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise MissingError("Debian 13 could not be installed in time") from error
+        raise MissingError(f"{suite} could not be installed in time") from error
     if done.returncode:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise MissingError(f"Debian 13 could not be installed: {'; '.join(done.stderr.splitlines()[-3:])}")
+        raise MissingError(f"{suite} could not be installed: {'; '.join(done.stderr.splitlines()[-3:])}")
     unfinished.rename(target)
 
 

@@ -25,6 +25,8 @@ def pe_image(sections: Sections, *, certificate: bytes = b"") -> bytes:
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", 0x8664, len(listed), 0, 0, 0, OPTIONAL_HEADER, 0x22E)
     optional = bytearray(OPTIONAL_HEADER)
     struct.pack_into("<H", optional, 0, 0x20B)
+    struct.pack_into("<H", optional, 68, 10)  # a program of the firmware
+    struct.pack_into("<I", optional, 108, 16)  # data directories
     if certificate:
         struct.pack_into("<II", optional, 112 + 4 * 8, offset + len(contents), len(certificate))
     head = dos + coff + optional + headers

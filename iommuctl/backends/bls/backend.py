@@ -9,6 +9,7 @@ from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.entries.survey import FoundEntry, Reading
+from iommuctl.backends.entries.versions import version_key
 from iommuctl.backends.grub import defaults
 from iommuctl.backends.grub import variables as grub_variables
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
@@ -34,6 +35,7 @@ _ZIPL = PurePosixPath("/etc/zipl.conf")
 # Where GRUB's own modules are, one directory for each of its platforms.
 _GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
 _BLSUKI = "blsuki.mod"
+_SET_DEFAULT = "grub2-set-default {}"
 
 
 class Bls:
@@ -52,7 +54,11 @@ class Bls:
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
-            findings=(*survey.findings(found), *_later_menu(tree, facts, found)),
+            findings=(
+                *survey.findings(found),
+                *survey.default_not_ours(found, _SET_DEFAULT.format),
+                *_later_menu(tree, facts, found),
+            ),
             beside=() if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),),
         )
 
@@ -65,7 +71,7 @@ class Bls:
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        findings = list(survey.findings(found))
+        findings = [*_about(found)]
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=defaults.LINUX)
             changes += settings.changes
@@ -83,7 +89,7 @@ class Bls:
             entry_changes, edit = editor.edit(each)
             changes += entry_changes
             edits += () if edit is None else (edit,)
-        default = next((each.cmdline for each in ours if each.default), ours[0].cmdline)
+        default = next((each.cmdline for each in ours if each.is_basis), ours[0].cmdline)
         last = cmdlinefile.conform_file(tree, conformer, default=None if _shipped_entry(tree, facts) else default)
         changes += last.changes
         edits += last.edits or self.refresh_mtimes(tree, edits)
@@ -135,11 +141,15 @@ def _reading(known: GrubVariables) -> Reading:
         return Cmdline.parse("") if line is None else expand(line.value, known.get)
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
-        listed = tuple(candidates)
+        listed = [entry for entry in candidates if entry.is_linux or entry.names_image]
         saved = next((entry for entry in listed if entry.id == known.saved_entry), None)
         return saved or survey.newest(listed)
 
-    return Reading(cmdline, default)
+    return Reading(cmdline, default, lambda entry: entry.names_image)
+
+
+def _about(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
+    return (*survey.findings(found), *survey.default_not_ours(found, _SET_DEFAULT.format))
 
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
@@ -160,7 +170,7 @@ def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEn
         line = shipped.grub_options
         source = known.block.path if known.block is not None and _uses(shipped, KERNELOPTS) else shipped.path
         return Future(Cmdline.parse("") if line is None else expand(line.value, known.get), source)
-    default = next((each for each in found if each.default), None)
+    default = next((each for each in found if each.is_basis), None)
     return cmdlinefile.future(
         tree,
         Cmdline.parse("") if default is None else default.cmdline,
@@ -170,7 +180,7 @@ def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEn
 
 def _shipped_entry(tree: Tree, facts: Facts) -> BlsEntry | None:
     """The entry that the newest installed kernel's package brought along, as the next one's will."""
-    for release in sorted(facts.kernels, key=survey.version_key, reverse=True):
+    for release in sorted(facts.kernels, key=version_key, reverse=True):
         for modules in _MODULES:
             path = modules / release / _SHIPPED_ENTRY
             content = tree.read(path)

@@ -3,11 +3,11 @@
 
 import re
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
+from iommuctl.backends.entries.versions import version_key
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
@@ -17,20 +17,20 @@ from iommuctl.tree import Tree
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"
+INSIDE = "it starts a unified kernel image, with what is inside"
 _OF_ANOTHER = "it belongs to the machine-id"
 _MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
 _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 # What tells one installation from another next to its machine-id (design, section 5).
 _ROOT_PARAMETERS = ("root", "rootflags")
-_VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
-_DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
-# rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
-_TILDE, _END, _LETTERS, _NUMBER = range(4)
 
 
 class FoundEntry(NamedTuple):
-    """One entry: its file, the line that the bootloader hands to the kernel, and whose it is, with the reason."""
+    """One entry: its file, the line that the bootloader hands to the kernel, and whose it is, with the reason.
+
+    `is_basis`: what a new source is made of, the default entry or what would be it among this system's.
+    """
 
     entry: BlsEntry
     content: bytes
@@ -38,6 +38,7 @@ class FoundEntry(NamedTuple):
     ours: bool
     default: bool
     reason: str
+    is_basis: bool = False
 
     @property
     def shown(self) -> Entry:
@@ -56,10 +57,14 @@ class FoundEntry(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How one bootloader reads entries: the command line that it makes of one, and which one it boots by default."""
+    """How one bootloader reads entries: the command line that it makes of one, which of several it boots by default.
+
+    `starts_image`: whether an entry starts a unified kernel image, which has a command line of its own inside.
+    """
 
     cmdline: Callable[[BlsEntry], Cmdline]
     default: Callable[[Iterable[BlsEntry]], BlsEntry | None]
+    starts_image: Callable[[BlsEntry], bool]
 
 
 def survey_entries(
@@ -74,22 +79,32 @@ def survey_entries(
     files = {path: content for path in paths if (content := tree.read(path)) is not None}
     entries = tuple(parse_entry(path, content.decode("utf-8", "surrogateescape")) for path, content in files.items())
     machine = _machine(tree)
-    own = tuple(entry for entry in entries if entry.is_linux and not entry.is_rescue and _is_of(machine, entry))
-    default = reading.default(own)
-    if not machine and default is not None:
-        machine = frozenset(default.owners)
+    images = frozenset(entry.path for entry in entries if reading.starts_image(entry))
+    own = [entry for entry in entries if entry.is_linux and not entry.is_rescue and entry.path not in images]
+    default = reading.default(entries)
+    own = [entry for entry in own if _is_of(machine, entry)]
+    # One without root= is of an image that boots from itself, such as a recovery partition's.
+    basis = reading.default([entry for entry in own if reading.cmdline(entry).named(_ROOT_PARAMETERS[0])] or own)
+    if not machine and basis is not None:
+        machine = frozenset(basis.owners)
     booted = None
     if facts.runtime is not None:
         booted = Cmdline.parse(facts.runtime.cmdline)
-    elif default is not None:
-        booted = _written(default, reading.cmdline(default))
+    elif basis is not None:
+        booted = _written(basis, reading.cmdline(basis))
     found: list[FoundEntry] = []
     for entry in entries:
         cmdline = reading.cmdline(entry)
-        reason = _left_alone(entry, _written(entry, cmdline), machine, booted)
+        reason = INSIDE if entry.path in images else _left_alone(entry, _written(entry, cmdline), machine, booted)
         found.append(
             FoundEntry(
-                entry, files[entry.path], cmdline, reason is None, entry is default, OURS if reason is None else reason
+                entry,
+                files[entry.path],
+                cmdline,
+                ours=reason is None,
+                default=entry is default,
+                reason=OURS if reason is None else reason,
+                is_basis=entry is basis and reason is None,
             )
         )
     return tuple(found)
@@ -136,38 +151,23 @@ def findings(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     return tuple(told)
 
 
+def default_not_ours(found: Iterable[FoundEntry], hint: Callable[[str], str]) -> tuple[Finding, ...]:
+    """Return where the entry that boots by default gets nothing of a profile; `hint` is given the id of one that does.
+
+    Silent where no entry of this system is there, which is said otherwise.
+    """
+    listed = tuple(found)
+    default = next((each for each in listed if each.default and not each.ours), None)
+    instead = next((each for each in listed if each.is_basis), None)
+    if default is None or instead is None:
+        return ()
+    message = f"{default.entry.path} boots by default, and no profile changes it: {default.reason}"
+    return (Finding(Rule.DEFAULT_ENTRY_NOT_OURS, Severity.WARNING, message, hint=hint(instead.entry.id)),)
+
+
 def newest(entries: Iterable[BlsEntry]) -> BlsEntry | None:
     """The entry that GRUB sorts first: by its file's name, newest version first (rpmvercmp)."""
     return max(entries, key=lambda entry: version_key(entry.id), default=None)
-
-
-def by_specification(entries: Iterable[BlsEntry]) -> tuple[BlsEntry, ...]:
-    """Return entries as systemd-boot sorts them (UAPI.1, sorting): bad ones last, by sort-key, newest version first."""
-    ordered = sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
-    ordered.sort(key=lambda entry: version_key(entry.value("version") or ""), reverse=True)
-    return tuple(sorted(ordered, key=_sort_key))
-
-
-def matching(entries: Iterable[BlsEntry], pattern: str) -> BlsEntry | None:
-    """The entry that loader.conf's `default` names, by a pattern of its file's name with or without `.conf`."""
-    wanted = pattern.lower().removesuffix(".conf")
-    return next((entry for entry in entries if fnmatchcase(entry.id.lower(), wanted)), None)
-
-
-def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a key that sorts versions as rpmvercmp does, oldest first."""
-    parts = _VERSION_PART.findall(text)
-    ranked = [
-        (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if _DIGITS.fullmatch(part) else (_LETTERS, 0, part)
-        for part in parts
-    ]
-    return (*ranked, (_END, 0, ""))
-
-
-def _sort_key(entry: BlsEntry) -> tuple[bool, bool, str, str]:
-    tries = entry.tries
-    key = entry.value("sort-key")
-    return tries is not None and tries[0] == 0, key is None, key or "", entry.value("machine-id") or ""
 
 
 def another_system(cmdline: Cmdline, booted: Cmdline | None) -> str | None:
@@ -193,8 +193,7 @@ def _is_of(machine: frozenset[str], entry: BlsEntry) -> bool:
 def _left_alone(entry: BlsEntry, cmdline: Cmdline, machine: frozenset[str], booted: Cmdline | None) -> str | None:
     """Why an entry is not ours to change; None for one that is."""
     if not entry.is_linux:
-        inside = any(entry.value(key) is not None for key in ("uki", "uki-url"))
-        return "it starts a unified kernel image, with what is inside" if inside else "it starts no Linux kernel"
+        return "it starts no Linux kernel"
     if not _is_of(machine, entry):
         other = next(owner for owner in entry.owners if owner not in machine)
         return f"{_OF_ANOTHER} {other}"

@@ -11,12 +11,13 @@ from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.grub import defaults, script
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
-from iommuctl.backends.systemd_boot import images, kernelstub
+from iommuctl.backends.systemd_boot import kernelstub
 from iommuctl.backends.systemd_boot.images import Image
-from iommuctl.backends.systemd_boot.layout import Layout, default_image, look, look_anyhow
+from iommuctl.backends.systemd_boot.layout import Layout, look, look_anyhow
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.formats.blsentry import SUFFIX
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
@@ -40,12 +41,10 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = look_anyhow(tree, facts)
         coming = _future(tree, layout)
-        images = tuple(each.shown(coming.source) for each in layout.images)
-        shown = _with_default((*(each.shown for each in layout.found), *images), default_image(tree, facts, layout))
-        findings = (*_left_alone(layout), *_esp_findings(layout, facts), *_elsewhere(layout, facts), *refused)
+        findings = (*_left_alone(layout), *_about_host(layout, facts), *refused)
         family = _grub_beside(tree, facts, layout)
         beside = () if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),)
-        return BootConfig(shown, coming, findings, beside)
+        return BootConfig(_shown(layout, coming), coming, findings, beside)
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of sources and entries, and the commands that build what is not edited in place."""
@@ -67,8 +66,7 @@ class SystemdBoot:
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
             *_left_alone(layout),
-            *_esp_findings(layout, facts),
-            *_elsewhere(layout, facts),
+            *_about_host(layout, facts),
             *_unwritten(layout),
             *sources.findings,
             *conformer.observe(each.cmdline for each in layout.ours),
@@ -170,19 +168,25 @@ def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
     return grub_family(facts.distribution)
 
 
-def _with_default(shown: tuple[Entry, ...], image: Image | None) -> tuple[Entry, ...]:
-    if image is None:
-        return shown
-    return tuple(each._replace(default=(each.id, each.path) == (image.id, image.path)) for each in shown)
+def _shown(layout: Layout, coming: Future) -> tuple[Entry, ...]:
+    """What status shows, as the loader lists it; what it leaves out comes last."""
+    places = {item: place for place, item in enumerate(layout.menu)}
+    shown = [(layout.items.get(each.entry.path), each.shown) for each in layout.found]
+    shown += [
+        (each.item, each.shown(coming.source)._replace(default=each.item is not None and each.item == layout.boots))
+        for each in layout.images
+    ]
+    shown.sort(key=lambda one: len(places) if one[0] is None else places[one[0]])
+    return tuple(entry for _, entry in shown)
 
 
 def _basis(layout: Layout) -> Cmdline | None:
     """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image."""
     if layout.wrapper is not None and layout.wrapper.hides_entries:
         return None
-    if layout.default is not None:
-        return layout.default.cmdline
-    return next((image.inside for image in images.newest_first(layout.built)), None)
+    if layout.basis is not None:
+        return layout.basis.cmdline
+    return None if layout.newest_image is None else layout.newest_image.inside
 
 
 def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
@@ -204,7 +208,7 @@ def _future(tree: Tree, layout: Layout) -> Future:
     if layout.wrapper is not None and layout.wrapper.settings is not None:
         settings = layout.wrapper.settings
         return Future(kernelstub.read_parameters(tree, settings), settings)
-    default = layout.default
+    default = layout.basis
     if default is None:
         return cmdlinefile.future(tree, Cmdline.parse(""), KERNEL_CMDLINE, _drop_ins(tree, layout))
     return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
@@ -219,6 +223,30 @@ def _left_alone(layout: Layout) -> tuple[Finding, ...]:
             if each.left_alone is not None
         ),
     )
+
+
+def _about_host(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    return (*_default_not_ours(layout, facts), *_esp_findings(layout, facts), *_elsewhere(layout, facts))
+
+
+def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+    """Return where what boots by default gets nothing of a profile, although something of this system would."""
+    boots = layout.boots
+    instead = layout.own_item if layout.basis is None else layout.items.get(layout.basis.entry.path)
+    if boots is None or instead is None or (layout.wrapper is not None and layout.wrapper.hides_entries):
+        return ()
+    entry = next((each for each in layout.found if each.default), None)
+    image = next((each for each in layout.images if each.item == boots), None)
+    reason = entry.reason if entry is not None else image.left_alone if image is not None else None
+    if reason is None or (entry is not None and (entry.ours or layout.starts_built(entry))):
+        return ()
+    message = f"{boots.path} boots by default, and no profile changes it: {reason}"
+    # The ids are compared without regard to capitals; this one is as the file's name is.
+    own = instead.id if layout.basis is None else f"{layout.basis.entry.id.removesuffix(SUFFIX)}{SUFFIX}"
+    hint = f"bootctl set-default {own}"
+    if facts.runtime is None:
+        hint = f"write `default {own}` into loader/loader.conf of the ESP"
+    return (Finding(Rule.DEFAULT_ENTRY_NOT_OURS, Severity.WARNING, message, hint=hint),)
 
 
 def _unwritten(layout: Layout) -> tuple[Finding, ...]:

@@ -2,14 +2,15 @@
 """Unified kernel images: what they boot with, who builds them, of what. An image itself is never changed."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
 from iommuctl.backends.detection.bootmounts import distinct
-from iommuctl.backends.entries.survey import another_system, version_key
+from iommuctl.backends.entries.survey import another_system
+from iommuctl.backends.systemd_boot.menu import Item, image_item
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.formats.peimage import PeImage, parse_image
@@ -22,7 +23,9 @@ _SUFFIX = ".efi"
 # systemd-stub(7): addons for every image, and those next to one, whose name is then taken without its boot counter.
 _ADDONS = PurePosixPath("loader/addons")
 _ADDON_SUFFIX = ".addon.efi"
-_COUNTER = re.compile(r"\+\d+(?:-\d+)?(?=\.efi\Z)", re.IGNORECASE)
+_COUNTER = re.compile(r"\+(\d+)(?:-(\d+))?(?=\.efi\Z)", re.IGNORECASE)
+# Only the first profile boots by itself, and the others' own lines are from elsewhere (ukify --profile).
+_OTHER_PROFILE = "another profile than the default one, with a command line of its own"
 _MODULES = (PurePosixPath("/usr/lib/modules"), PurePosixPath("/lib/modules"))
 _NOT_ATOMIC = "not atomic, for it writes where the firmware reads"
 _PRESETS = PurePosixPath("/etc/mkinitcpio.d")
@@ -67,6 +70,7 @@ class Image(NamedTuple):
     """One profile of a unified kernel image. `inside` is its own command line, None where it has none.
 
     `cmdline` is what it boots with: its own, then those of its addons. `left_alone` says why it is not this system's.
+    `item` is its line in the menu, None where it has none.
     """
 
     id: str
@@ -77,6 +81,7 @@ class Image(NamedTuple):
     addons: tuple[Addon, ...]
     left_alone: str | None
     is_signed: bool = False
+    item: Item | None = None
 
     def shown(self, source: PurePosixPath) -> Entry:
         """The image as status shows it; `source` is what it is built of."""
@@ -110,14 +115,9 @@ def images(tree: Tree, booted: Cmdline | None) -> tuple[Image, ...]:
         image
         for folder in distinct(tree, _IMAGES)
         for name in tree.names(folder)
-        if name.lower().endswith(_SUFFIX)
+        if name.lower().endswith(_SUFFIX) and not name.lower().startswith((".", "auto-"))
         for image in _profiles(tree, folder / name, booted)
     )
-
-
-def newest_first(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Return images by the version in their names, as the bootloader lists them."""
-    return tuple(sorted(images, key=lambda image: version_key(image.id), reverse=True))
 
 
 def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterator[Image]:
@@ -131,13 +131,26 @@ def _profiles(tree: Tree, path: PurePosixPath, booted: Cmdline | None) -> Iterat
         yield Image(name, path, None, None, Cmdline.parse(""), (), "it holds no kernel")
         return
     addons = tuple(_addons(tree, (path.parents[2] / _ADDONS, path.with_name(f"{name}.extra.d")), content))
-    for number, inside in enumerate(content.cmdlines):
-        cmdline = Cmdline.parse(" ".join((inside or "", *(str(each.cmdline) for each in addons))))
-        own = None if inside is None else Cmdline.parse(inside)
-        # Only the default profile goes by the name of the file alone (systemd-boot, boot_entry_add_unified).
-        id_ = f"{name}@{number}" if number else name
-        left_alone = another_system(cmdline, booted)
-        yield Image(id_, path, content.release, own, cmdline, addons, left_alone, content.is_signed)
+    counter = _COUNTER.search(path.name)
+    tries = (int(counter[1]), int(counter[2] or 0)) if counter else None
+    lent = [str(each.cmdline) for each in addons]
+    lines = {inside: Cmdline.parse(" ".join((inside or "", *lent))) for inside in content.cmdlines}
+    own = {inside: Cmdline.parse(inside) for inside in content.cmdlines if inside is not None}
+    for number, (inside, profile) in enumerate(zip(content.cmdlines, content.profiles, strict=True)):
+        # Only the default profile goes by the name of the file alone (systemd, boot_entry_add_type2).
+        id_ = f"{name}@{profile or number}" if number else name
+        cmdline = lines[inside]
+        yield Image(
+            id_,
+            path,
+            content.release,
+            own.get(inside) if inside is not None else None,
+            cmdline,
+            addons,
+            another_system(cmdline, booted) or (_OTHER_PROFILE if inside != content.cmdlines[0] else None),
+            content.is_signed,
+            image_item(path, name, content.os_release, tries, number, profile),
+        )
 
 
 def _addons(tree: Tree, folders: tuple[PurePosixPath, ...], image: PeImage) -> Iterator[Addon]:

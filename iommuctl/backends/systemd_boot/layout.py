@@ -1,38 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layout: what boots a host by systemd-boot, which of it boots by default, and who writes it."""
 
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, distinct, unmounted
+from iommuctl.backends.detection.bootmounts import distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.survey import FoundEntry, Reading
-from iommuctl.backends.systemd_boot import images
+from iommuctl.backends.systemd_boot import images, menu
 from iommuctl.backends.systemd_boot.images import Builder, Image
+from iommuctl.backends.systemd_boot.menu import Item
 from iommuctl.backends.systemd_boot.wrappers import Wrapper, wrapper_of
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.formats.blsentry import BlsEntry, identity
+from iommuctl.formats.blsentry import BlsEntry
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
+from iommuctl.formats.peimage import parse_image
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
 
 _ENTRIES = PurePosixPath("loader/entries")
-_SETTINGS = PurePosixPath("loader/loader.conf")
-_BY_PATTERN = "@"  # what begins so names no entry (loader.conf(5))
-_SAVED = "@saved"  # the entry that booted last
 
 
 class Layout(NamedTuple):
-    """What boots a host: its entries and images, and who writes them."""
+    """What boots a host: its entries and images, and who writes them.
+
+    `menu` is what the loader lists, in its order, `boots` which of it by default, `items` the entries' lines of it.
+    """
 
     found: tuple[FoundEntry, ...]
     images: tuple[Image, ...]
     wrapper: Wrapper | None
     builder: Builder | None
+    menu: tuple[Item, ...] = ()
+    boots: Item | None = None
+    items: Mapping[PurePosixPath, Item] = MappingProxyType({})
 
     @property
     def ours(self) -> tuple[FoundEntry, ...]:
@@ -40,14 +46,31 @@ class Layout(NamedTuple):
         return tuple(each for each in self.found if each.ours)
 
     @property
-    def default(self) -> FoundEntry | None:
-        """The entry that boots by default, where it is one of this system's."""
-        return next((each for each in self.ours if each.default), next(iter(self.ours), None))
+    def basis(self) -> FoundEntry | None:
+        """The entry of this system that a new source is made of: the default one, else the first of the menu."""
+        return next((each for each in self.ours if each.is_basis), next(iter(self.ours), None))
 
     @property
     def wrapped(self) -> tuple[FoundEntry, ...]:
         """The entries of this system that the wrapper writes."""
         return tuple(each for each in self.ours if self.wrapper and each.entry.id.endswith(self.wrapper.writes))
+
+    @property
+    def newest_image(self) -> Image | None:
+        """The image of this system that is the first of them in the menu."""
+        own = {each.item: each for each in self.built}
+        return next((own[item] for item in self.menu if item in own), None)
+
+    @property
+    def own_item(self) -> Item | None:
+        """The first line of the menu that is of this system."""
+        own = {*(self.items.get(each.entry.path) for each in self.ours), *(each.item for each in self.built)}
+        return next((item for item in self.menu if item in own), None)
+
+    def starts_built(self, found: FoundEntry) -> bool:
+        """Whether an entry starts an image of this system with nothing but what is inside."""
+        path = image_path(found.entry)
+        return path in {each.path for each in self.built} and not found.entry.options
 
     @property
     def built(self) -> tuple[Image, ...]:
@@ -78,7 +101,7 @@ def look(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     wrapper = wrapper_of(tree)
     found = survey.survey_entries(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
     layout = Layout(found, (), wrapper, None)
-    layout = layout._replace(images=images.images(tree, _booted(tree, facts, layout)))
+    layout = _with_menu(tree, facts, layout._replace(images=images.images(tree, _booted(tree, facts, layout))))
     if builds and layout.images and wrapper is None:
         layout = layout._replace(builder=images.builder_of(tree, facts, layout.built))
     if layout.is_seen:
@@ -101,8 +124,8 @@ def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:
     """What tells whose an image is: what runs; in another root the default entry, else what images are built of."""
     if facts.runtime is not None:
         return Cmdline.parse(facts.runtime.cmdline)
-    if layout.default is not None:
-        return layout.default.cmdline
+    if layout.basis is not None:
+        return layout.basis.cmdline
     files = (cmdlinefile.read_file(tree, path) for path in (KERNEL_CMDLINE, cmdlinefile.VENDOR))
     return next((file.cmdline for file in files if file is not None and file.cmdline.named("root")), None)
 
@@ -112,35 +135,39 @@ def _reading(tree: Tree, runtime: Runtime | None) -> Reading:
         return Cmdline.parse(" ".join(line.unquoted for line in entry.options))
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
-        listed = survey.by_specification(candidates)
-        named = (survey.matching(listed, pattern) for pattern in _default_patterns(tree, runtime))
-        return next((entry for entry in named if entry is not None), None) or next(iter(listed), None)
+        items = {item: entry for entry in candidates if (item := menu.entry_item(entry)) is not None}
+        first = menu.chosen(menu.in_order(items), wishes, by_stem=True)
+        return None if first is None else items[first]
 
-    return Reading(cmdline, default)
+    def starts_image(entry: BlsEntry) -> bool:
+        return entry.names_image or (entry.value("efi") is not None and _is_image(tree, image_path(entry)))
 
-
-def _default_patterns(tree: Tree, runtime: Runtime | None) -> Iterator[str]:
-    """What names the default entry: the variable that bootctl set-default writes, then each loader.conf."""
-    named = [] if runtime is None or runtime.entry_default is None else [runtime.entry_default]
-    for point in MOUNT_POINTS:
-        lines = (tree.read(point / _SETTINGS) or b"").decode("utf-8", "replace").split("\n")
-        words = (line.split(None, 1) for line in lines)
-        named += [each[1].strip() for each in words if len(each) > 1 and each[0] == "default"][-1:]
-    for pattern in named:
-        if pattern == _SAVED and runtime is not None and runtime.entry_selected is not None:
-            yield identity(PurePosixPath(runtime.entry_selected)).name
-        elif not pattern.startswith(_BY_PATTERN):
-            yield pattern
+    wishes = tuple(menu.wishes(tree, runtime))
+    return Reading(cmdline, default, starts_image)
 
 
-def default_image(tree: Tree, facts: Facts, layout: Layout) -> Image | None:
-    """The image that boots by default: the first that is named, else the newest where there is no entry."""
-    newest = images.newest_first(layout.built)
-    entry = layout.default
-    for pattern in _default_patterns(tree, facts.runtime):
-        if entry is not None and survey.matching((entry.entry,), pattern):
-            return None
-        named = next((each for each in newest if fnmatchcase(each.id.lower(), pattern.lower())), None)
-        if named is not None:
-            return named
-    return next(iter(newest), None) if entry is None else None
+def image_path(entry: BlsEntry) -> PurePosixPath | None:
+    """The program that an entry starts, on its own file system; None where it names none."""
+    program = entry.value("uki") or entry.value("efi")
+    path = None if program is None else entry.path.parents[2] / program.replace("\\", "/").lstrip("/")
+    return None if path is None or ".." in path.parts else path
+
+
+def _is_image(tree: Tree, path: PurePosixPath | None) -> bool:
+    """Whether a program is a unified kernel image."""
+    if path is None or not tree.read_part(path, 0, 2):
+        return False
+    with suppress(BootConfigError):
+        return parse_image(path, lambda start, size: tree.read_part(path, start, size) or b"").has_kernel
+    return False
+
+
+def _with_menu(tree: Tree, facts: Facts, layout: Layout) -> Layout:
+    """The layout with its menu, entries and images in one, and with the one entry marked that boots by default."""
+    items = {each.entry.path: item for each in layout.found if (item := menu.entry_item(each.entry)) is not None}
+    listed = menu.in_order((*items.values(), *(each.item for each in layout.images if each.item is not None)))
+    boots = menu.chosen(listed, menu.wishes(tree, facts.runtime))
+    found = tuple(
+        each._replace(default=boots is not None and items.get(each.entry.path) == boots) for each in layout.found
+    )
+    return layout._replace(found=found, menu=listed, boots=boots, items=items)

@@ -85,17 +85,33 @@ def test_a_signed_image_is_built_anew_only_where_what_builds_it_signs(signer: di
     )
 
 
-def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
-    more = ((".profile", b"ID=main"), (".profile", b"ID=debug"), (".cmdline", f"{OPTIONS} debug".encode()))
-    image = unified_image(f"{OPTIONS} {ADDED}", more=more)
-    tree = arch({**NO_ENTRY, **PRESET, IMAGE: image, CMDLINE: f"{OPTIONS} {ADDED}\n"})
-    assert [(each.id, str(each.cmdline)) for each in BACKEND.read(tree, facts()).entries] == [
-        ("arch.efi", f"{OPTIONS} {ADDED}"),
-        ("arch.efi@1", f"{OPTIONS} debug"),
+def test_the_default_profile_of_an_image_counts_and_those_that_share_its_line() -> None:
+    more = (
+        (".profile", b"ID=main"),
+        (".profile", b"ID=debug"),
+        (".cmdline", f"{OPTIONS} debug".encode()),
+        (".profile", b"TITLE=Same"),
+    )
+    tree = arch({**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS, more=more), CMDLINE: f"{OPTIONS} {ADDED}\n"})
+    config = BACKEND.read(tree, facts())
+    assert [(each.id, str(each.cmdline), each.ours, each.default) for each in config.entries] == [
+        ("arch.efi", OPTIONS, True, True),
+        ("arch.efi@debug", f"{OPTIONS} debug", False, False),
+        ("arch.efi@2", OPTIONS, True, False),
     ]
+    assert [(one.rule, one.message.split(" is ")[0]) for one in config.findings] == [("entry-left-alone", IMAGE)]
     assert {line.split(":")[0] for line in BACKEND.read_back(tree, facts(), desired(), generated=True)} == {
-        f"{IMAGE} (inside arch.efi@1)"
+        f"{IMAGE} (inside arch.efi)",
+        f"{IMAGE} (inside arch.efi@2)",
     }
+
+
+def test_a_default_that_is_another_profile_is_told() -> None:
+    more = ((".profile", b""), (".profile", b"ID=debug"), (".cmdline", b"root=/dev/sda2 iommu=off"))
+    files: dict[str, str | bytes] = {IMAGE: unified_image(OPTIONS, more=more), CMDLINE: f"{OPTIONS}\n"}
+    tree = arch({**NO_ENTRY, **PRESET, **files, "/efi/loader/loader.conf": "default arch.efi@d*\n"})
+    told = [one for one in rendered(tree).findings if one.rule == "default-entry-not-ours"]
+    assert [one.hint for one in told] == ["write `default arch.efi` into loader/loader.conf of the ESP"]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +126,8 @@ def test_every_profile_of_an_image_is_an_entry_and_is_read_back() -> None:
 def test_an_image_of_another_system_is_left_alone_with_the_reason(image: bytes, reason: str) -> None:
     other = "/efi/EFI/Linux/other.efi"
     tree = arch({other: image})
-    (entry, shown) = BACKEND.read(tree, facts()).entries
-    assert (entry.ours, shown.ours, shown.reason) == (True, False, reason)
+    shown = {each.id: (each.ours, each.reason) for each in BACKEND.read(tree, facts()).entries}
+    assert shown == {"arch": (True, "of this system"), "other.efi": (False, reason)}
     plan = rendered(tree)
     assert [str(edit.path) for edit in plan.edits] == [ENTRY]
     assert plan.commands == ()

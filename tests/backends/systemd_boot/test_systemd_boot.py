@@ -93,12 +93,38 @@ def test_the_default_entry_of_another_root_decides_whose_are_ours(settings: str,
 
 
 @pytest.mark.parametrize(
+    ("settings", "files", "default", "hint"),
+    [
+        ("default own-new", {}, "z", "own-new.conf"),
+        ("default own-new.conf", {}, "own-new", None),
+        ("", {}, "z", "own-old.conf"),
+        ("", {"z": None, "own-old": None, "memtest": "efi /memtest.efi\n"}, "own-new", None),
+        ("default m*", {"z": None, "memtest": "efi /memtest.efi\n"}, "memtest", "own-old.conf"),
+        ("default m*", {"z": None, "m": "uki /EFI/x.efi\n"}, "m", "own-old.conf"),
+    ],
+)
+def test_a_default_that_no_profile_changes_is_told(
+    settings: str, files: dict[str, str | None], default: str, hint: str | None
+) -> None:
+    entries = {"z": "linux /v\noptions boot=casper\n", "own-new": entry(), "own-old": entry(), **files}
+    others = {f"{ENTRIES}/{name}.conf": text for name, text in entries.items()}
+    config = BACKEND.read(arch({ENTRY: None, "/boot/loader/loader.conf": settings, **others}), facts())
+    assert [each.id for each in config.entries if each.default] == [default]
+    told = [one.hint for one in config.findings if one.rule == "default-entry-not-ours"]
+    assert told == ([] if hint is None else [f"write `default {hint}` into loader/loader.conf of the ESP"])
+
+
+@pytest.mark.parametrize(
     ("settings", "files", "default"),
     [
-        ("", {}, "arch"),
+        # An image has a sort-key, by its os-release(5); the entry has none, and comes after it.
+        ("", {}, "arch10.efi"),
+        ("", {ENTRY: f"sort-key aaa\n{entry()}"}, "arch"),
         ("default a*.efi\n", {}, "arch10.efi"),
-        ("default a*\n", {}, "arch"),
-        ("default z*\n", {}, "arch"),
+        ("default a*\n", {}, "arch10.efi"),
+        ("default arch\n", {}, "arch10.efi"),
+        ("default arch.conf\n", {}, "arch"),
+        ("default z*\n", {}, "arch10.efi"),
         ("", {ENTRY: None}, "arch10.efi"),
         ("default ARCH.efi\n", {ENTRY: None}, "arch.efi"),
         ("default a*.efi\n", {ENTRY: None, IMAGE: unified_image("root=/dev/sdb7")}, "arch10.efi"),
@@ -219,6 +245,6 @@ def test_a_boot_file_system_with_two_names_is_edited_by_one(folders: tuple[str, 
         (other / name).symlink_to(f"/{folders[0]}/{name}")
     root = Root(tmp_path)
     assert [str(each.path) for each in BACKEND.read(root, facts()).entries] == [
-        f"/{folders[0]}/loader/entries/arch.conf",
         f"/{folders[0]}/EFI/Linux/b.efi",
+        f"/{folders[0]}/loader/entries/arch.conf",
     ]
