@@ -18,7 +18,8 @@ from iommuctl.profile.conform import Conformer, SegmentError
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.state import Observed
-from iommuctl.running.verify import Verification, verify
+from iommuctl.running.verdict import Verification
+from iommuctl.running.verify import verify
 from iommuctl.transaction.snapshot import Summary
 from iommuctl.transaction.store import Listing
 

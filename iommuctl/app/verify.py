@@ -10,7 +10,8 @@ from iommuctl.app.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.profile.shipped import shipped_catalogue
-from iommuctl.running.verify import Verification, verify
+from iommuctl.running.verdict import Verification
+from iommuctl.running.verify import verify
 from iommuctl.transaction.snapshot import Summary
 
 

@@ -13,7 +13,8 @@ from iommuctl.plan import FileClass, Op
 SCHEMA_VERSION: Final = 1
 
 RootPath = Annotated[str, Field(description="an absolute path as seen inside the root")]
-VerdictName = Literal["active", "not_applied", "ignored_by_kernel", "firmware_off", "drift"]
+VerdictName = Literal["active", "not_applied", "ignored_by_kernel", "firmware_off", "drift", "hypervisor", "unproven"]
+AgentName = Literal["command_line", "kernel_default"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -145,6 +146,7 @@ class EffectiveReport(_Model):
     group_types: dict[str, int] = Field(description="how many groups have each default domain type")
     interrupts_remapped: bool | None = Field(description="null where nothing tells")
     verdict: VerdictName | None = Field(description="of the applied profile; null where there is none to compare")
+    by: AgentName | None = Field(description="who brings about what is promised; null unless active")
     failed: tuple[str, ...] = Field(description="the names of the checks that failed")
 
 
@@ -333,6 +335,8 @@ class VerifyReport(_Report):
     profile: str
     ok: bool
     verdict: VerdictName
+    by: AgentName | None = Field(description="who brings about what is promised; null unless active")
+    sentence: str = Field(description="what decided")
     checks: tuple[VerifyCheckReport, ...]
     exemptions: tuple[ExemptionReport, ...]
 

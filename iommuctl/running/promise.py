@@ -8,27 +8,30 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.running.state import SHOWS_LAZY, Observed
+from iommuctl.kernel.tables import behaviour
+from iommuctl.running.state import Observed
 
 # Debian's own symbol next to the one of the kernel: VT-d on but for the integrated GPU.
 _VTD_DEFAULTS = ("CONFIG_INTEL_IOMMU_DEFAULT_ON", "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF")
+_STRICTNESS = ("CONFIG_IOMMU_DEFAULT_DMA_STRICT", "CONFIG_IOMMU_DEFAULT_DMA_LAZY")
+_PASSTHROUGH = "CONFIG_IOMMU_DEFAULT_PASSTHROUGH"
 _EITHER = (False, True)
 # Newer than every release in the catalogue: on it each parameter that still exists is read.
-NEWEST = KernelVersion(99, 0)
+NEWEST = Kernel.upstream(KernelVersion(99, 0))
 
 
 def promise(
-    cmdline: Cmdline, observed: Observed, platform: Platform, kernel: KernelVersion, catalogue: Catalogue
+    cmdline: Cmdline, observed: Observed, platform: Platform, kernel: Kernel | None, catalogue: Catalogue
 ) -> frozenset[DomainType]:
-    """Return every default domain type that the line may lead to.
+    """Return every default domain type that a line asks for, to a kernel that reads all of it.
 
     Several where the kernel's configuration decides and cannot be read, or where the platform has two vendors.
     """
     machines = (
-        Machine(vendor, Kernel.upstream(kernel), vtd, passthrough, strict)
+        Machine(vendor, NEWEST, vtd, passthrough, strict)
         for vendor in vendors(observed, platform)
         for vtd, passthrough, strict in product(
-            _decided(observed, *_VTD_DEFAULTS),
+            _decided(observed.is_configured(*_VTD_DEFAULTS)),
             _passthrough(observed),
             _strict(observed, vendor, kernel),
         )
@@ -42,23 +45,30 @@ def vendors(observed: Observed, platform: Platform) -> tuple[Platform, ...]:
     return tuple(vendor for vendor in Platform if vendor in (known or platform.members))
 
 
-def shown(kind: DomainType, kernel: KernelVersion) -> str:
-    """Return the name by which sysfs shows a type; before 5.15 a lazy domain is shown as DMA too."""
-    return DomainType.DMA if kind is DomainType.DMA_FQ and kernel < SHOWS_LAZY else kind
-
-
-def _decided(observed: Observed, *symbols: str) -> tuple[bool, ...]:
-    known = observed.is_configured(*symbols)
-    return _EITHER if known is None else (known,)
+def shows_lazy(observed: Observed, kernel: Kernel | None) -> bool | None:
+    """Whether the kernel has a name of its own for a lazy domain, which one group that has it proves."""
+    if any(group.type == DomainType.DMA_FQ for group in observed.groups):
+        return True
+    return None if kernel is None else behaviour.SHOWS_LAZY.cover(kernel)
 
 
 def _passthrough(observed: Observed) -> tuple[bool, ...]:
     # drivers/iommu/iommu.c iommu_subsys_init: encryption cancels what comes from the configuration alone.
-    return (False,) if observed.encrypts_memory else _decided(observed, "CONFIG_IOMMU_DEFAULT_PASSTHROUGH")
+    return (False,) if observed.encrypts_memory else _decided(observed.is_configured(_PASSTHROUGH))
 
 
-def _strict(observed: Observed, vendor: Platform, kernel: KernelVersion) -> tuple[bool, ...]:
-    # The choice in the configuration exists since 5.15 (e96763ec42ce); before, the x86 drivers were lazy.
-    if kernel < SHOWS_LAZY:
-        return (vendor is Platform.ARM64,)
-    return _decided(observed, "CONFIG_IOMMU_DEFAULT_DMA_STRICT")
+def _strict(observed: Observed, vendor: Platform, kernel: Kernel | None) -> tuple[bool, ...]:
+    """Without the choice between strict, lazy and passthrough the x86 drivers were lazy and those of ARM strict."""
+    strict, lazy, passthrough = (observed.is_configured(symbol) for symbol in (*_STRICTNESS, _PASSTHROUGH))
+    has_choice = None if kernel is None else behaviour.HAS_STRICT_CHOICE.cover(kernel)
+    if strict or lazy:
+        return (bool(strict),)
+    if strict is None:
+        return _EITHER if has_choice is not False else (vendor is Platform.ARM64,)
+    if passthrough and has_choice is not False:  # chosen, and then what is translated is lazy; or older than the choice
+        return (False,) if has_choice or vendor is not Platform.ARM64 else _EITHER
+    return (vendor is Platform.ARM64,)
+
+
+def _decided(known: bool | None) -> tuple[bool, ...]:  # noqa: FBT001 - the one thing it is about
+    return _EITHER if known is None else (known,)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import kernel_bool
 
@@ -22,19 +22,31 @@ class ExtendedCapability(IntEnum):
     PASID = 0x1B
 
 
+class PortType(IntEnum):
+    """What a function is on PCI Express; of the types only those that decide (uapi/linux/pci_regs.h: PCI_EXP_TYPE_*).
+
+    CONVENTIONAL stands for a function without that capability.
+    """
+
+    CONVENTIONAL = -1
+    TO_CONVENTIONAL = 0x7
+
+
 _BRIDGE_CLASS = "0604"  # include/linux/pci_ids.h: PCI_CLASS_BRIDGE_PCI
 _DISPLAY_CLASS = "03"  # PCI_BASE_CLASS_DISPLAY
-# Before 5.15 the kernel had no name of its own for a lazy domain (Documentation/ABI: sysfs-kernel-iommu_groups).
-SHOWS_LAZY = KernelVersion(5, 15)
+_INTEL = "8086"
 NOIOMMU_GROUP = "vfio-noiommu"  # drivers/vfio: a group for a device without any IOMMU
+_MEDIATED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # drivers/vfio/mdev: named by UUID
 
 
 class Device(NamedTuple):
     """One device as sysfs shows it. `device_class` has 6 hexadecimal digits, `vendor` and `device` 4; empty for one
     that is not on PCI.
 
-    `capabilities` are the ids of its extended capabilities, None where they may not be read. `is_removable`: after a
-    port that the firmware marks as external, which the kernel does not trust. `reset` are the ways to reset it.
+    `capabilities` are the ids of its extended capabilities, `port` what it is on PCI Express (a PortType where it is
+    one of those); None where they may not be read. `is_master`: it may start transfers. `is_removable`: after a port
+    that the firmware marks as external, which the kernel does not trust. `reset` are the ways to reset it. `subsystem`
+    are vendor and device of the card, `group` the number of its IOMMU group.
     """
 
     address: str
@@ -49,6 +61,10 @@ class Device(NamedTuple):
     virtual_functions: int = 0
     maximal_virtual_functions: int = 0
     physical_function: str | None = None
+    port: int | None = None
+    is_master: bool | None = None
+    subsystem: tuple[str, str] = ("", "")
+    group: int | None = None
 
     @property
     def is_bridge(self) -> bool:
@@ -59,6 +75,21 @@ class Device(NamedTuple):
     def is_display(self) -> bool:
         """Whether it is a graphics device."""
         return self.device_class.startswith(_DISPLAY_CLASS)
+
+    @property
+    def is_on_root_bus(self) -> bool:
+        """Whether it is part of the chipset and not after any port: bus 0 of its segment."""
+        return self.address.split(":")[1:2] == ["00"]
+
+    @property
+    def is_integrated_display(self) -> bool:
+        """Whether it is the graphics device of an Intel processor."""
+        return self.is_display and self.vendor == _INTEL and self.is_on_root_bus
+
+    @property
+    def is_mediated(self) -> bool:
+        """Whether a driver made it up for a guest (mdev): it reaches no memory by itself."""
+        return _MEDIATED.fullmatch(self.address) is not None
 
 
 class Region(NamedTuple):
@@ -80,8 +111,8 @@ class Group(NamedTuple):
 
     @property
     def is_real(self) -> bool:
-        """Whether an IOMMU is after it."""
-        return self.name != NOIOMMU_GROUP
+        """Whether an IOMMU is after it: neither a group of vfio for a device without one, nor of mediated devices."""
+        return self.name != NOIOMMU_GROUP and not (self.devices and all(one.is_mediated for one in self.devices))
 
     @property
     def is_pinned(self) -> bool:
@@ -159,11 +190,6 @@ class Observed(NamedTuple):
     is_xen_host: bool = False
 
     @property
-    def kernel(self) -> KernelVersion | None:
-        """The running kernel's version; None for a release that does not begin with one."""
-        return KernelVersion.parse(self.release)
-
-    @property
     def real_groups(self) -> tuple[Group, ...]:
         """The groups that an IOMMU is after."""
         return tuple(group for group in self.groups if group.is_real)
@@ -189,6 +215,10 @@ _CHIP = re.compile(r"\s(?:IR|INTEL-IR|HYPERV-IR)-\S")
 _EXTENDED_START = 0x100  # include/uapi/linux/pci_regs.h: PCI_CFG_SPACE_SIZE
 _HIDDEN_SIZE = 64  # Documentation/PCI/sysfs-pci.rst: all that others than root may read
 _HEADER = struct.Struct("<I")
+# include/uapi/linux/pci_regs.h: PCI_COMMAND_MASTER, PCI_STATUS_CAP_LIST, PCI_CAPABILITY_LIST, PCI_CAP_ID_EXP
+_COMMAND, _MASTER = 0x04, 0x4
+_STATUS, _HAS_CAPABILITIES = 0x06, 0x10
+_CAPABILITY_POINTER, _EXPRESS = 0x34, 0x10
 _NO_DEVICE = 0xFFFFFFFF
 
 
@@ -222,6 +252,25 @@ def parse_capabilities(config: bytes) -> frozenset[int] | None:
         found.add(header & 0xFFFF)
         at = header >> 20 & ~3
     return frozenset(found)
+
+
+def parse_port(config: bytes) -> int | None:
+    """Return what a function is on PCI Express from its configuration space; None where that is hidden."""
+    if len(config) <= _HIDDEN_SIZE:
+        return None
+    at = config[_CAPABILITY_POINTER] & ~3 if config[_STATUS] & _HAS_CAPABILITIES else 0
+    seen = set[int]()
+    while _HIDDEN_SIZE <= at < _EXTENDED_START - 2 and at + 2 < len(config) and at not in seen:
+        seen.add(at)
+        if config[at] == _EXPRESS:
+            return config[at + 2] >> 4
+        at = config[at + 1] & ~3
+    return PortType.CONVENTIONAL
+
+
+def parse_master(config: bytes) -> bool | None:
+    """Return whether a function may start transfers on the bus; None for a configuration space that is cut off."""
+    return bool(config[_COMMAND] & _MASTER) if len(config) >= _HIDDEN_SIZE else None
 
 
 def parse_cpu(text: str) -> tuple[str, frozenset[str]]:

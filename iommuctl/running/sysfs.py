@@ -21,6 +21,8 @@ from iommuctl.running.state import (
     parse_config,
     parse_cpu,
     parse_interrupts,
+    parse_master,
+    parse_port,
     parse_regions,
 )
 
@@ -157,7 +159,19 @@ def _device(root: Root, path: PurePosixPath) -> Device:
         virtual_functions=_number(root, path / "sriov_numvfs"),
         maximal_virtual_functions=_number(root, path / "sriov_totalvfs"),
         physical_function=_link(root, path / "physfn"),
+        port=None if space is None else parse_port(space),
+        is_master=None if space is None else parse_master(space),
+        subsystem=(
+            _text(root, path / "subsystem_vendor").removeprefix("0x"),
+            _text(root, path / "subsystem_device").removeprefix("0x"),
+        ),
+        group=_group_of(root, path),
     )
+
+
+def _group_of(root: Root, path: PurePosixPath) -> int | None:
+    name = _link(root, path / "iommu_group") or ""
+    return int(name) if name.isdecimal() else None
 
 
 def _reset(root: Root, path: PurePosixPath) -> tuple[str, ...]:

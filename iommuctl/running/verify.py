@@ -1,83 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify: what the running kernel does against what a profile promises. Pure; evidence that lies is not used.
 
-The log is not asked: `DMAR: IOMMU enabled` and `Default domain type` are printed on machines without any IOMMU.
+What the groups do decides; command line, version and configuration only say why it is missing. The log is not asked:
+`DMAR: IOMMU enabled` and `Default domain type` are printed on machines without any IOMMU.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from enum import StrEnum
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
-from iommuctl.kernel.parameters import Catalogue, Grammar, Kind
-from iommuctl.kernel.predict import DomainType, effective
-from iommuctl.profile.conform import Conformer
+from iommuctl.kernel.parameters import Assignment, Catalogue
+from iommuctl.kernel.predict import DomainType
+from iommuctl.kernel.tables import behaviour
 from iommuctl.profile.desired import DesiredArguments
-from iommuctl.running.exemption import Exemption, exempt
+from iommuctl.running.binding import DeviceId, judge_bindings, parse_ids
+from iommuctl.running.difference import compare_line, variables
+from iommuctl.running.exemption import Exemption, Situation, exempt
 from iommuctl.running.firmware import tables_of
-from iommuctl.running.promise import NEWEST, promise, shown, vendors
-from iommuctl.running.state import SHOWS_LAZY, Group, Observed
+from iommuctl.running.group_types import Promised, judge_groups
+from iommuctl.running.modules import judge_modules
+from iommuctl.running.promise import promise, shows_lazy, vendors
+from iommuctl.running.reading import Reading, named, read_assignment
+from iommuctl.running.state import Observed
+from iommuctl.running.ungrouped import judge_ungrouped
+from iommuctl.running.verdict import Agent, Check, Verdict, Verification, failure, success, untold
 
-VFIO_PCI = "vfio-pci"
 # drivers/iommu/{intel,amd}/Kconfig, drivers/iommu/Kconfig: any of these drives the platform's units.
 DRIVERS = {
     Platform.INTEL: ("CONFIG_INTEL_IOMMU",),
     Platform.AMD: ("CONFIG_AMD_IOMMU",),
-    Platform.ARM64: ("CONFIG_ARM_SMMU_V3", "CONFIG_ARM_SMMU", "CONFIG_VIRTIO_IOMMU"),
+    Platform.ARM64: ("CONFIG_ARM_SMMU_V3", "CONFIG_ARM_SMMU", "CONFIG_APPLE_DART", "CONFIG_VIRTIO_IOMMU"),
 }
 # arch/x86/Kconfig, arch/arm64/Kconfig: the built-in line replaces that of the bootloader.
 OVERRIDES = ("CONFIG_CMDLINE_OVERRIDE", "CONFIG_CMDLINE_FORCE")
 _FIRMWARE_NAMES = {Platform.INTEL: "VT-d", Platform.AMD: "AMD-Vi (IOMMU)", Platform.ARM64: "the SMMU"}
-_SHOWN_GROUPS = 5
-
-
-class Result(StrEnum):
-    """How one check came out; `skip` where nothing is promised or nothing can be told."""
-
-    PASS = "pass"  # noqa: S105 - no password
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-class Verdict(StrEnum):
-    """What is the matter, the deepest cause first."""
-
-    FIRMWARE_OFF = "firmware_off"
-    NOT_APPLIED = "not_applied"
-    IGNORED_BY_KERNEL = "ignored_by_kernel"
-    DRIFT = "drift"
-    ACTIVE = "active"
-
-
-class Check(NamedTuple):
-    """One thing that was compared. `means` is the verdict that follows where it failed."""
-
-    name: str
-    result: Result
-    detail: str
-    means: Verdict = Verdict.IGNORED_BY_KERNEL
-
-
-class Verification(NamedTuple):
-    """The verdict, what it rests on, and the groups that the kernel treats otherwise by its own rules."""
-
-    profile: str
-    verdict: Verdict
-    checks: tuple[Check, ...]
-    exemptions: tuple[Exemption, ...]
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the running kernel does what the profile promises."""
-        return self.verdict is Verdict.ACTIVE
-
-    @property
-    def failed(self) -> tuple[Check, ...]:
-        """The checks that failed."""
-        return tuple(check for check in self.checks if check.result is Result.FAIL)
 
 
 def verify(observed: Observed, desired: DesiredArguments, catalogue: Catalogue) -> Verification:
@@ -92,207 +49,209 @@ class _Comparison:
         self.observed = observed
         self.desired = desired
         self.catalogue = catalogue
-        self.platform = desired.platform
         self.vendors = vendors(observed, desired.platform)
-        self.kernel = observed.kernel or NEWEST
+        self.kernel = Kernel.parse(observed.release)
+        self.cmdline = Cmdline.parse(observed.cmdline)
         self.wanted = Cmdline.parse(" ".join(str(one) for one in desired.wanted))
-        self.meant = promise(self.wanted, observed, desired.platform, NEWEST, catalogue)
-        self.promised = promise(self.wanted, observed, desired.platform, self.kernel, catalogue)
+        types = promise(self.wanted, observed, desired.platform, self.kernel, catalogue)
         # A profile that sets nothing promises what the kernel does by itself, no IOMMU included.
-        self.wants_units = bool(desired.wanted) and DomainType.OFF not in self.promised
-        self.wants_none = bool(desired.wanted) and self.promised == {DomainType.OFF}
+        self.wants_units = bool(desired.wanted) and DomainType.OFF not in types
+        self.wants_none = bool(desired.wanted) and types == {DomainType.OFF}
+        self.promised = Promised(
+            types=frozenset(types - {DomainType.OFF}),
+            domain=self._reading("iommu.passthrough", types == {DomainType.IDENTITY}),
+            strictness=self._reading("iommu.strict", types == {DomainType.DMA}),
+            shows_lazy=shows_lazy(observed, self.kernel),
+            strict_by_default=Platform.ARM64 in self.vendors,
+            is_default=not desired.wanted,
+        )
+        self.difference = compare_line(
+            self.cmdline,
+            observed,
+            self.kernel,
+            desired,
+            self.vendors,
+            catalogue,
+            shows_types=self.promised.is_one or self.wants_none,
+        )
+        self.variables = variables(self.cmdline, self.vendors, catalogue)
+        asked = variables(self.wanted, self.vendors, catalogue)
+        self.situation = Situation(
+            observed, self.kernel, self.variables, self.vendors, asked.get("intel_iommu:state") == "on"
+        )
 
     def verification(self) -> Verification:
         """Make every check and draw the conclusion."""
-        exemptions = tuple(self._exemptions())
+        exemptions = () if self.wants_none else tuple(self._exemptions())
+        groups = self.observed.real_groups
+        has_units = bool(self.observed.units)
+        effects = (
+            self._units(),
+            *judge_groups(groups, self.promised, exemptions, has_units=has_units),
+            *judge_ungrouped(self.situation, self.promised.types, is_default=self.promised.is_default),
+            self._interrupts(),
+            *judge_modules(self.observed, self.desired, self.catalogue),
+            *judge_bindings(self._ids(), self.observed.devices),
+        )
+        missing = frozenset(check.name for check in effects if check.means is not Verdict.ACTIVE)
+        is_there = not missing
         checks = (
-            self._cmdline(),
+            self._cmdline(missing),
             self._kernel_version(),
-            *self._kernel_config(),
+            *self._kernel_config(is_there=is_there),
             self._environment(),
             self._firmware(),
-            self._units(),
-            *self._groups(exemptions),
-            self._interrupts(),
-            *self._modules(),
-            *self._bindings(),
+            *effects,
         )
-        failed = {check.means for check in checks if check.result is Result.FAIL}
-        verdict = next((verdict for verdict in Verdict if verdict in failed), Verdict.ACTIVE)
-        return Verification(self.desired.profile, verdict, checks, exemptions)
+        verdict = next(verdict for verdict in Verdict if any(check.means is verdict for check in checks))
+        certain = tuple(one for one in exemptions if one.is_certain)
+        by = self._agent() if verdict is Verdict.ACTIVE else None
+        return Verification(self.desired.profile, verdict, by, self._sentence(verdict, checks), checks, certain)
 
-    def _cmdline(self) -> Check:
-        problems = Conformer(self.desired, self.catalogue).shortcomings(Cmdline.parse(self.observed.cmdline))
-        if problems:
-            return Check("cmdline", Result.FAIL, "; ".join(problems), Verdict.NOT_APPLIED)
-        return Check("cmdline", Result.PASS, "the running kernel was started with the parameters of the profile")
+    def _reading(self, variable: str, value: bool) -> Reading:  # noqa: FBT001 - the value of the variable
+        wanted = Assignment(variable, str(int(value)))
+        return read_assignment(wanted, self.cmdline, self.kernel, self.vendors, self.catalogue)
+
+    def _exemptions(self) -> Iterator[Exemption]:
+        for group in self.observed.real_groups:
+            if not self.promised.allows(group.type) and (found := exempt(group, self.promised.types, self.situation)):
+                yield found
+
+    def _sentence(self, verdict: Verdict, checks: tuple[Check, ...]) -> str:
+        """Name what decided: of an active profile what the groups do, of any other the first check that means it."""
+        if verdict is not Verdict.ACTIVE:
+            return next(check.detail for check in checks if check.means is verdict)
+        if self.wants_none:
+            return "no IOMMU is active"
+        typed = [group for group in self.observed.real_groups if group.type is not None]
+        right = [group for group in typed if self.promised.allows(group.type)]
+        if not right:
+            return "nothing is promised that shows"
+        kinds = " or ".join(sorted({str(group.type) for group in right}))
+        if len(right) < len(typed):
+            rest = len(typed) - len(right)
+            return f"{len(right)} of {len(typed)} groups are {kinds}, {rest} otherwise by the kernel's own rules"
+        return f"{'the only group is' if len(right) == 1 else f'all {len(right)} groups are'} {kinds}"
+
+    def _agent(self) -> Agent:
+        unread = self.promised.domain.is_read is False or (
+            self.promised.strictness.is_read is False and DomainType.IDENTITY not in self.promised.types
+        )
+        asked = bool(self.desired.wanted) and not self.difference.missing and not unread
+        return Agent.COMMAND_LINE if asked else Agent.KERNEL_DEFAULT
+
+    def _cmdline(self, missing: frozenset[str]) -> Check:
+        """Judge the line by its effect: `missing` are the checks of the effect that did not come out well."""
+        name, words = "cmdline", "; ".join(self.difference.words)
+        if not words:
+            return success(name, "the running kernel was started with the parameters of the profile")
+        if self.difference.unjudged or any(checks & missing for checks in self.difference.judged.values()):
+            return failure(name, words, Verdict.NOT_APPLIED)
+        unasked = self.difference.missing & self.difference.judged.keys()
+        return untold(name, f"{words}; {'the kernel does it all the same' if unasked else 'without effect here'}")
 
     def _kernel_version(self) -> Check:
-        if self.observed.kernel is None:
-            return Check("kernel-version", Result.SKIP, f"no version in the release {self.observed.release!r}")
-        if self.promised == self.meant:
-            return Check("kernel-version", Result.PASS, f"{self.kernel} reads every parameter of the profile")
-        kernel = Kernel.upstream(self.kernel)
-        unread = [
-            str(one)
-            for one in self.desired.wanted
-            if not any(self.catalogue.define(one.name).reads(vendor, kernel) for vendor in self.vendors)
-        ]
-        return Check("kernel-version", Result.FAIL, f"{self.kernel} does not read {' '.join(unread) or self.wanted}")
+        name = "kernel-version"
+        if self.kernel is None:
+            return untold(name, f"no version in the release {self.observed.release!r}")
+        readings = [one for one in (self.promised.domain, self.promised.strictness) if one.asked]
+        unknown = [str(one) for one in readings if not one.is_read]
+        if unknown:
+            return untold(name, "; ".join(unknown))
+        reads = " reads what its line says of the profile" if readings else ""
+        return success(name, f"{named(self.kernel)}{reads}")
 
-    def _kernel_config(self) -> Iterator[Check]:
+    def _kernel_config(self, *, is_there: bool) -> Iterator[Check]:
+        name = "kernel-config"
         symbols = tuple(symbol for vendor in self.vendors for symbol in DRIVERS[vendor])
         built, source = self.observed.is_configured(*symbols), self.observed.config_source
         if built is None:
-            yield Check("kernel-config", Result.SKIP, "the configuration of the running kernel cannot be read")
+            yield untold(name, "the configuration of the running kernel cannot be read")
             return
         overrides = [symbol for symbol in OVERRIDES if self.observed.is_configured(symbol)]
         if overrides:
             detail = f"{overrides[0]}=y in {source}: the bootloader's command line is not read"
-            yield Check("kernel-config", Result.FAIL, detail)
-        elif built or not self.wants_units:
-            yield Check("kernel-config", Result.PASS, f"nothing in {source} speaks against it")
+            yield untold(name, detail) if is_there else failure(name, detail)
+        elif built or self.observed.units or not self.wants_units:
+            yield success(name, f"nothing in {source} speaks against it")
         else:
-            yield Check("kernel-config", Result.FAIL, f"built without {' and '.join(symbols)} ({source})")
+            yield failure(name, f"built without {' and '.join(symbols)} ({source})")
 
     def _environment(self) -> Check:
+        name = "environment"
         if self.observed.is_xen_host:
-            return Check("environment", Result.FAIL, "Xen owns the IOMMU: a Linux host below it never looks for one")
+            detail = "Xen owns the IOMMU: a Linux host below it never looks for one"
+            return failure(name, detail, Verdict.HYPERVISOR) if self.desired.wanted else untold(name, detail)
         if self.observed.hypervisor is not None:
-            return Check("environment", Result.SKIP, f"a guest of {self.observed.hypervisor}: what it sees is emulated")
-        return Check("environment", Result.PASS, "no hypervisor shows")
+            return untold(name, f"a guest of {self.observed.hypervisor}: what it sees is emulated")
+        return success(name, "no hypervisor shows")
 
     def _firmware(self) -> Check:
         name, tables = "firmware-tables", self.observed.firmware_tables
         expected = tables_of(self.vendors)
         found = sorted(set(expected) & (tables or set()))
+        refused = found and self.wants_units and not self.observed.real_groups
+        if refused and (why := self._hardware_refuses()) is not None:
+            return failure(name, f"{' '.join(found)}: {why}", Verdict.FIRMWARE_OFF)
         if found:
-            return Check(name, Result.PASS, f"the firmware tells of an IOMMU: {' '.join(found)}")
+            return success(name, f"the firmware tells of an IOMMU: {' '.join(found)}")
         if tables is None:
-            return Check(name, Result.SKIP, "no ACPI tables to look at")
+            return untold(name, "no ACPI tables to look at")
         detail = f"the firmware tells of no IOMMU: none of {' '.join(expected)}"
         if self.observed.units or not self.wants_units:
-            return Check(name, Result.SKIP, detail)
+            return untold(name, detail)
         switches = " or ".join(_FIRMWARE_NAMES[vendor] for vendor in self.vendors)
         guest = self.observed.hypervisor is not None
         way = "the host gives this guest none" if guest else f"switch {switches} on in its setup"
-        return Check(name, Result.FAIL, f"{detail}; {way}", Verdict.FIRMWARE_OFF)
+        return failure(name, f"{detail}; {way}", Verdict.FIRMWARE_OFF)
+
+    def _hardware_refuses(self) -> str | None:
+        """Return why hardware or firmware keeps an IOMMU off that its table tells of and that the kernel drives."""
+        if "iommu:off" in self.variables:
+            return None
+        for vendor in self.vendors:
+            match vendor:
+                case Platform.INTEL:
+                    asked = self.variables.get("intel_iommu:state") == "on"
+                    if asked and self.situation.does(behaviour.OPT_OUT_BEATS_LINE):
+                        return f"the firmware can opt out of DMA remapping in it, and {named(self.kernel)} obeys"
+                case Platform.AMD:
+                    alive = bool(self.observed.units) or self.observed.interrupts_remapped
+                    asked = "amd_iommu:off" not in self.variables
+                    if alive and asked and self.situation.does(behaviour.MAY_LACK_HOST_TRANSLATION):
+                        return "the unit serves interrupts alone: its host translation is off in hardware (HATDis)"
+                case _:
+                    pass
+        return None
 
     def _units(self) -> Check:
-        names = " ".join(unit.name for unit in self.observed.units)
+        name, names = "units", " ".join(unit.name for unit in self.observed.units)
         if self.wants_none:
-            result = Result.FAIL if names else Result.PASS
-            return Check("units", result, f"{names or 'no IOMMU'} active, none wanted")
-        if names or not self.wants_units:
-            return Check("units", Result.PASS if names else Result.SKIP, f"{names or 'no IOMMU'} active")
-        return Check("units", Result.FAIL, "no IOMMU is active")
-
-    @property
-    def _allowed(self) -> frozenset[str]:
-        return frozenset(shown(kind, self.kernel) for kind in self.promised if kind is not DomainType.OFF)
-
-    @property
-    def _typed(self) -> tuple[Group, ...]:
-        return tuple(group for group in self.observed.real_groups if group.type is not None)
-
-    def _exemptions(self) -> Iterator[Exemption]:
-        if self.wants_none:
-            return
-        line = Cmdline.parse(self.observed.cmdline)
-        variables = {
-            name: value
-            for vendor in self.vendors
-            for name, value in effective(line, vendor, Kernel.upstream(self.kernel), self.catalogue).items()
-        }
-        types = self.promised - {DomainType.OFF}
-        for group in self._typed:
-            if group.type not in self._allowed and (
-                found := exempt(group, types, self.observed, variables, self.platform)
-            ):
-                yield found
-
-    def _groups(self, exemptions: tuple[Exemption, ...]) -> Iterator[Check]:
-        name, allowed, groups = "group-types", self._allowed, self._typed
-        if not groups or not allowed:
-            untyped = "the kernel does not show the type of a group" if self.observed.real_groups else "no groups"
-            yield Check(name, Result.SKIP, untyped if allowed else "no type is promised")
-            return
-        promised = " or ".join(sorted(allowed))
-        exempted = {one.group for one in exemptions}
-        right = [group for group in groups if group.type in allowed]
-        wrong = [group for group in groups if group.type not in allowed and group.id not in exempted]
-        counts = ", ".join(
-            f"{count} {kind}" for kind, count in sorted(Counter(str(one.type) for one in groups).items())
-        )
-        if wrong:
-            some = ", ".join(map(_named, wrong[:_SHOWN_GROUPS]))
-            more = f" and {len(wrong) - _SHOWN_GROUPS} more" if len(wrong) > _SHOWN_GROUPS else ""
-            hidden = any(device.capabilities is None for group in wrong for device in group.devices)
-            hint = "; root sees more of these devices, and why" if hidden else ""
-            means = Verdict.DRIFT if right else Verdict.IGNORED_BY_KERNEL
-            yield Check(name, Result.FAIL, f"promised {promised}, found {some}{more}{hint}", means)
-        else:
-            rest = f"; {len(exempted)} otherwise by the kernel's own rules" if exempted else ""
-            yield Check(name, Result.PASS, f"promised {promised}, found {counts}{rest}")
-        if self.kernel < SHOWS_LAZY and allowed == {DomainType.DMA}:
-            yield Check("strictness", Result.SKIP, "kernels before 5.15 show DMA for strict and for lazy domains")
+            detail = f"{names or 'no IOMMU'} active, none wanted"
+            return failure(name, detail) if names else success(name, detail)
+        if names:
+            return success(name, f"{names} active")
+        return failure(name, "no IOMMU is active") if self.wants_units else untold(name, "no IOMMU active")
 
     def _interrupts(self) -> Check:
         name, remapped = "interrupt-remapping", self.observed.interrupts_remapped
         if remapped:
-            return Check(name, Result.PASS, "interrupts go through the IOMMU (IR- in /proc/interrupts)")
+            return success(name, "interrupts go through the IOMMU (IR- in /proc/interrupts)")
         if remapped is None or Platform.ARM64 in self.vendors or not self.wants_units:
-            return Check(name, Result.SKIP, "nothing to tell it by, or nothing promised")
+            return untold(name, "nothing to tell it by, or nothing promised")
         if not self.observed.units:
-            return Check(name, Result.SKIP, "no IOMMU is active")
+            return untold(name, "no IOMMU is active")
+        if all(unit.platform is None for unit in self.observed.units):
+            return untold(name, "units of this kind remap no interrupts")
         if any(unit.remaps_interrupts is False for unit in self.observed.units):
-            return Check(name, Result.SKIP, "the hardware cannot (ECAP.IR is 0)")
+            return untold(name, "the hardware cannot (ECAP.IR is 0)")
         if self.observed.hypervisor is not None and Platform.AMD in self.vendors:
-            return Check(name, Result.SKIP, "none, which an emulated AMD-Vi has only where its host gives it")
-        return Check(name, Result.FAIL, "no interrupt goes through the IOMMU: a device can forge interrupts")
+            return untold(name, "none, which an emulated AMD-Vi has only where its host gives it")
+        return failure(name, "no interrupt goes through the IOMMU: a device can forge interrupts")
 
-    def _modules(self) -> Iterator[Check]:
-        problems = tuple(self._module_problems())
-        if problems:
-            yield Check("module-parameters", Result.FAIL, "; ".join(problems), Verdict.DRIFT)
-        elif self.observed.modules:
-            yield Check("module-parameters", Result.PASS, "none is against the profile")
+    def _ids(self) -> tuple[DeviceId, ...]:
+        values = [one.value or "" for one in self.desired.wanted if self._is_ids(one.name)]
+        return tuple(one for value in values for one in parse_ids(value))
 
-    def _module_problems(self) -> Iterable[str]:
-        for unwanted in self.desired.unwanted:
-            definition = self.catalogue.define(unwanted.name)
-            found = self.observed.modules.get(definition.name)
-            if definition.kind is Kind.MODULE and definition.grammar is Grammar.BOOL and found is not None:
-                value = definition.unsafe if unwanted.value is None else unwanted.value
-                if value is not None and definition.matches(found, value):
-                    yield f"{definition.name} is {found}: {unwanted.reason}"
-        for wanted in self.desired.wanted:
-            definition = self.catalogue.define(wanted.name)
-            found = self.observed.modules.get(definition.name)
-            if definition.kind is Kind.MODULE and found is not None and not definition.serves(found, wanted.value):
-                yield f"{definition.name} is {found}, wanted {wanted.value}"
-
-    def _bindings(self) -> Iterator[Check]:
-        ids = [one.value or "" for one in self.desired.wanted if self.catalogue.define(one.name).name == "vfio-pci.ids"]
-        wanted = {_id(item) for value in ids for item in value.split(",")}
-        if not wanted:
-            return
-        devices = [device for device in self.observed.devices if (device.vendor, device.device) in wanted]
-        others = [f"{device.address} has {device.driver}" for device in devices if device.driver != VFIO_PCI]
-        if others:
-            yield Check("device-binding", Result.FAIL, f"not with {VFIO_PCI}: {', '.join(others)}")
-        elif devices:
-            names = " ".join(device.address for device in devices)
-            yield Check("device-binding", Result.PASS, f"with {VFIO_PCI}: {names}")
-        else:
-            yield Check("device-binding", Result.SKIP, "no device has one of these ids")
-
-
-def _id(item: str) -> tuple[str, str]:
-    vendor, _, rest = item.lower().partition(":")
-    return vendor.rjust(4, "0"), rest.split(":")[0].rjust(4, "0")
-
-
-def _named(group: Group) -> str:
-    devices = " ".join(device.address for device in group.devices)
-    return f"group {group.id} ({devices}) {group.type}"
+    def _is_ids(self, name: str) -> bool:
+        return self.catalogue.define(name).name == "vfio-pci.ids"

@@ -3,12 +3,13 @@
 
 import pytest
 
-from iommuctl.facts import KernelVersion, Platform
+from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.predict import DomainType
 from iommuctl.profile.shipped import shipped_catalogue
-from iommuctl.running.promise import promise, shown, vendors
-from iommuctl.running.state import Observed, Unit
+from iommuctl.running.promise import promise, shows_lazy, vendors
+from iommuctl.running.state import Group, Observed, Unit
 
 OFF, IDENTITY, DMA, DMA_FQ = DomainType.OFF, DomainType.IDENTITY, DomainType.DMA, DomainType.DMA_FQ
 LAZY = {"CONFIG_IOMMU_DEFAULT_DMA_LAZY": "y"}
@@ -19,9 +20,7 @@ SME = frozenset({"sme"})
 
 
 def leads_to(line: str, observed: Observed, platform: Platform, kernel: str = "6.12") -> set[DomainType]:
-    version = KernelVersion.parse(kernel)
-    assert version is not None
-    return set(promise(Cmdline.parse(line), observed, platform, version, shipped_catalogue()))
+    return set(promise(Cmdline.parse(line), observed, platform, Kernel.parse(kernel), shipped_catalogue()))
 
 
 @pytest.mark.parametrize(
@@ -38,9 +37,13 @@ def leads_to(line: str, observed: Observed, platform: Platform, kernel: str = "6
         ("", STRICT, Platform.AMD, "6.12", {DMA}),
         ("", PASSTHROUGH, Platform.ARM64, "6.12", {IDENTITY}),
         ("", LAZY, Platform.X86, "6.12", {OFF, DMA_FQ}),
-        # Before 5.15 the configuration does not decide, and each driver had a default of its own.
-        ("", STRICT, Platform.AMD, "5.14", {DMA_FQ}),
-        ("", LAZY, Platform.ARM64, "5.14", {DMA}),
+        # Before 5.15 the configuration had no choice, and each driver had a default of its own.
+        ("", {"CONFIG_AMD_IOMMU": "y"}, Platform.AMD, "5.14", {DMA_FQ}),
+        ("", {"CONFIG_ARM_SMMU_V3": "y"}, Platform.ARM64, "5.14", {DMA}),
+        ("", LAZY, Platform.ARM64, "5.14.0-570.32.1.el9_6.aarch64", {DMA_FQ}),
+        ("", PASSTHROUGH, Platform.AMD, "4.18.0-425.3.1.el8.x86_64", {IDENTITY}),
+        ("iommu.passthrough=0", PASSTHROUGH, Platform.AMD, "4.18.0-425.3.1.el8.x86_64", {DMA_FQ}),
+        ("iommu.passthrough=0", PASSTHROUGH, Platform.AMD, "5.4.17-2136.331.7.el8uek.x86_64", {DMA_FQ}),
     ],
 )
 def test_promise(
@@ -69,8 +72,18 @@ def test_units_tell_the_vendor(units: tuple[Unit, ...], platform: Platform, expe
     assert vendors(Observed("", "6.12", units=units), platform) == expected
 
 
-@pytest.mark.parametrize(("kernel", "name"), [("5.14", "DMA"), ("5.15", "DMA-FQ")])
-def test_a_lazy_domain_has_a_name_since_5_15(kernel: str, name: str) -> None:
-    version = KernelVersion.parse(kernel)
-    assert version is not None
-    assert shown(DMA_FQ, version) == name
+@pytest.mark.parametrize(
+    ("kernel", "kind", "shows"),
+    [
+        ("5.14", "DMA", False),
+        ("5.15", "DMA", True),
+        ("4.18.0-477.10.1.el8_8.x86_64", "DMA", True),
+        ("4.18.0-372.9.1.el8.x86_64", "DMA", False),
+        ("4.18.0-460.el8.x86_64", "DMA", None),
+        ("4.19.90-2312.1.0.0255.oe2003sp4.x86_64", "DMA", None),
+        ("4.19.90-2312.1.0.0255.oe2003sp4.x86_64", "DMA-FQ", True),
+    ],
+)
+def test_a_lazy_domain_has_a_name_by_line_or_by_proof(kernel: str, kind: str, shows: bool | None) -> None:
+    observed = Observed("", kernel, groups=(Group(0, kind, ()),))
+    assert shows_lazy(observed, Kernel.parse(kernel)) is shows

@@ -16,7 +16,9 @@ from iommuctl.running.state import Device, Group, Observed, Region, Unit, parse_
 from iommuctl.running.sysfs import Security, read_names, read_observed, read_security
 
 CATALOGUE = shipped_catalogue()
-BRIDGE = Device("0000:00:01.0", "060400", "8086", "2030", "pcieport", "dmar0", frozenset())
+BRIDGE = Device(
+    "0000:00:01.0", "060400", "8086", "2030", "pcieport", "dmar0", frozenset(), port=0, is_master=True, group=0
+)
 NIC = Device(
     "0000:01:00.0",
     "020000",
@@ -28,6 +30,10 @@ NIC = Device(
     reset=("flr", "bus"),
     virtual_functions=1,
     maximal_virtual_functions=64,
+    port=0,
+    is_master=True,
+    subsystem=("8086", "0001"),
+    group=1,
 )
 FUNCTION = Device(
     "0000:01:02.0",
@@ -39,6 +45,9 @@ FUNCTION = Device(
     frozenset({0x0D}),
     reset=("unknown",),
     physical_function="0000:01:00.0",
+    port=0,
+    is_master=True,
+    group=2,
 )
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What verify says of running kernels that stand as trees: each verdict, each exemption."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,47 +22,15 @@ from kernelhosts import (
     KernelHost,
     Pci,
 )
+from verified import CATALOGUE, details, failed, observe, verified
 
-from iommuctl.app.running import desired_now
-from iommuctl.facts import Distribution, Facts, Platform
-from iommuctl.host.root import Root
+from iommuctl.facts import Platform
 from iommuctl.profile.desired import DesiredArguments, Wanted
-from iommuctl.profile.inheritance import load_profile
-from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 from iommuctl.running.exemption import Exemption
-from iommuctl.running.state import Observed
-from iommuctl.running.sysfs import read_observed
-from iommuctl.running.verify import Result, Verdict, Verification, verify
+from iommuctl.running.verdict import Result, Verdict
+from iommuctl.running.verify import verify
 
-CATALOGUE = shipped_catalogue()
 INTEL_P, AMD_P, ARM_P = Platform.INTEL, Platform.AMD, Platform.ARM64
-
-
-def desire(
-    profile: str, platform: Platform, observed: Observed, inputs: Mapping[str, str] | None = None
-) -> DesiredArguments:
-    facts = Facts(platform, False, Distribution(), ())
-    return desired_now(load_profile(profile, shipped_profiles()), CATALOGUE, facts, observed, inputs or {})
-
-
-def verified(
-    observed: Observed, profile: str, platform: Platform, inputs: Mapping[str, str] | None = None
-) -> Verification:
-    return verify(observed, desire(profile, platform, observed, inputs), CATALOGUE)
-
-
-def observe(host: KernelHost, root: Path) -> Observed:
-    return read_observed(Root(host.write(root)), CATALOGUE)
-
-
-def failed(found: Verification) -> list[str]:
-    return [check.name for check in found.failed]
-
-
-def details(found: Verification) -> dict[str, str]:
-    return {check.name: check.detail for check in found.checks}
-
-
 LAZY_LINE = "ro intel_iommu=on iommu.passthrough=0 iommu.strict=0"
 WRONG_TYPES = {0: "DMA-FQ", 1: "DMA-FQ", 2: "DMA-FQ"}
 VTD_ON_CONFIG = f"{INTEL_CONFIG}CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
@@ -107,20 +74,52 @@ UNSAFE = {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts": "Y\n
             NO_IOMMU, "strict-isolation", INTEL_P, Verdict.IGNORED_BY_KERNEL, ["units"], id="no tables at all"
         ),
         pytest.param(
+            replace(INTEL, cmdline="ro", types=WRONG_TYPES),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.NOT_APPLIED,
+            ["cmdline", "group-types"],
+            id="not applied",
+        ),
+        pytest.param(
             replace(INTEL, cmdline="ro"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="there without being asked",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline=f"{STRICT_LINE} pcie_acs_override=downstream", release="6.8.12-4-pve"),
             "strict-isolation",
             INTEL_P,
             Verdict.NOT_APPLIED,
             ["cmdline"],
-            id="not applied",
+            id="a left-over whose effect no group shows",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline=f"{STRICT_LINE} pcie_acs_override=downstream"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="one that this kernel does not have",
+        ),
+        pytest.param(
+            replace(INTEL, cmdline=f"{STRICT_LINE} amd_iommu=off intel_iommu=strict"),
+            "strict-isolation",
+            INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="left-overs without effect",
         ),
         pytest.param(
             replace(INTEL, types=WRONG_TYPES),
             "strict-isolation",
             INTEL_P,
-            Verdict.IGNORED_BY_KERNEL,
+            Verdict.DRIFT,
             ["group-types"],
-            id="every group otherwise",
+            id="every group otherwise, though the kernel reads it",
         ),
         pytest.param(
             replace(INTEL, types={**INTEL.types, 1: "identity"}),
@@ -166,15 +165,23 @@ UNSAFE = {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts": "Y\n
             replace(INTEL, config="CONFIG_INTEL_IOMMU=y\nCONFIG_CMDLINE_OVERRIDE=y\n"),
             "strict-isolation",
             INTEL_P,
+            Verdict.ACTIVE,
+            [],
+            id="a built-in command line that asks for it",
+        ),
+        pytest.param(
+            replace(INTEL, types=WRONG_TYPES, config="CONFIG_INTEL_IOMMU=y\nCONFIG_CMDLINE_OVERRIDE=y\n"),
+            "strict-isolation",
+            INTEL_P,
             Verdict.IGNORED_BY_KERNEL,
-            ["kernel-config"],
+            ["kernel-config", "group-types"],
             id="a built-in command line that wins",
         ),
         pytest.param(
             replace(INTEL, files={"proc/xen/capabilities": "control_d\n"}),
             "strict-isolation",
             INTEL_P,
-            Verdict.IGNORED_BY_KERNEL,
+            Verdict.HYPERVISOR,
             ["environment"],
             id="Xen",
         ),
@@ -339,9 +346,6 @@ def test_strict_where_lazy_was_asked_has_a_reason_or_fails(tmp_path: Path, host:
         pytest.param(replace(AMD_PASID, cmdline=f"{AMD.cmdline} mem_encrypt=on", flags="fpu sme"), {}, id="encryption"),
         pytest.param(replace(AMD_PASID, files={"sys/module/kvm_amd/parameters/sev_snp": "Y\n"}), {}, id="SNP"),
         pytest.param(replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=(0x0F,)))), {}, id="no PASID"),
-        pytest.param(
-            replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=None))), {}, id="capabilities hidden"
-        ),
     ],
 )
 def test_identity_without_a_reason_fails(tmp_path: Path, host: KernelHost, inputs: dict[str, str]) -> None:
@@ -352,31 +356,44 @@ def test_identity_without_a_reason_fails(tmp_path: Path, host: KernelHost, input
 def test_who_may_not_read_capabilities_is_told_so(tmp_path: Path) -> None:
     host = replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=None)))
     found = verified(observe(host, tmp_path), "strict-isolation", AMD_P)
-    assert details(found)["group-types"] == (
-        "promised DMA, found group 3 (0000:03:00.0) identity; root sees more of these devices, and why"
+    assert (found.verdict, failed(found), found.exemptions) == (Verdict.UNPROVEN, [], ())
+    assert found.sentence == (
+        "promised DMA, found group 3 (0000:03:00.0) identity: AMD leaves devices with PASID untranslated; its "
+        "capabilities, which root alone may read, would tell whether the kernel has to"
     )
 
 
 @pytest.mark.parametrize(
-    ("line", "verdict", "failures"),
+    ("line", "verdict", "strictness"),
     [
-        ("ro intel_iommu=on,strict iommu.passthrough=0 iommu.strict=1", Verdict.ACTIVE, []),
-        (STRICT_LINE, Verdict.NOT_APPLIED, ["cmdline"]),
+        pytest.param(
+            "ro intel_iommu=on,strict iommu.passthrough=0 iommu.strict=1",
+            Verdict.ACTIVE,
+            "translated; kernel 5.10 (debian) has no name of its own for lazy domains, and that they are strict rests "
+            "on this: kernel 5.10 (debian) reads intel_iommu=strict",
+            id="a spelling that it reads",
+        ),
+        pytest.param(
+            STRICT_LINE,
+            Verdict.IGNORED_BY_KERNEL,
+            "translated, but lazy: kernel 5.10 (debian) does not read iommu.strict=1, only intel_iommu=strict or "
+            "amd_iommu=fullflush",
+            id="one that it does not",
+        ),
+        pytest.param(
+            "ro intel_iommu=on iommu.passthrough=0",
+            Verdict.NOT_APPLIED,
+            "translated, but lazy: nothing on the line asks for strict ones",
+            id="none",
+        ),
     ],
 )
-def test_an_old_kernel_needs_the_old_spelling(tmp_path: Path, line: str, verdict: Verdict, failures: list[str]) -> None:
-    host = replace(INTEL, cmdline=line, release="5.10.0-30-amd64")
+def test_where_no_type_shows_it_strictness_rests_on_the_line(
+    tmp_path: Path, line: str, verdict: Verdict, strictness: str
+) -> None:
+    host = replace(INTEL, cmdline=line, release="5.10.0-30-amd64", config="CONFIG_INTEL_IOMMU=y\n")
     found = verified(observe(host, tmp_path), "strict-isolation", INTEL_P)
-    assert (found.verdict, failed(found)) == (verdict, failures)
-    assert details(found)["strictness"] == "kernels before 5.15 show DMA for strict and for lazy domains"
-
-
-def test_a_parameter_that_the_kernel_does_not_read_promises_nothing(tmp_path: Path) -> None:
-    observed = observe(replace(INTEL, release="5.10.0-30-amd64"), tmp_path)
-    wanted = tuple(Wanted(name, value, "") for name, value in (("intel_iommu", "on"), ("iommu.strict", "1")))
-    found = verify(observed, DesiredArguments("own", INTEL_P, wanted, ()), CATALOGUE)
-    assert (found.verdict, failed(found)) == (Verdict.IGNORED_BY_KERNEL, ["kernel-version"])
-    assert details(found)["kernel-version"] == "5.10 does not read iommu.strict=1"
+    assert (found.verdict, details(found)["strictness"]) == (verdict, strictness)
 
 
 def test_lazy_shows_as_dma_before_it_had_a_name(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from iommuctl.profile.desired import DesiredArguments, Wanted
 from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 from iommuctl.running.state import Device, Group, Observed, Unit
-from iommuctl.running.verify import Verdict, Verification, verify
+from iommuctl.running.verdict import Verdict, Verification
+from iommuctl.running.verify import verify
 
 CATALOGUE = shipped_catalogue()
 REFERENCE = SHARED / "reference"

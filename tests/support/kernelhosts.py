@@ -16,7 +16,10 @@ _PASID = 0x1B
 
 @dataclass(frozen=True)
 class Pci:
-    """One PCI device. `extended` are the ids of its extended capabilities; None leaves 64 bytes, all that users see."""
+    """One PCI device. `extended` are the ids of its extended capabilities; None leaves 64 bytes, all that users see.
+
+    `port` is what it is on PCI Express, None for a conventional one; `master`: it may start transfers.
+    """
 
     address: str
     ids: str
@@ -26,6 +29,8 @@ class Pci:
     files: Mapping[str, str] = field(default_factory=dict)
     extended: tuple[int, ...] | None = ()
     physical_function: str | None = None
+    port: int | None = 0
+    master: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ class KernelHost:
         files = {"class": f"0x{device.device_class}", "vendor": f"0x{vendor}", "device": f"0x{ident}", **device.files}
         for name, text in files.items():
             write(root / "sys" / real / name, f"{text}\n")
-        (root / "sys" / real / "config").write_bytes(configuration_space(device.extended))
+        (root / "sys" / real / "config").write_bytes(
+            configuration_space(device.extended, device.port, master=device.master)
+        )
         link(root / f"sys/bus/pci/devices/{device.address}", f"../../../{real}")
         if device.driver is not None:
             (root / f"sys/bus/pci/drivers/{device.driver}").mkdir(parents=True, exist_ok=True)
@@ -97,11 +104,16 @@ class KernelHost:
                 link(root / "sys" / real / "iommu", f"../../virtual/iommu/{next(iter(self.units))}")
 
 
-def configuration_space(extended: tuple[int, ...] | None) -> bytes:
+def configuration_space(extended: tuple[int, ...] | None, port: int | None = 0, *, master: bool = True) -> bytes:
     """What `config` gives: 64 bytes to a user, else the whole space with a chain of extended capabilities."""
-    if extended is None:
-        return bytes(64)
     space = bytearray(4096)
+    space[0x04] = 0x4 if master else 0
+    space[0x06], space[0x34] = 0x10, 0x50
+    struct.pack_into("<BB", space, 0x50, 0x01, 0x60 if port is not None else 0)  # power management, then PCI Express
+    if port is not None:
+        struct.pack_into("<BBH", space, 0x60, 0x10, 0, 0x2 | port << 4)
+    if extended is None:
+        return bytes(space[:64])
     for number, ident in enumerate(extended):
         at = 0x100 + number * 0x10
         following = at + 0x10 if number + 1 < len(extended) else 0
@@ -126,7 +138,14 @@ _NIC = Pci(
     "020000",
     1,
     "i40e",
-    {"sriov_totalvfs": "64", "sriov_numvfs": "1", "reset_method": "flr bus", "reset": ""},
+    {
+        "sriov_totalvfs": "64",
+        "sriov_numvfs": "1",
+        "reset_method": "flr bus",
+        "reset": "",
+        "subsystem_vendor": "0x8086",
+        "subsystem_device": "0x0001",
+    },
     (0x01, 0x0D, 0x10),
 )
 _FUNCTION = Pci("0000:01:02.0", "8086:154c", "020000", 2, "vfio-pci", {"reset": ""}, (0x0D,), "0000:01:00.0")

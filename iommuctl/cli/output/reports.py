@@ -121,6 +121,7 @@ def _effective(effective: Effective) -> EffectiveReport:
         group_types=effective.group_types,
         interrupts_remapped=effective.observed.interrupts_remapped,
         verdict=None if found is None else found.verdict.value,
+        by=None if found is None or found.by is None else found.by.value,
         failed=() if found is None else tuple(check.name for check in found.failed),
     )
 

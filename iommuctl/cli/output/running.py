@@ -19,22 +19,27 @@ from iommuctl.documents.models import (
 )
 from iommuctl.running.pci_ids import Names
 from iommuctl.running.state import Device
-from iommuctl.running.verify import Result, Verdict, Verification
+from iommuctl.running.verdict import Agent, Result, Verdict, Verification
 
 _STYLES = {"pass": Style.GREEN, "fail": Style.RED, "skip": Style.CYAN, "unknown": Style.CYAN}
 _MEANING = {
-    Verdict.ACTIVE: "the running kernel does what {profile!r} promises",
+    Verdict.ACTIVE: "the running kernel does{by} what {profile!r} promises",
     Verdict.NOT_APPLIED: "the running kernel was not started with {profile!r}",
     Verdict.IGNORED_BY_KERNEL: "the parameters of {profile!r} are there, and the kernel does not act on them",
     Verdict.FIRMWARE_OFF: "the firmware shows no IOMMU, and no parameter can change that",
     Verdict.DRIFT: "the kernel acted on {profile!r}, and something was changed since",
+    Verdict.HYPERVISOR: "a hypervisor owns the IOMMU, and no parameter of Linux reaches it",
+    Verdict.UNPROVEN: "nothing shows whether the running kernel does what {profile!r} promises",
 }
+_BY = {Agent.COMMAND_LINE: "", Agent.KERNEL_DEFAULT: " by itself"}
 _NEXT = {
     Verdict.ACTIVE: None,
     Verdict.NOT_APPLIED: "iommuctl apply {profile}, then reboot; iommuctl status tells what boots next",
     Verdict.IGNORED_BY_KERNEL: "the failed checks say why; iommuctl check looks at the host",
     Verdict.FIRMWARE_OFF: "switch the IOMMU on in the setup of the firmware; for a guest, on its host",
     Verdict.DRIFT: "reboot, or undo by hand what the failed checks name",
+    Verdict.HYPERVISOR: "iommuctl explain dom0-iommu; the hypervisor has its own command line",
+    Verdict.UNPROVEN: "sudo iommuctl verify {profile}; root may read more, and a newer kernel shows more",
 }
 
 
@@ -45,7 +50,8 @@ def verify_text(found: Verification, *, colour: bool) -> str:
         f"group {one.group} is {one.type}: {visible(one.reason)} ({visible(' '.join(one.devices))})"
         for one in found.exemptions
     ]
-    meaning = _MEANING[found.verdict].format(profile=found.profile)
+    by = "" if found.by is None else _BY[found.by]
+    meaning = f"{_MEANING[found.verdict].format(profile=found.profile, by=by)}: {visible(found.sentence)}"
     lines += ["", styled(f"{found.verdict}: {meaning}", Style.GREEN if found.is_active else Style.RED, colour)]
     if (way := _NEXT[found.verdict]) is not None:
         lines.append(f"hint: {way.format(profile=found.profile)}")
@@ -58,6 +64,8 @@ def verify_report(found: Verification) -> VerifyReport:
         profile=found.profile,
         ok=found.is_active,
         verdict=found.verdict.value,
+        by=None if found.by is None else found.by.value,
+        sentence=legible(found.sentence),
         checks=tuple(
             VerifyCheckReport(name=check.name, result=check.result.value, detail=legible(check.detail))
             for check in found.checks
