@@ -55,18 +55,21 @@ class Lens:
 
         None in the place of a value removes its line. A span must be exactly one node's value, as the lens reads it.
         Two gates enclose the edit: without it the text must come back byte for byte, and with it nothing may differ
-        outside the spans. The final newline stays as it was, missing or not. Raises LensError with file and line;
+        outside the spans. Where nothing is added the second implies the first, which then is tried only to tell why
+        an edit is refused. The final newline stays as it was, missing or not. Raises LensError with file and line;
         `path` only names the text.
         """
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
-        if self._retrieve(path) != closed:
-            raise LensError(path, None, "cannot be represented exactly: an unedited copy would differ")
+        if added:
+            self._require_round_trip(path, closed)
         expected = _spliced(closed, values)
         # Backwards, since a node that is removed moves those after it.
         for span, value in sorted(values.items(), key=lambda item: item[0].start, reverse=True):
             node = nodes.get(span)
             if node is None:
+                self._store(path, closed)
+                self._require_round_trip(path, closed)
                 line = text.count("\n", 0, span.start) + 1
                 raise LensError(path, line, "the value is not where the lens reads one, at the start of a line")
             if value is None:
@@ -77,6 +80,8 @@ class Lens:
             self._augeas.set(f"{_TREE}/{label}[last()+1]", value)
         edited = self._retrieve(path)
         if not added and edited != expected:
+            self._store(path, closed)
+            self._require_round_trip(path, closed)
             raise LensError(path, None, "the edit would change more than the values it is meant for")
         if added and not (edited.startswith(expected) and all(value in edited[len(expected) :] for _, value in added)):
             raise LensError(path, None, "the addition would change more than the end of the file")
@@ -87,6 +92,11 @@ class Lens:
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
         return tuple(span for span, node in nodes.items() if _label(node) == label)
+
+    def _require_round_trip(self, path: PurePosixPath, text: str) -> None:
+        """Raise LensError where the tree, unedited, does not give the text that it was made of."""
+        if self._retrieve(path) != text:
+            raise LensError(path, None, "cannot be represented exactly: an unedited copy would differ")
 
     def _store(self, path: PurePosixPath, text: str) -> dict[Span, str]:
         """Parse a text into the tree; give the node of each value by its place, in the order of the text."""

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from project import PACKAGE
+from pytest_mock import MockerFixture
 
 from iommuctl.errors import LensError
 from iommuctl.formats.lens import Lens, Span
@@ -109,6 +110,55 @@ def test_a_value_that_would_leave_its_place_is_refused(new: str) -> None:
 def test_a_span_that_is_no_value_is_refused_with_its_line() -> None:
     with pytest.raises(LensError, match=r"/etc/default/grub:2: "):
         Lens("Grubdefault.lns").rewrite(GRUB, f"A=1\nB=2; {DEFAULT}=a\n", {Span(4 + 5 + len(DEFAULT) + 1, 37): "x"})
+
+
+LOST = f"A=1  \n{DEFAULT}=a\n"
+VALUE = Span(LOST.index("=a") + 1, LOST.index("=a") + 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "added", "passes"),
+    [({VALUE: "b"}, (), 1), ({}, (), 1), ({VALUE: "b"}, ((DEFAULT, "1"),), 2), ({}, ((DEFAULT, "1"),), 2)],
+)
+def test_a_text_is_written_once_where_one_gate_implies_the_other(
+    mocker: MockerFixture, values: dict[Span, str | None], added: tuple[tuple[str, str], ...], passes: int
+) -> None:
+    written = mocker.spy(Lens, "_retrieve")
+    Lens("Grubdefault.lns").rewrite(GRUB, LOST, values, added=added)
+    assert written.call_count == passes
+
+
+@pytest.mark.parametrize(
+    ("values", "added"),
+    [
+        ({VALUE: "b"}, ()),
+        ({VALUE: None}, ()),
+        ({}, ()),
+        ({}, ((DEFAULT, "1"),)),
+        ({Span(0, 1): "b"}, ()),
+        ({VALUE: "b", Span(0, 1): "b"}, ()),
+    ],
+)
+def test_a_text_that_a_lens_does_not_give_back_is_refused_whatever_the_edit(
+    mocker: MockerFixture, values: dict[Span, str | None], added: tuple[tuple[str, str], ...]
+) -> None:
+    whole = Lens._retrieve
+    mocker.patch.object(Lens, "_retrieve", lambda lens, path: whole(lens, path).replace("  ", " "))
+    with pytest.raises(LensError, match="an unedited copy would differ"):
+        Lens("Grubdefault.lns").rewrite(GRUB, LOST, values, added=added)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [((), "would change more than the values"), (((DEFAULT, "1"),), "would change more than the end")],
+)
+def test_an_edit_that_reaches_further_is_refused(
+    mocker: MockerFixture, added: tuple[tuple[str, str], ...], message: str
+) -> None:
+    whole = Lens._retrieve
+    mocker.patch.object(Lens, "_retrieve", lambda lens, path: whole(lens, path).replace(f"A=1  \n{DEFAULT}=b", "A=2"))
+    with pytest.raises(LensError, match=message):
+        Lens("Grubdefault.lns").rewrite(GRUB, LOST, {VALUE: "b"}, added=added)
 
 
 def test_the_environment_cannot_bring_another_lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
