@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError, UnavailableError
 from iommuctl.host import confine
+from iommuctl.host.descendants import Descendants
 from iommuctl.host.mounts import BlockDevice, own_devices
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
@@ -55,12 +56,16 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
 
 
 class Completed(NamedTuple):
-    """A program that ran to its end. A negative `returncode` is the number of the signal that ended it."""
+    """A program that ran to its end. A negative `returncode` is the number of the signal that ended it.
+
+    `left` names the processes that it left running on the host itself, where they may rightly stay.
+    """
 
     argv: tuple[str, ...]
     returncode: int
     stdout: str
     stderr: str
+    left: tuple[str, ...] = ()
 
     def check(self) -> "Completed":
         """Return it back if it succeeded. Raises ExecutionError with the end of what it complained about."""
@@ -90,14 +95,15 @@ class SystemRunner:
         self._root = Root(root)
 
     def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
-        """Run a program to its success, and end everything of its process group that is left after.
+        """Run a program to its success. What it leaves running is waited for on the host, and ended in another root.
 
         Raises UnavailableError where the program is missing, ExecutionError where it fails, prints more than
         OUTPUT_LIMIT or takes longer than `timeout` seconds, NotPermittedError.
         """
         program = find_program(self._root, command[0])
         if self._root.is_running_system:
-            return _run(command, (str(program), *command[1:]), timeout).check()
+            with Descendants() as descendants:
+                return _run(command, (str(program), *command[1:]), timeout, descendants).check()
         completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
         if completed.returncode == confine.FAILED and completed.stderr.startswith(confine.COMPLAINT):
             raise self._unconfined(completed.stderr.removeprefix(confine.COMPLAINT).strip())
@@ -138,19 +144,28 @@ def find_program(root: Root, name: str) -> PurePosixPath:
     )
 
 
-def _run(command: tuple[str, ...], argv: tuple[str, ...], timeout: float) -> Completed:
+def _run(
+    command: tuple[str, ...], argv: tuple[str, ...], timeout: float, descendants: Descendants | None = None
+) -> Completed:
+    """Run a program, and end its group with it; what is left of one that succeeded stays where `descendants` look."""
+    left: tuple[str, ...] = ()
     # Held from before there is a process until somebody looks after it, and again while it is ended.
     with Interrupts() as interrupts, _start(command, argv) as process:
         try:
             interrupts.listen()
             stdout, stderr = _collect(process, command, timeout)
+            if descendants is not None and _has_succeeded(process):
+                left = descendants.wait(process.pid)
         except BaseException:
             _ask_to_end(process)
             raise
         finally:
             interrupts.hold()
-            _end(process)
-    return Completed(command, process.returncode, _text(stdout), _text(stderr))
+            if left:
+                process.wait()
+            else:
+                _end(process)
+    return Completed(command, process.returncode, _text(stdout), _text(stderr), left)
 
 
 def _start(command: tuple[str, ...], argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
@@ -200,6 +215,11 @@ def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     # WNOWAIT leaves the leader unreaped: until it is reaped nobody else can have its number, nor that of its group.
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _has_succeeded(process: subprocess.Popen[bytes]) -> bool:
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended is not None and (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0)
 
 
 def _ask_to_end(process: subprocess.Popen[bytes]) -> None:

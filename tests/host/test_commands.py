@@ -13,7 +13,7 @@ from grubtree import GrubTree, grub_host
 from project import PROJECT
 
 from iommuctl.errors import ExecutionError, NotPermittedError, UnavailableError
-from iommuctl.host import commands
+from iommuctl.host import commands, descendants
 from iommuctl.host.commands import Completed, SystemRunner
 
 __all__ = ["grub_host"]  # the fixture
@@ -181,11 +181,28 @@ def test_a_program_that_prints_without_end_is_ended(system: SystemRunner, monkey
         system.run(("yes",))
 
 
-def test_what_a_program_leaves_behind_is_ended_and_not_waited_for(system: SystemRunner, tmp_path: Path) -> None:
-    start = time.monotonic()
-    completed = system.run((make_script(tmp_path, "sleep 60 & echo $!"),))
-    assert not is_running(int(completed.stdout))
-    assert time.monotonic() - start < 30
+def test_what_a_program_leaves_running_is_waited_for(system: SystemRunner, tmp_path: Path) -> None:
+    body = f"(setsid sh -c 'sleep 0.5; echo late > {tmp_path}/trace') >/dev/null 2>&1 &"
+    completed = system.run((make_script(tmp_path, body),))
+    assert (completed.left, (tmp_path / "trace").read_text()) == ((), "late\n")
+
+
+def test_what_a_program_leaves_running_for_long_is_named_and_stays(
+    system: SystemRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descendants, "LEFT_BEHIND", 0.3)
+    completed = system.run((make_script(tmp_path, "setsid sleep 60 >/dev/null 2>&1 & echo $!"),))
+    left = int(completed.stdout)
+    assert (completed.left, is_running(left)) == ((f"sleep (process {left})",), True)
+    os.kill(left, signal.SIGKILL)
+    os.waitpid(left, 0)
+
+
+def test_what_a_program_that_fails_leaves_running_is_ended(system: SystemRunner, tmp_path: Path) -> None:
+    program = make_script(tmp_path, f"sleep 60 & echo $! > {tmp_path}/pid; exit 3")
+    with pytest.raises(ExecutionError, match="failed"):
+        system.run((program,))
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 def test_an_interrupt_ends_the_program_before_it_goes_on(system: SystemRunner, tmp_path: Path) -> None:
