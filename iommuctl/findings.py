@@ -94,6 +94,7 @@ class Rule(StrEnum):
     HISTORY_UNREADABLE = "history-unreadable", "the history may not be read, so the applied profile is not known"
     PROFILE_NOT_COMPARED = "profile-not-compared", "the applied profile has gone or is wrong now"
     PROGRAM_MISSING = "program-missing", "a program that the plan runs is not there"
+    PROCESS_LEFT = "process-left", "a program that was run has left something running"
     REGENERATE_PENDING = "regenerate-pending", "a generated file is left as it is, so the change has no effect yet"
     SNAPSHOT_DAMAGED = "snapshot-damaged", "a snapshot that cannot be read"
     SOURCES_NOT_UNDERSTOOD = "sources-not-understood", "sources put back that are not compared with what is generated"

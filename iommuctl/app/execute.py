@@ -11,6 +11,7 @@ from iommuctl.app.host import Host, facts_of
 from iommuctl.app.plan import Plan, writing_in_place
 from iommuctl.app.rollback.reversal import still_there
 from iommuctl.errors import BootConfigError, ExecutionError
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import identity
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action
@@ -24,9 +25,10 @@ _SHOWN_PROBLEMS = 5
 
 
 class Executed(NamedTuple):
-    """What came of a plan. `snapshot` is None where there was nothing to do."""
+    """What came of a plan. `snapshot` is None where nothing was to do; `findings` are of the programs that ran."""
 
     snapshot: str | None
+    findings: tuple[Finding, ...] = ()
 
 
 def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
@@ -58,10 +60,15 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         marks=plan.marks,
     )
     in_place = writing_in_place(commands)
+    findings: list[Finding] = []
 
     def run(command: Command) -> None:
         with progress(command):
-            host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+            completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+        if completed.left:
+            message = f"{command.argv[0]} has left running: {', '.join(completed.left)}"
+            hint = "see that it has ended, then look at the result: " + host.root.command("status")
+            findings.append(Finding(Rule.PROCESS_LEFT, Severity.WARNING, message, hint=hint))
 
     with Transaction.begin(
         host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: _changed_inputs(host, plan)
@@ -84,7 +91,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
         with host.root.held() as written:
             problems = _problems(plan, written, generated=bool(commands))
             _raise_problems((*problems, *still_there(written, plan.parameters_to_remove)))
-    return Executed(transaction.snapshot.id)
+    return Executed(transaction.snapshot.id, tuple(findings))
 
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:

@@ -86,6 +86,7 @@ def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
     if executed.snapshot is None:
         typer.echo(f"unchanged: {plan.profile} is in place already" if plan.of is None else "unchanged")
         return
+    typer.echo("".join(f"{line}\n" for line in finding_lines(executed.findings, colour=colour)), nl=False)
     done = "applied" if plan.of is None else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
     typer.echo(f"snapshot {executed.snapshot}; to go back: {host.root.command('rollback', executed.snapshot)}")

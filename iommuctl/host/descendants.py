@@ -47,7 +47,7 @@ def _children() -> frozenset[int]:
     for directory in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
         if directory.isdecimal():
             with suppress(OSError):
-                # proc_pid_stat(5): the name, which may hold anything, ends at the last parenthesis; state and parent follow
+                # proc_pid_stat(5): after the name, which may hold anything, come the state and the parent
                 fields = Path("/proc", directory, "stat").read_bytes().rpartition(b")")[2].split()
                 if int(fields[1]) == os.getpid():
                     found.add(int(directory))

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
@@ -17,7 +18,8 @@ from iommuctl.app.host import Host
 from iommuctl.app.recover import recover_host
 from iommuctl.cli.output.plan import recover_text
 from iommuctl.errors import BusyError, ExecutionError
-from iommuctl.host.commands import Completed
+from iommuctl.findings import Rule
+from iommuctl.host.commands import Completed, SystemRunner
 from iommuctl.host.signals import InterruptedRun
 from iommuctl.plan import Command, Regenerate
 from iommuctl.transaction.transaction import UNDONE
@@ -80,6 +82,19 @@ def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
     assert [argv for argv, _ in runner.runs] == [refresh, refresh]
     assert "iommu=pt" in runner.runs[0][1]
     assert runner.runs[1][1] == before
+
+
+def test_what_a_program_leaves_running_is_told(proxmox: Path, mocker: MockerFixture) -> None:
+    runner = mocker.create_autospec(SystemRunner, instance=True)
+    runner.run.return_value = Completed(("proxmox-boot-tool", "refresh"), 0, "", "", ("lvmpolld (process 7)",))
+    mocker.patch.object(Host, "runner", mocker.PropertyMock(return_value=runner))
+    host = Host.open(proxmox)
+    executed = carry_out(
+        host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet
+    )
+    assert [(one.rule, one.message) for one in executed.findings] == [
+        (Rule.PROCESS_LEFT, "proxmox-boot-tool has left running: lvmpolld (process 7)")
+    ]
 
 
 class KilledRunner:

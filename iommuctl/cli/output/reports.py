@@ -72,7 +72,7 @@ def plan_report(plan: Plan, root: str, executed: Executed | None) -> PlanReport:
             CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.runs)
             for command in plan.commands
         ),
-        findings=_findings(plan.findings),
+        findings=_findings((*plan.findings, *(executed.findings if executed else ()))),
         fingerprint=plan.fingerprint,
         snapshot=executed.snapshot if executed else None,
         reboot_required=plan.needs_reboot,
