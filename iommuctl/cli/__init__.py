@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: options, text and JSON. Decides nothing about boot configurations."""
 
-# ruff: noqa: PLC0415 - what fails early must not have paid for what it does not need
-
 import atexit
 import gc
 import os
@@ -83,19 +81,16 @@ def _print_traceback(error: Exception) -> None:
 
 def _fail(error: IommuctlError, session: "Session") -> int:
     """Report an error on stderr, as text or as one JSON object, and give its exit code."""
-    from iommuctl.cli.output.text import legible, visible
+    from iommuctl.cli.output.text import visible
 
     if session.root is not None and isinstance(error, BootConfigError):
         error.details = (*error.details, f"the path is one inside {session.root}")
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:
-        from iommuctl.documents.models import ErrorDetail, ErrorReport
+        from iommuctl.documents.models import ErrorDetail, ErrorReport, report
 
-        details = tuple(map(legible, error.details))
-        hint = legible(error.hint) if error.hint else None
-        detail = ErrorDetail(code=error.code, brief=legible(error.brief), details=details, hint=hint)
-        print(ErrorReport(error=detail).model_dump_json(), file=sys.stderr)
+        print(ErrorReport(error=report(ErrorDetail, error)).model_dump_json(), file=sys.stderr)
     else:
         lines = [f"iommuctl: error: {error.brief}", *(f"    {fact}" for fact in error.details)]
         if error.hint:

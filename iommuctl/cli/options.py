@@ -2,7 +2,7 @@
 """Options: each command-line option is declared once, here."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -12,30 +12,25 @@ from iommuctl.plan import Regenerate
 
 
 def _complete_backend(incomplete: str) -> list[str]:
-    from iommuctl.backends.table import BACKENDS  # noqa: PLC0415 - only the shell's completion needs it
+    from iommuctl.backends.table import BACKENDS
 
     return [name for name in BACKENDS if name.startswith(incomplete)]
 
 
 def complete_profile(incomplete: str) -> list[str]:
     """Give the profiles whose names begin so, for the shell's completion."""
-    from iommuctl.app.profiles import profile_names  # noqa: PLC0415 - only the shell's completion needs it
+    from iommuctl.app.profiles import profile_names
 
     return [name for name in profile_names() if name.startswith(incomplete)]
 
 
 def _complete_snapshot(incomplete: str) -> list[str]:
-    from iommuctl.app.history import snapshot_ids  # noqa: PLC0415 - only the shell's completion needs it
+    from iommuctl.app.history import snapshot_ids
 
     return [name for name in snapshot_ids() if name.startswith(incomplete)]
 
 
-def examples(*commands: str) -> str:
-    """Give the end of a command's help: examples, one a line."""
-    # \b keeps the lines of a paragraph as they are.
-    return "\n".join(("\b", "Examples:", *(f"  iommuctl {command}" for command in commands)))
-
-
+ROOT = Path("/")
 Profile = Annotated[
     str,
     typer.Argument(
@@ -126,6 +121,16 @@ Verbose = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.", callback=remember_debug)]
+
+
+class ChangeOptions(NamedTuple):
+    """The options of everything that changes a host."""
+
+    dry_run: DryRun = False
+    exit_code: ExitCode = False
+    yes: Yes = False
+    regenerate: RegenerateOption = Regenerate.AUTO
+    force: Force = None
 
 
 def parse_platform(text: str) -> Platform | None:

@@ -1,75 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report: the JSON that scripts read. Stable, versioned, snake_case; a JSON Schema is generated from these models."""
 
-import json
-from typing import Annotated, Final, Literal
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from iommuctl.documents.text import legible
+from iommuctl.facts import KernelVersion
 from iommuctl.findings import Severity
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import Kernel
+from iommuctl.kernel.span import Spans
 from iommuctl.plan import FileClass, Op
 
 SCHEMA_VERSION: Final = 1
 
-RootPath = Annotated[str, Field(description="an absolute path as seen inside the root")]
+
+def _text(value: object) -> object:
+    """Write a value of the core as text. What was no UTF-8 of a name or a line looks as it does in text for people."""
+    return legible(str(value)) if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath) else value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+# The oldest upstream release of those that have something.
+Since = Annotated[Text | None, BeforeValidator(lambda value: value.since if isinstance(value, Spans) else value)]
+RootPath = Annotated[Text, Field(description="an absolute path as seen inside the root")]
 VerdictName = Literal["active", "not_applied", "ignored_by_kernel", "firmware_off", "drift", "hypervisor", "unproven"]
 AgentName = Literal["command_line", "kernel_default"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Model(BaseModel):
-    # Every key is always there, those that are the same every time included.
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+    # Every key is always there, those that are the same every time included. Values of the core are taken as they are.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", from_attributes=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class _Report(_Model):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
-def to_json(report: BaseModel) -> str:
-    r"""Return a report as it is printed. Bytes that are not UTF-8, of a name or a line, are `\xNN`, as in the text."""
-    try:
-        return report.model_dump_json(indent=2, by_alias=True)
-    except PydanticSerializationError:
-        return json.dumps(_escaped(report.model_dump(mode="json", by_alias=True)), indent=2, ensure_ascii=False)
+M = TypeVar("M", bound=_Model)
 
 
-def _escaped(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if isinstance(value, dict):
-        return {_escaped(key): _escaped(one) for key, one in value.items()}
-    return [_escaped(one) for one in value] if isinstance(value, list) else value
+def report(model: type[M], value: object, **computed: object) -> M:
+    """Return a model of a value: each field is the value's attribute of its name, but for those that are `computed`."""
+    if not computed:
+        return model.model_validate(value)
+    taken = {name: getattr(value, name) for name in model.model_fields if name not in computed}
+    return model.model_validate(taken | computed)
+
+
+def reports(model: type[M], values: Iterable[object]) -> tuple[M, ...]:
+    """Return a model of each value."""
+    return tuple(report(model, value) for value in values)
+
+
+def to_json(document: BaseModel) -> str:
+    """Return a document as it is printed."""
+    return document.model_dump_json(indent=2, by_alias=True)
 
 
 class FindingReport(_Model):
     """Something an operator should know."""
 
-    rule: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
+    rule: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
     severity: Severity
-    parameter: str | None = Field(description="the parameter as written, value included")
-    message: str
-    hint: str | None
+    parameter: Text | None = Field(description="the parameter as written, value included")
+    message: Text
+    hint: Text | None
 
 
 class EvidenceReport(_Model):
     """One thing that was looked at to tell the bootloader, and what it says."""
 
-    probe: str
-    found: str
-    says: str
+    probe: Text
+    found: Text
+    says: Text
 
 
 class ChangeReport(_Model):
     """One whole parameter as written; null where absent. One record for each target."""
 
     op: Op
-    before: str | None
-    after: str | None
+    before: Text | None
+    after: Text | None
     path: RootPath
-    target: str
-    reason: str
+    target: Text
+    reason: Text
 
 
 class FileReport(_Model):
@@ -77,7 +98,7 @@ class FileReport(_Model):
 
     path: RootPath
     file_class: FileClass = Field(serialization_alias="class")
-    diff: str
+    diff: Text
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None
 
@@ -85,8 +106,8 @@ class FileReport(_Model):
 class CommandReport(_Model):
     """A program that the plan runs inside the root; `ran` is false in a dry-run and where regeneration is left out."""
 
-    argv: tuple[str, ...]
-    reason: str
+    argv: tuple[Text, ...]
+    reason: Text
     ran: bool
 
 
@@ -95,10 +116,10 @@ class PlanReport(_Report):
 
     command: Literal["apply", "rollback"]
     dry_run: bool
-    profile: str | None
-    platform: str | None
-    root: str
-    backend: str
+    profile: Text | None
+    platform: Text | None
+    root: Text
+    backend: Text
     evidence: tuple[EvidenceReport, ...]
     changed: bool
     changes: tuple[ChangeReport, ...]
@@ -106,62 +127,62 @@ class PlanReport(_Report):
     commands: tuple[CommandReport, ...]
     findings: tuple[FindingReport, ...]
     fingerprint: Sha256
-    snapshot: str | None
+    snapshot: Text | None
     reboot_required: bool
 
 
 class EntryReport(_Model):
     """One boot entry as the bootloader sees it."""
 
-    id: str
-    title: str
-    kernel_release: str | None
+    id: Text
+    title: Text
+    kernel_release: Text | None
     path: RootPath
-    cmdline: str
+    cmdline: Text
     rescue: bool
     default: bool
     ours: bool
-    reason: str
+    reason: Text
 
 
 class FutureReport(_Model):
     """What a kernel installed later boots with, and the file that says so."""
 
-    cmdline: str
+    cmdline: Text
     source: RootPath
 
 
 class DriftReport(_Model):
     """One place that does not have what the applied profile asks for."""
 
-    where: str
-    expected: str
-    found: str
+    where: Text
+    expected: Text
+    found: Text
 
 
 class EffectiveReport(_Model):
     """What the running kernel does, next to what is configured."""
 
-    units: tuple[str, ...] = Field(description="the active IOMMUs")
-    group_types: dict[str, int] = Field(description="how many groups have each default domain type")
+    units: tuple[Text, ...] = Field(description="the active IOMMUs")
+    group_types: dict[Text, int] = Field(description="how many groups have each default domain type")
     interrupts_remapped: bool | None = Field(description="null where nothing tells")
     verdict: VerdictName | None = Field(description="of the applied profile; null where there is none to compare")
     by: AgentName | None = Field(description="who brings about what is promised; null unless active")
-    failed: tuple[str, ...] = Field(description="the names of the checks that failed")
+    failed: tuple[Text, ...] = Field(description="the names of the checks that failed")
 
 
 class StatusReport(_Report):
     """The result of `status`."""
 
     command: Literal["status"] = "status"
-    root: str
-    platform: str
-    backend: str
+    root: Text
+    platform: Text
+    backend: Text
     evidence: tuple[EvidenceReport, ...]
-    running_cmdline: str | None = Field(description="null for another root")
+    running_cmdline: Text | None = Field(description="null for another root")
     entries: tuple[EntryReport, ...]
     future_kernels: FutureReport
-    profile: str | None
+    profile: Text | None
     drift: tuple[DriftReport, ...]
     effective: EffectiveReport | None = Field(description="null for another root")
     findings: tuple[FindingReport, ...]
@@ -171,11 +192,11 @@ class StatusReport(_Report):
 class SnapshotReport(_Model):
     """One apply or rollback that can be gone back from."""
 
-    id: str
-    created: str = Field(description="RFC 3339, UTC")
+    id: Text
+    created: Text = Field(description="RFC 3339, UTC")
     action: Literal["apply", "rollback"]
-    of: str | None = Field(description="the snapshot that a rollback went back to before")
-    profile: str | None
+    of: Text | None = Field(description="the snapshot that a rollback went back to before")
+    profile: Text | None
     state: Literal["applied", "rolled_back", "undone"]
     files: tuple[RootPath, ...]
 
@@ -191,9 +212,9 @@ class HistoryReport(_Report):
 class ProfileSummary(_Model):
     """One profile by name."""
 
-    name: str
-    summary: str
-    source: str
+    name: Text
+    summary: Text
+    source: Text
 
 
 class ProfilesReport(_Report):
@@ -207,10 +228,10 @@ class RecoverReport(_Report):
     """The result of `recover`."""
 
     command: Literal["recover"] = "recover"
-    recovered: str | None = Field(description="the snapshot of the interrupted run; null where there was none")
+    recovered: Text | None = Field(description="the snapshot of the interrupted run; null where there was none")
     completed: bool = Field(description="it had been committed, and was closed; false where it was undone")
     files: tuple[RootPath, ...]
-    run_again: tuple[tuple[str, ...], ...] = Field(
+    run_again: tuple[tuple[Text, ...], ...] = Field(
         description="commands whose own writing is undone only when they run again, inside the root"
     )
 
@@ -218,22 +239,22 @@ class RecoverReport(_Report):
 class LineReport(_Model):
     """One command line that lint looked at."""
 
-    where: str
-    cmdline: str
-    kernels: tuple[str, ...] = Field(description="the kernels that read it; empty where they are not known")
+    where: Text
+    cmdline: Text
+    kernels: tuple[Text, ...] = Field(description="the kernels that read it; empty where they are not known")
 
 
 class LocatedFindingReport(FindingReport):
     """A finding with the lines that it is about; none where it is about the profile or the host."""
 
-    where: tuple[str, ...]
+    where: tuple[Text, ...]
 
 
 class LintReport(_Report):
     """The result of `lint`: errors first."""
 
     command: Literal["lint"] = "lint"
-    platform: str | None = Field(description="null where it may be any")
+    platform: Text | None = Field(description="null where it may be any")
     lines: tuple[LineReport, ...]
     findings: tuple[LocatedFindingReport, ...]
 
@@ -241,67 +262,67 @@ class LintReport(_Report):
 class AvailabilityReport(_Model):
     """On which architecture, and in which kernels, the ends included; null where every one that was read has it."""
 
-    architecture: str
-    since: str | None
-    until: str | None
+    architecture: Text = Field(validation_alias="on")
+    since: Text | None
+    until: Text | None
 
 
 class TokenReport(_Model):
     """One value that a list can hold."""
 
-    name: str
-    meaning: str
-    same_as: str | None
+    name: Text
+    meaning: Text
+    same_as: Text | None
     available: tuple[AvailabilityReport, ...]
-    deprecated_since: str | None
+    deprecated_since: Since
     unsafe: bool
 
 
 class MythReport(_Model):
     """A value that guides recommend and no kernel reads as they say."""
 
-    value: str
-    meaning: str
-    mend: str | None
+    value: Text
+    meaning: Text
+    mend: Text | None
 
 
 class SaidReport(_Model):
     """What one item of the value that was asked about does."""
 
-    item: str
-    meaning: str
+    item: Text
+    meaning: Text
 
 
 class AdviceReport(_Model):
     """A question that people ask, and its answer in paragraphs."""
 
-    question: str
-    answer: tuple[str, ...]
+    question: Text
+    answer: tuple[Text, ...]
 
 
 class ParameterReport(_Model):
     """One parameter as the catalogue has it."""
 
-    asked: str
-    name: str
-    summary: str
+    asked: Text
+    name: Text
+    summary: Text
     kind: Literal["early", "setup", "module", "userspace", "hypervisor", "nobody"]
     grammar: Literal["flag", "bool", "scalar", "option-list", "last-wins-list", "accumulating"]
     said: tuple[SaidReport, ...]
     advice: tuple[AdviceReport, ...]
     available: tuple[AvailabilityReport, ...]
-    platforms: tuple[str, ...] = Field(description="those whose drivers act on it; empty: no driver of its own")
-    default: str | None
-    kconfig: tuple[str, ...]
-    effect: str | None
-    same_as: str | None
-    deprecated_since: str | None
-    unsafe: str | None = Field(description="the value that weakens isolation; `set` for any")
-    conflicts: tuple[str, ...]
+    platforms: tuple[Text, ...] = Field(description="those whose drivers act on it; empty: no driver of its own")
+    default: Text | None
+    kconfig: tuple[Text, ...]
+    effect: Text | None
+    same_as: Text | None
+    deprecated_since: Since
+    unsafe: Text | None = Field(description="the value that weakens isolation; `set` for any")
+    conflicts: tuple[Text, ...]
     tokens: tuple[TokenReport, ...]
     myths: tuple[MythReport, ...]
-    notes: tuple[str, ...]
-    source: str
+    notes: tuple[Text, ...]
+    source: Text
 
 
 class ExplainReport(_Report):
@@ -314,29 +335,29 @@ class ExplainReport(_Report):
 class VerifyCheckReport(_Model):
     """One thing that was compared."""
 
-    name: str
+    name: Text
     result: Literal["pass", "fail", "skip"]
-    detail: str
+    detail: Text
 
 
 class ExemptionReport(_Model):
     """A group that the kernel treats otherwise by its own rules."""
 
     group: int
-    type: str
-    devices: tuple[str, ...]
-    reason: str
+    type: Text
+    devices: tuple[Text, ...]
+    reason: Text
 
 
 class VerifyReport(_Report):
     """The result of `verify`; the exit code is 1 where `ok` is false."""
 
     command: Literal["verify"] = "verify"
-    profile: str
+    profile: Text
     ok: bool
     verdict: VerdictName
     by: AgentName | None = Field(description="who brings about what is promised; null unless active")
-    sentence: str = Field(description="what decided")
+    sentence: Text = Field(description="what decided")
     checks: tuple[VerifyCheckReport, ...]
     exemptions: tuple[ExemptionReport, ...]
 
@@ -344,28 +365,28 @@ class VerifyReport(_Report):
 class DeviceReport(_Model):
     """One device of a group; ids in hexadecimal, names null where the system has no list of them."""
 
-    address: str
-    device_class: str = Field(serialization_alias="class")
-    vendor: str
-    device: str
-    class_name: str | None
-    vendor_name: str | None
-    device_name: str | None
-    driver: str | None
-    reset: tuple[str, ...] = Field(description="the ways to reset it")
+    address: Text
+    device_class: Text = Field(serialization_alias="class")
+    vendor: Text
+    device: Text
+    class_name: Text | None
+    vendor_name: Text | None
+    device_name: Text | None
+    driver: Text | None
+    reset: tuple[Text, ...] = Field(description="the ways to reset it")
     virtual_functions: int = Field(description="SR-IOV: how many there are")
     maximal_virtual_functions: int = Field(description="SR-IOV: how many there can be")
-    physical_function: str | None
+    physical_function: Text | None
 
 
 class GroupReport(_Model):
     """One IOMMU group."""
 
     id: int
-    type: str | None = Field(description="the default domain type; null where the kernel does not show it")
+    type: Text | None = Field(description="the default domain type; null where the kernel does not show it")
     devices: tuple[DeviceReport, ...]
-    assign_together: tuple[str, ...] = Field(description="the addresses that go to a guest together")
-    obstacle: str | None = Field(description="why none of them can")
+    assign_together: tuple[Text, ...] = Field(description="the addresses that go to a guest together")
+    obstacle: Text | None = Field(description="why none of them can")
 
 
 class GroupsReport(_Report):
@@ -378,9 +399,9 @@ class GroupsReport(_Report):
 class CheckItemReport(_Model):
     """One thing that a change or its effect depends on."""
 
-    name: str
-    result: Literal["pass", "fail", "unknown"]
-    evidence: str
+    name: Text
+    result: Literal["pass", "fail", "unknown"] = Field(validation_alias="outcome")
+    evidence: Text
 
 
 class CheckReport(_Report):
@@ -395,9 +416,9 @@ class ErrorDetail(_Model):
     """What stopped the run."""
 
     code: int = Field(description="the exit code")
-    brief: str
-    details: tuple[str, ...]
-    hint: str | None
+    brief: Text
+    details: tuple[Text, ...]
+    hint: Text | None
 
 
 class ErrorReport(_Report):

@@ -16,7 +16,7 @@ from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.recover import recover_host
-from iommuctl.cli.output.plan import recover_text
+from iommuctl.cli.output.recovered import recover_text
 from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.findings import Rule
 from iommuctl.host.commands import Completed, SystemRunner

@@ -13,7 +13,7 @@ from iommuctl.app.apply import Choices, plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.status import Drift, Status, read_status
-from iommuctl.cli.output.plan import status_text
+from iommuctl.cli.commands.status import status_text
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
 
@@ -109,3 +109,15 @@ def test_another_root_is_compared_for_the_platform_that_it_was_brought_to(tmp_pa
     carry_out(host, plan_apply(host, "strict-isolation", choices), progress=lambda _: nullcontext())
     found = read_status(host, platform=None, backend=None)
     assert (found.platform, found.drift) == (Platform.AMD, ())
+
+
+def test_verbose_status_tells_of_each_entry_where_it_is_and_why_it_is_ours(tmp_path: Path) -> None:
+    tree = Path(shutil.copytree(GOLDEN / "grub2/debian-12/before", tmp_path / "host", symlinks=True))
+    short, whole = (status_text(status(tree), colour=False, verbose=verbose).splitlines() for verbose in (False, True))
+    assert [line for line in whole if line not in short] == [
+        "    /boot/grub/grub.cfg, kernel 6.1.0-40-amd64: normal entry",
+        "    /boot/grub/grub.cfg, kernel 6.1.0-40-amd64: normal entry",
+        "    /boot/grub/grub.cfg, kernel 6.1.0-40-amd64: recovery entry",
+        "    /boot/grub/grub.cfg, kernel 6.1.0-37-amd64: normal entry",
+        "    /boot/grub/grub.cfg, kernel 6.1.0-37-amd64: recovery entry",
+    ]

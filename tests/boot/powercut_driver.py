@@ -24,13 +24,8 @@ RESULT = Path("/run/result")
 _FOLDERS = {"grub2": "grub", "bls": "bls", "systemd-boot": "systemd_boot"}
 _NEEDED = (
     *("augeas", "iommuctl.app.apply", "iommuctl.app.execute", "iommuctl.app.history", "iommuctl.app.recover"),
-    *(
-        "iommuctl.app.rollback.plan",
-        "iommuctl.cli.application",
-        "iommuctl.cli.output.plan",
-        "iommuctl.cli.output.reports",
-    ),
-    "iommuctl.cli.running",
+    *("iommuctl.app.rollback.plan", "iommuctl.cli.application", "iommuctl.cli.change", "iommuctl.documents.models"),
+    *("iommuctl.cli.commands.apply", "iommuctl.cli.commands.rollback", "iommuctl.cli.commands.recover"),
 )
 Commands = tuple[tuple[str, ...], tuple[str, ...]]  # an apply and a rollback
 _CHANGES_NAMES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")

@@ -19,7 +19,7 @@ ONLY_TO_WRITE = {
     *("transaction.freeze", "transaction.journal", "transaction.locks", "transaction.recovery"),
     *("transaction.snapshot", "transaction.transaction"),
 }
-ONLY_FOR_JSON = {"documents.models", "cli.output.reports"}
+ONLY_FOR_JSON = {"documents.models"}
 ONLY_FOR_A_USERS_PROFILE = {"profile.schema"}
 ONLY_FOR_ENTRIES = {
     *("formats.blsentry", "formats.grubenv", "backends.bls.backend", "backends.entries.survey"),
@@ -55,9 +55,9 @@ def host(tmp_path: Path) -> Path:
     return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))
 
 
-def last_line(host: Path, expression: str, profile: str = "passthrough-perf") -> str:
-    """What Python makes of the expression after a dry-run on the host."""
-    arguments = ["apply", profile, "--root", str(host), "--dry-run"]
+def last_line(host: Path, expression: str, *arguments: str) -> str:
+    """What Python makes of the expression after a command on the host, a dry-run unless another is given."""
+    arguments = arguments or ("apply", "passthrough-perf", "--root", str(host), "--dry-run")
     script = RUN.format(arguments=arguments, expression=expression)
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
@@ -86,7 +86,58 @@ def test_a_dry_run_of_a_shipped_profile_reads_no_toml_and_needs_no_pydantic(host
 def test_a_profile_that_a_user_wrote_is_checked_by_pydantic(host: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('name = "mine"\nsummary = "s"\nextends = "passthrough-perf"\n')
-    assert last_line(host, WITH_PYDANTIC, str(mine)) == "['iommuctl.profile.schema']"
+    arguments = ("apply", str(mine), "--root", str(host), "--dry-run")
+    assert last_line(host, WITH_PYDANTIC, *arguments) == "['iommuctl.profile.schema']"
+
+
+def commands_loaded(host: Path, *arguments: str) -> set[str]:
+    loaded = names(last_line(host, OURS, *arguments))
+    return {name.removeprefix("cli.commands.") for name in loaded if name.startswith("cli.commands.")}
+
+
+def test_a_command_is_loaded_with_its_own_module_alone(host: Path) -> None:
+    assert commands_loaded(host) == {"apply"}
+    assert commands_loaded(host, "--version") == set()
+
+
+@pytest.fixture
+def applied(host: Path) -> Path:
+    """The host with a profile that is applied, so that there is history to read."""
+    apply = [sys.executable, "-m", "iommuctl", "apply", "passthrough-perf", "--root", str(host), "--yes"]
+    subprocess.run([*apply, "--regenerate", "never"], cwd=PROJECT, capture_output=True, check=True)
+    return host
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("lint",), ("lint", "strict-isolation", "--platform", "amd"), ("history",), ("profile", "list")],
+    ids=" ".join,
+)
+def test_text_for_people_needs_no_pydantic(applied: Path, words: tuple[str, ...]) -> None:
+    assert last_line(applied, WITH_PYDANTIC, *words, "--root", str(applied)) == "[]"
+
+
+def test_an_explanation_needs_no_pydantic(host: Path) -> None:
+    assert last_line(host, WITH_PYDANTIC, "explain", "iommu=pt") == "[]"
+
+
+def test_a_way_back_as_text_loads_no_model_of_the_json(applied: Path) -> None:
+    arguments = ("rollback", "--dry-run", "--root", str(applied))
+    assert names(last_line(applied, OURS, *arguments)) & ONLY_FOR_JSON == set()
+
+
+def test_json_loads_the_models(host: Path) -> None:
+    arguments = ("status", "--json", "--root", str(host))
+    assert names(last_line(host, OURS, *arguments)) & ONLY_FOR_JSON == ONLY_FOR_JSON
+
+
+def test_an_error_as_text_loads_no_model_of_the_json() -> None:
+    script = (
+        "import sys\nfrom iommuctl.cli import main\nsys.argv[1:] = ['apply', 'x', '--root', '/no/such']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'iommuctl.documents.models' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout == "66 False\n"
 
 
 def test_the_collector_of_cycles_is_at_rest(host: Path) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands."""
+"""The commands: one module each, with its options, its text and its JSON; none is loaded before it is asked for."""

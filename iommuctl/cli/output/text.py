@@ -3,13 +3,10 @@
 
 import re
 
+from iommuctl.documents.text import legible
+
 # What needs a second look: neither a line's end nor ASCII that any terminal just shows.
 _UNUSUAL = re.compile(r"[^\n\t -~]")
-
-
-def legible(text: str) -> str:
-    """Spell out in hexadecimal what was no UTF-8, so that the text can be encoded."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def visible(text: str) -> str:

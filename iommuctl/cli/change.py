@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running: show a plan, ask, carry it out, and end with the right exit code."""
-
-# ruff: noqa: PLC0415 - a dry-run pays for nothing that only a change needs
+"""Change: what apply and rollback share: show a plan, ask, carry it out, and end with the right exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +11,10 @@ import typer
 
 from iommuctl.app.host import Host
 from iommuctl.app.plan import Plan
-from iommuctl.cli.output.plan import Style, finding_lines, plan_text, recover_text, styled
+from iommuctl.cli.options import ChangeOptions
+from iommuctl.cli.output.findings import finding_lines
+from iommuctl.cli.output.plan import plan_report, plan_text
+from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.question import confirmed
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.errors import ExecutionError
@@ -25,32 +26,33 @@ if TYPE_CHECKING:
 _DIFFERENCE = 1
 
 
-def opened(path: Path, *, dry_run: bool, exit_code: bool) -> Host:
+def opened(path: Path, change: ChangeOptions) -> Host:
     """Open a root; before a command that writes, end what an interrupted run left in it."""
-    if exit_code and not dry_run:
+    if change.exit_code and not change.dry_run:
         # Who asks whether something would change must not change it by a forgotten word.
         raise typer.BadParameter(
             "it goes with --dry-run, and without that the change is made", param_hint="'--exit-code'"
         )
     host = Host.open(path)
-    if dry_run:
+    if change.dry_run:
         return host
     from iommuctl.app.recover import recover_host
+    from iommuctl.cli.output.recovered import recover_text
 
     if (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
         typer.echo(recover_text(host, recovered), err=True, nl=False)
     return host
 
 
-def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exit_code: bool, yes: bool) -> None:
+def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions) -> None:
     """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so."""
-    if dry_run:
+    if change.dry_run:
         _show(context, host, plan, executed=None)
-        raise typer.Exit(_DIFFERENCE if exit_code and plan.is_changed else 0)
+        raise typer.Exit(_DIFFERENCE if change.exit_code and plan.is_changed else 0)
     as_text = not session(context).json
     if as_text and plan.is_changed:
         typer.echo(plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose), nl=False)
-        if is_interactive() and not yes and not confirmed("write this?"):
+        if is_interactive() and not change.yes and not confirmed("write this?"):
             typer.echo("nothing was written", err=True)
             raise typer.Exit(_DIFFERENCE)
     from iommuctl.app.execute import carry_out
@@ -69,7 +71,6 @@ def finish(context: typer.Context, host: Host, plan: Plan, *, dry_run: bool, exi
 
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
     if session(context).json:
-        from iommuctl.cli.output.reports import plan_report
         from iommuctl.documents.models import to_json
 
         typer.echo(to_json(plan_report(plan, str(host.path), executed)))
@@ -88,7 +89,7 @@ def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
         return
     typer.echo("".join(f"{line}\n" for line in finding_lines(executed.findings, colour=colour)), nl=False)
     done = "applied" if plan.of is None else "rolled back"
-    typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour))
+    typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour=colour))
     typer.echo(f"snapshot {executed.snapshot}; to go back: {host.root.command('rollback', executed.snapshot)}")
     if plan.needs_reboot:
         typer.echo("a reboot is required for it to take effect")

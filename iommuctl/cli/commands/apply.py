@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply: bring the boot configuration to a profile."""
+
+import typer
+
+from iommuctl.cli import options
+from iommuctl.cli.command import command
+
+
+@command(
+    "apply passthrough-perf --dry-run",
+    "apply vfio-bind --set vfio-pci.ids=10de:1b80,10de:10f0",
+    "apply strict-isolation --root /mnt/image --platform amd --yes",
+    verbose=True,
+)
+def apply(
+    context: typer.Context,
+    profile: options.Profile,
+    root: options.Root = options.ROOT,
+    platform: options.PlatformOption = "auto",
+    backend: options.Backend = None,
+    inputs: options.Set = None,
+    change: options.ChangeOptions = options.ChangeOptions(),  # noqa: B008 - a value
+) -> None:
+    """Bring the boot configuration to a profile.
+
+    The whole change is shown first, and on a terminal nothing is written before you say yes. The outcome is read back;
+    where it is not as planned, everything is put back.
+    """
+    from iommuctl.app.apply import Choices, plan_apply
+    from iommuctl.cli.change import finish, opened
+
+    host = opened(root, change)
+    choices = Choices(
+        platform=options.parse_platform(platform),
+        backend=backend,
+        inputs=options.parse_inputs(inputs),
+        regenerate=change.regenerate,
+        force=frozenset(change.force or ()),
+    )
+    finish(context, host, plan_apply(host, profile, choices), change)

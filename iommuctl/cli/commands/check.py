@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check: whether firmware, kernel, bootloader and space allow what a profile asks for."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from iommuctl.cli import options
+from iommuctl.cli.command import command
+from iommuctl.cli.output.results import result_lines
+from iommuctl.cli.session import print_result, wants_colour
+
+if TYPE_CHECKING:
+    from iommuctl.app.check import CheckResult
+    from iommuctl.documents.models import CheckReport
+
+_FAILED = 1
+
+
+@command("check", "check --json")
+def check(
+    context: typer.Context,
+    root: options.RunningRoot = options.ROOT,
+    platform: options.PlatformOption = "auto",
+    backend: options.Backend = None,
+) -> None:
+    """Look whether firmware, kernel, bootloader and space allow it.
+
+    It changes nothing. Exit code 1 where something fails.
+    """
+    from iommuctl.app.check import check_host
+    from iommuctl.app.host import Host
+
+    found = check_host(Host.open(root), platform=options.parse_platform(platform), backend=backend)
+    print_result(context, lambda: _report(found), lambda: _text(found, colour=wants_colour(sys.stdout)))
+    raise typer.Exit(0 if found.is_able else _FAILED)
+
+
+def _text(found: "CheckResult", *, colour: bool) -> str:
+    """Every item, a row each."""
+    lines = result_lines(((item.outcome, item.name, item.evidence) for item in found.items), colour=colour)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _report(found: "CheckResult") -> "CheckReport":
+    from iommuctl.documents import models
+
+    return models.CheckReport(ok=found.is_able, items=models.reports(models.CheckItemReport, found.items))

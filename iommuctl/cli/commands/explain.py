@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explain: what a parameter does, where, and who says so."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iommuctl.cli.command import command
+from iommuctl.cli.output.text import visible
+from iommuctl.cli.session import print_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from iommuctl.documents.models import ExplainReport, ParameterReport
+    from iommuctl.kernel.explain import Explanation
+
+
+def _complete_parameter(context: typer.Context, incomplete: str) -> list[str]:
+    from iommuctl.app.explain import parameter_names
+
+    before: list[str] = list(context.params.get("parameters") or ())
+    if before[-1:] == ["="]:  # bash parts words at `=` and wants what comes after it
+        start = "".join(before[-2:])
+        return [name.removeprefix(start) for name in parameter_names(start + incomplete)]
+    return list(parameter_names(incomplete))
+
+
+@command("explain iommu=1", "explain intel_iommu iommu.strict=0")
+def explain(
+    context: typer.Context,
+    parameters: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PARAMETER[=VALUE]", help="Such as iommu=pt or intel_iommu.", autocompletion=_complete_parameter
+        ),
+    ],
+) -> None:
+    """Tell what a parameter does, on which hardware and kernels.
+
+    Also what it conflicts with, and the place in the kernel's source that says so.
+    """
+    from iommuctl.app.explain import explain_parameters
+
+    found = explain_parameters(tuple(parameters))
+    print_result(context, lambda: _report(found), lambda: _text(found))
+
+
+def _text(found: "Iterable[Explanation]") -> str:
+    """What explain says, one parameter after the other."""
+    from iommuctl.kernel.explain import describe
+
+    return "\n".join(visible(describe(one)) for one in found)
+
+
+def _report(found: "Iterable[Explanation]") -> "ExplainReport":
+    from iommuctl.documents.models import ExplainReport
+
+    return ExplainReport(parameters=tuple(map(_parameter, found)))
+
+
+def _parameter(one: "Explanation") -> "ParameterReport":
+    from iommuctl.documents.models import ParameterReport, report
+
+    return report(
+        ParameterReport, one.definition, asked=one.asked, said=one.said, advice=one.advice, conflicts=one.rivals
+    )

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results: what was compared, with its outcome, as text."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from iommuctl.cli.output.style import Style, styled, table
+from iommuctl.cli.output.text import visible
+
+_STYLES = {"pass": Style.GREEN, "fail": Style.RED, "skip": Style.CYAN, "unknown": Style.CYAN}
+
+
+def result_lines(rows: Iterable[tuple[StrEnum, str, str]], *, colour: bool) -> Iterator[str]:
+    """Return result, name and detail in columns; the result in colour, which must not count for the width."""
+    found = [(str(result), name, visible(detail)) for result, name, detail in rows]
+    head, *lines = table(("result", "what", "found"), found)
+    yield head
+    for (result, _, _), line in zip(found, lines, strict=True):
+        yield styled(result, _STYLES[result], colour=colour) + line.removeprefix(result)

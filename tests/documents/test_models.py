@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The models of the JSON against the values that they are made of: no field of one is forgotten in the other."""
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from iommuctl.app.check import CheckItem
+from iommuctl.app.lint import LintedLine, LintResult, LocatedFinding
+from iommuctl.app.profiles import ProfileListing
+from iommuctl.app.status import Drift, Status
+from iommuctl.backends.base import Entry, Future
+from iommuctl.backends.detection.detect import Evidence
+from iommuctl.documents import models
+from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.explain import Said
+from iommuctl.kernel.lines import parse_kernels
+from iommuctl.kernel.parameters import Advice, Availability, Definition, Myth, Token
+from iommuctl.plan import Change, Command, FileEdit
+from iommuctl.running.exemption import Exemption
+from iommuctl.running.state import Device
+from iommuctl.running.verdict import Check, Verification
+
+# A value, its model, what the model leaves out of it, and what it has besides.
+PAIRS = [
+    (Finding, models.FindingReport, set(), set()),
+    (Evidence, models.EvidenceReport, set(), set()),
+    (Change, models.ChangeReport, set(), set()),
+    (FileEdit, models.FileReport, {"before", "after", "reason"}, {"diff", "before_sha256", "after_sha256"}),
+    (Command, models.CommandReport, {"output"}, {"ran"}),
+    (Entry, models.EntryReport, set(), set()),
+    (Future, models.FutureReport, set(), set()),
+    (Drift, models.DriftReport, set(), set()),
+    (ProfileListing, models.ProfileSummary, set(), set()),
+    (LintedLine, models.LineReport, set(), set()),
+    (LocatedFinding, models.LocatedFindingReport, {"finding"}, set(models.FindingReport.model_fields)),
+    (LintResult, models.LintReport, set(), {"command"}),
+    (Availability, models.AvailabilityReport, {"on", "kernels"}, {"architecture", "since", "until"}),
+    (Said, models.SaidReport, set(), set()),
+    (Advice, models.AdviceReport, {"values"}, set()),
+    (Myth, models.MythReport, set(), set()),
+    (Check, models.VerifyCheckReport, {"means"}, set()),
+    (Exemption, models.ExemptionReport, {"is_certain"}, set()),
+    (CheckItem, models.CheckItemReport, {"outcome"}, {"result"}),
+    (Definition, models.ParameterReport, {"manages", "replacement"}, {"asked", "said"}),
+    (
+        Token,
+        models.TokenReport,
+        {"conflicts", "ends_list", "exact", "group", "inert_since", "replacement", "takes_value"},
+        set(),
+    ),
+    (
+        Device,
+        models.DeviceReport,
+        {"capabilities", "group", "is_master", "is_removable", "port", "subsystem", "unit"},
+        {"class_name", "device_name", "vendor_name"},
+    ),
+    (Verification, models.VerifyReport, set(), {"command", "ok"}),
+    (Status, models.StatusReport, {"config", "way_in_step"}, {"command", "entries", "future_kernels"}),
+]
+
+
+def fields_of(value: type) -> set[str]:
+    names: tuple[str, ...] = getattr(value, "_fields", None) or tuple(value.__dataclass_fields__)  # type: ignore[attr-defined]  # one or the other
+    return set(names)
+
+
+@pytest.mark.parametrize(("value", "model", "left_out", "besides"), PAIRS, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_model_has_every_field_of_its_value(
+    value: type, model: type[models._Model], left_out: set[str], besides: set[str]
+) -> None:
+    assert set(model.model_fields) - {"schema_version"} == fields_of(value) - left_out | besides
+
+
+def test_values_are_written_as_text() -> None:
+    line = LintedLine("the text \udcff", Cmdline.parse("a=\udcff b"), parse_kernels(("6.1",)))
+    made = models.report(models.LineReport, line)
+    assert made == models.LineReport(where="the text \\xff", cmdline="a=\\xff b", kernels=("6.1",))
+
+
+def test_what_is_computed_takes_the_place_of_an_attribute() -> None:
+    finding = Finding(Rule.MYTH, Severity.ERROR, "message", "iommu=1", "hint")
+    future = Future(Cmdline.parse("quiet"), PurePosixPath("/etc/default/grub"))
+    assert models.report(models.FindingReport, finding, hint=None).hint is None
+    assert models.report(models.FutureReport, future).source == "/etc/default/grub"
+    assert models.to_json(models.report(models.FindingReport, finding)).splitlines()[1] == '  "rule": "myth",'
+
+
+def test_a_value_that_lacks_a_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="severity"):
+        models.report(models.FindingReport, Drift("where", "expected", "found"))
