@@ -14,9 +14,10 @@ from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.profile.conform import Conformer, SegmentError
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
+from iommuctl.profile.segments import SegmentError
 from iommuctl.running.state import Observed
 from iommuctl.running.verdict import Verification
 from iommuctl.running.verify import verify

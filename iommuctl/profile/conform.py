@@ -1,59 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
-
-
-class Segment(NamedTuple):
-    """One stretch of the line that the kernel sees, in the order in which the bootloader joins the stretches.
-
-    Additions go into the first segment that `takes_additions`; removals into whichever holds the token.
-    """
-
-    cmdline: Cmdline
-    takes_additions: bool
-
-
-class TokenChange(NamedTuple):
-    """One token of one segment. `position` is None for an addition (after the segment's last kernel parameter).
-
-    `before` is None for an addition, `after` for a removal.
-    """
-
-    segment: int
-    position: int | None
-    before: str | None
-    after: str | None
-    reason: str
-
-
-class SegmentError(ValueError):
-    """A segment in which a change would not reach the kernel, or cannot be written exactly.
-
-    `segment` and `index` say which token is in the way (a `--`, an open quote); the backend knows file and line.
-    `index` is None where no segment takes additions.
-    """
-
-    def __init__(self, segment: int, index: int | None, message: str) -> None:
-        super().__init__(message)
-        self.segment = segment
-        self.index = index
-        self.message = message
+from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes
 
 
 class Conformer:
-    """Holds lines against one set of desired arguments, by one catalogue. Built once a plan, for all of its lines."""
+    """Holds lines against one set of desired arguments, by one catalogue. Built once a plan, for all of its lines.
+
+    It keeps what it made of each parameter that matters, since the lines of a host repeat the same ones.
+    """
 
     def __init__(self, desired: DesiredArguments, catalogue: Catalogue) -> None:
         self.desired = desired
         self.catalogue = catalogue
-        self._wishes = _wishes(desired, catalogue)
+        self._wishes = tuple(self._wish(wanted) for wanted in desired.wanted)
+        self._wanted = {wish.key: wish.wanted for wish in self._wishes}
+        self._unwanted: dict[str, list[Unwanted]] = {}
+        for one in desired.unwanted:
+            self._unwanted.setdefault(canonical_name(one.name), []).append(one)
+        # The variables of the kernel that this sets, each with its value and why.
+        self._asked = {
+            one.variable: (one.value, wish.wanted)
+            for wish in self._wishes
+            for item in wish.items
+            for one in catalogue.assignments(wish.wanted.name, item)
+        }
+        self._readings: dict[str, _Reading] = {}
 
     def conform(self, segments: tuple[Segment, ...]) -> tuple[TokenChange, ...]:
         """Return the changes that bring the joined segments to what is desired; none when they are there already.
@@ -63,7 +42,14 @@ class Conformer:
         existing tokens come first, by segment and index; then the additions in the order of `desired.wanted`.
         Raises SegmentError where an addition would not be read by the kernel.
         """
-        return _Draft(segments, self.desired, self.catalogue, self._wishes).changes()
+        live = _count_live(segments)
+        places = [
+            _Place(number, index, reading)
+            for number, segment in enumerate(segments[:live])
+            for index, parameter in enumerate(segment.cmdline.parameters)
+            if (reading := self._read(parameter)) is not None
+        ]
+        return _Draft(segments, live, places, self.catalogue).changes(self._wishes, self._unwanted)
 
     def shortfall(self, cmdline: Cmdline) -> tuple[TokenChange, ...]:
         """Return the changes that a whole line lacks; none when it is fine. Raises SegmentError as `conform` does."""
@@ -92,17 +78,38 @@ class Conformer:
                         found.setdefault((seen.rule, parameter.text), seen)
         return tuple(found.values())
 
+    def _wish(self, wanted: Wanted) -> "_Wish":
+        definition = self.catalogue.define(wanted.name)
+        return _Wish(wanted, canonical_name(wanted.name), definition, definition.items(wanted.value))
 
-def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
-    """Return one segment's command line with its changes made; indices are those of the unchanged line."""
-    pending = tuple(changes)
-    edits = sorted((change.position, change.after) for change in pending if change.position is not None)
-    for index, after in reversed(edits):
-        cmdline = cmdline.remove(index) if after is None else cmdline.substitute(index, after)
-    for change in pending:
-        if change.position is None and change.after is not None:
-            cmdline = cmdline.append(change.after)
-    return cmdline
+    def _read(self, parameter: Parameter) -> "_Reading | None":
+        """Read a parameter that may matter: one of the catalogue, or one that the profile names. None for any other."""
+        found = self._readings.get(parameter.text)
+        if found is None:
+            key = parameter.key
+            known = self.catalogue.by_key.get(key)
+            if known is None and key not in self._unwanted and key not in self._wanted:
+                return None
+            definition = known or self.catalogue.define(parameter.name)
+            items = tuple(
+                (item, self._verdict(parameter, definition, item)) for item in definition.items(parameter.value)
+            )
+            found = self._readings[parameter.text] = _Reading(parameter, definition, items)
+        return found
+
+    def _verdict(self, parameter: Parameter, definition: Definition, item: str | None) -> str | None:
+        """Why an item must go; None where it may stay."""
+        for unwanted in self._unwanted.get(parameter.key, ()):
+            if definition.matches(item, unwanted.value):
+                return unwanted.reason
+        wanted = self._wanted.get(parameter.key)
+        if wanted is not None and definition.grammar in {Grammar.BOOL, Grammar.SCALAR}:
+            return None if definition.serves(item, wanted.value) else wanted.reason
+        for one in self.catalogue.assignments(parameter.name, item):
+            value, rival = self._asked.get(one.variable, (one.value, None))
+            if value != one.value and rival is not None:
+                return f"contradicts {rival}: {rival.reason}"
+        return None
 
 
 def _words(change: TokenChange) -> str:
@@ -113,26 +120,41 @@ def _words(change: TokenChange) -> str:
     return f"{change.before!r} should be {change.after!r}"
 
 
+class _Wish(NamedTuple):
+    """A parameter to have, under the name that all its spellings share, and the units of its value."""
+
+    wanted: Wanted
+    key: str
+    definition: Definition
+    items: tuple[str | None, ...]
+
+
+class _Reading(NamedTuple):
+    """A parameter as the kernel reads it: the units of its value, each with why it must go (None: it may stay)."""
+
+    parameter: Parameter
+    definition: Definition
+    items: tuple[tuple[str | None, str | None], ...]
+
+
 class _Item:
     """One unit of a value: what it says, why it goes (None: it stays), and what comes in its place or after it."""
 
-    def __init__(self, text: str | None) -> None:
+    def __init__(self, text: str | None, dropped: str | None) -> None:
         self.text = text
-        self.dropped: str | None = None
+        self.dropped = dropped
         self.gained: list[tuple[str | None, str]] = []
 
 
 class _Place:
     """One parameter that the kernel reads, where it is, and its items as they are to become."""
 
-    def __init__(
-        self, segment: int, index: int, parameter: Parameter, definition: Definition, items: list[_Item]
-    ) -> None:
+    def __init__(self, segment: int, index: int, reading: _Reading) -> None:
         self.segment = segment
         self.index = index
-        self.parameter = parameter
-        self.definition = definition
-        self.items = items
+        self.parameter = reading.parameter
+        self.definition = reading.definition
+        self.items = [_Item(text, dropped) for text, dropped in reading.items]
 
     @property
     def kept(self) -> list[str | None]:
@@ -189,117 +211,63 @@ class _Place:
         return text
 
 
-class _Wishes(NamedTuple):
-    """What is desired, by name; `asked` has the variables of the kernel that this sets, each with its value and why."""
-
-    wanted: Mapping[str, Wanted]
-    unwanted: Mapping[str, tuple[Unwanted, ...]]
-    asked: Mapping[str, tuple[str, Wanted]]
-
-
-def _wishes(desired: DesiredArguments, catalogue: Catalogue) -> _Wishes:
-    unwanted: dict[str, tuple[Unwanted, ...]] = {}
-    for one in desired.unwanted:
-        key = canonical_name(one.name)
-        unwanted[key] = (*unwanted.get(key, ()), one)
-    asked = {
-        one.variable: (one.value, wanted)
-        for wanted in desired.wanted
-        for item in catalogue.define(wanted.name).items(wanted.value)
-        for one in catalogue.assignments(wanted.name, item)
-    }
-    return _Wishes({canonical_name(wanted.name): wanted for wanted in desired.wanted}, unwanted, asked)
+def _count_live(segments: tuple[Segment, ...]) -> int:
+    """How many segments the kernel reads: those up to the first with a `--`."""
+    for number, segment in enumerate(segments):
+        for index, token in enumerate(segment.cmdline.parameters):
+            if not token.is_closed and any(later.cmdline.tokens for later in segments[number + 1 :]):
+                raise SegmentError(number, index, f"an open quote in {token.text!r} swallows what follows")
+        if segment.cmdline.kernel_count < len(segment.cmdline.tokens):
+            return number + 1
+    return len(segments)
 
 
 class _Draft:
-    """The joined segments while they are brought to what is desired."""
+    """The joined segments, of which the first `live` are read, while they are brought to what is desired."""
 
-    def __init__(
-        self, segments: tuple[Segment, ...], desired: DesiredArguments, catalogue: Catalogue, wishes: _Wishes
-    ) -> None:
+    def __init__(self, segments: tuple[Segment, ...], live: int, places: list[_Place], catalogue: Catalogue) -> None:
         self.segments = segments
-        self.desired = desired
+        self.live = live
+        self.places = places
         self.catalogue = catalogue
-        self.wanted, self.unwanted, self.asked = wishes
-        self.live = self._count_live()
-        self.places = list(self._read())
+        self.named: dict[str, list[_Place]] = {}
+        for place in places:
+            self.named.setdefault(place.parameter.key, []).append(place)
         self.additions: list[tuple[str, str]] = []
 
-    def changes(self) -> tuple[TokenChange, ...]:
+    def changes(self, wishes: tuple[_Wish, ...], unwanted: Container[str]) -> tuple[TokenChange, ...]:
         """Drop what must go, place what must come, and say so."""
-        for place in self.places:
-            for item in place.items:
-                item.dropped = self._verdict(place, item.text)
-        self._retire_last_wins()
-        for wanted in self.desired.wanted:
-            self._place(wanted)
+        self._retire_last_wins(unwanted)
+        for wish in wishes:
+            self._place(wish)
         edits = [place.change() for place in self.places if place.is_touched]
         if not self.additions:
             return tuple(edits)
         target = self._target(edits)
         return (*edits, *(TokenChange(target, None, None, text, reason) for text, reason in self.additions))
 
-    def _count_live(self) -> int:
-        """How many segments the kernel reads: those up to the first with a `--`."""
-        for number, segment in enumerate(self.segments):
-            for index, token in enumerate(segment.cmdline.parameters):
-                if not token.is_closed and any(later.cmdline.tokens for later in self.segments[number + 1 :]):
-                    raise SegmentError(number, index, f"an open quote in {token.text!r} swallows what follows")
-            if segment.cmdline.kernel_count < len(segment.cmdline.tokens):
-                return number + 1
-        return len(self.segments)
-
-    def _read(self) -> Iterator[_Place]:
-        """Read the parameters that may matter: those of the catalogue and those that the profile names."""
-        for number, segment in enumerate(self.segments[: self.live]):
-            for index, parameter in enumerate(segment.cmdline.parameters):
-                known = self.catalogue.known(parameter.name)
-                if known is not None or parameter.key in self.unwanted or parameter.key in self.wanted:
-                    definition = known or self.catalogue.define(parameter.name)
-                    items = [_Item(text) for text in definition.items(parameter.value)]
-                    yield _Place(number, index, parameter, definition, items)
-
-    def _verdict(self, place: _Place, item: str | None) -> str | None:
-        """Why an item must go; None where it may stay."""
-        key, definition = place.parameter.key, place.definition
-        for unwanted in self.unwanted.get(key, ()):
-            if definition.matches(item, unwanted.value):
-                return unwanted.reason
-        wanted = self.wanted.get(key)
-        if wanted is not None and definition.grammar in {Grammar.BOOL, Grammar.SCALAR}:
-            return None if definition.serves(item, wanted.value) else wanted.reason
-        for one in self.catalogue.assignments(place.parameter.name, item):
-            value, rival = self.asked.get(one.variable, (one.value, None))
-            if value != one.value and rival is not None:
-                return f"contradicts {rival}: {rival.reason}"
-        return None
-
-    def _named(self, name: str) -> list[_Place]:
-        key = canonical_name(name)
-        return [place for place in self.places if place.parameter.key == key]
-
     def _open(self, places: Iterable[_Place], suits: Callable[[_Place], bool]) -> _Place | None:
         """Return the last of the places that may gain something and suits."""
         fit = [place for place in places if self.segments[place.segment].takes_additions and suits(place)]
         return fit[-1] if fit else None
 
-    def _retire_last_wins(self) -> None:
+    def _retire_last_wins(self, unwanted: Container[str]) -> None:
         """Where the occurrence that counts loses its last id, let no earlier one come to life."""
-        for name in self.unwanted:
-            places = self._named(name)
-            if places and places[-1].definition.grammar is Grammar.LAST_WINS_LIST and not places[-1].kept:
+        for key, places in self.named.items():
+            last = places[-1]
+            if key in unwanted and last.definition.grammar is Grammar.LAST_WINS_LIST and not last.kept:
                 for place in places[:-1]:
-                    place.drop(f"had no effect before the last {places[-1].definition.name}=")
+                    place.drop(f"had no effect before the last {last.definition.name}=")
 
-    def _place(self, wanted: Wanted) -> None:
-        definition = self.catalogue.define(wanted.name)
-        places = self._named(wanted.name)
+    def _place(self, wish: _Wish) -> None:
+        wanted, definition = wish.wanted, wish.definition
+        places = self.named.get(wish.key, [])
         if definition.grammar is Grammar.LAST_WINS_LIST:
             self._merge(wanted, places)
             return
         missing = [
             item
-            for item in definition.items(wanted.value)
+            for item in wish.items
             if not any(definition.serves(text, item) for place in places for text in place.effective)
         ]
         match definition.grammar:

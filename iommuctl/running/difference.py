@@ -9,8 +9,9 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue, Definition, Kind
 from iommuctl.kernel.predict import effective
-from iommuctl.profile.conform import Conformer, SegmentError, TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.segments import SegmentError, TokenChange, apply_changes
 from iommuctl.running.promise import NEWEST
 from iommuctl.running.state import Observed
 

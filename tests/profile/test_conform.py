@@ -10,10 +10,11 @@ from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.predict import DomainType, Machine, predict
-from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.inheritance import load_profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes
 from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 
 CATALOGUE = shipped_catalogue()

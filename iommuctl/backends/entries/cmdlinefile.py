@@ -19,8 +19,9 @@ from iommuctl.formats.kernelcmdline import (
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit, Op
-from iommuctl.profile.conform import Conformer, TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.segments import TokenChange, apply_changes
 from iommuctl.tree import Tree
 
 _LENS = "Kcmdline.lns"

@@ -11,7 +11,8 @@ from iommuctl.formats.blsentry import OPTIONS, BlsEntry, EntryLine, expand, is_e
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import Conformer, TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer
+from iommuctl.profile.segments import TokenChange, apply_changes
 
 _LENS = "Bls.lns"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).

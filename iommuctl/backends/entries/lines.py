@@ -7,7 +7,8 @@ from typing import NamedTuple
 from iommuctl.formats.blsentry import expand, is_word
 from iommuctl.kernel.cmdline import Cmdline, Parameter
 from iommuctl.plan import Op
-from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange, apply_changes
+from iommuctl.profile.conform import Conformer
+from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes
 
 Lookup = Callable[[str], str | None]
 

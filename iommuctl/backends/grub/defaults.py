@@ -14,8 +14,9 @@ from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, s
 from iommuctl.formats.shell.words import Char
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit, Op
-from iommuctl.profile.conform import Conformer, Segment, SegmentError, TokenChange
+from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.profile.segments import Segment, SegmentError, TokenChange
 from iommuctl.tree import Overlay, Tree
 
 MAIN = PurePosixPath("/etc/default/grub")

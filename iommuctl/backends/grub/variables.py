@@ -11,7 +11,8 @@ from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import Conformer, apply_changes
+from iommuctl.profile.conform import Conformer
+from iommuctl.profile.segments import apply_changes
 from iommuctl.tree import Tree
 
 KERNELOPTS = "kernelopts"

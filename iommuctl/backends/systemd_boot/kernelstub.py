@@ -10,7 +10,8 @@ from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, str
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
-from iommuctl.profile.conform import Conformer, apply_changes
+from iommuctl.profile.conform import Conformer
+from iommuctl.profile.segments import apply_changes
 from iommuctl.tree import Tree
 
 _SECTION, _KEY = "user", "kernel_options"
