@@ -64,6 +64,7 @@ class Rule(StrEnum):
     INTERRUPT_REMAPPING_OFF = "interrupt-remapping-off", "interrupt remapping goes with the IOMMU"
     LEGACY_SPELLING = "legacy-spelling", "an older spelling is written too, for a kernel that knows no other"
     NO_DEVICE_ASSIGNMENT = "no-device-assignment", "no device can be given to a guest"
+    NO_KERNEL_FOUND = "no-kernel-found", "no kernel in /boot, in module directories or in a boot entry"
     PLATFORM_ASSUMED = "platform-assumed", "nothing in a tree tells its platform"
     TBOOT_NOFORCE = "tboot-noforce", "a measured launch no longer forces VT-d on"
     VFIO_CLAIMS_ALL = "vfio-claims-all", "vfio-pci claims every device of an id"

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import ProfileError, UnavailableError, UsageError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.kernel.lines import parse_kernels
+from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
@@ -43,17 +43,23 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     require_known("apply", choices.force, _rules(profile))
     found = survey_host(host, platform=choices.platform, backend=choices.backend)
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
-    rendering = found.backend.render(found.tree, found.facts, desired)
+    rendering, config = _render(found, desired)
+    kernels = installed_kernels(found.facts, config)
+    if kernels != found.facts.kernels:  # only the entries tell of some
+        facts = found.facts._replace(kernels=kernels)
+        asked = desired
+        desired = resolve(profile, found.catalogue, facts, choices.inputs)
+        if desired != asked:
+            rendering, config = _render(found, desired)
     runs = runs_commands(host, choices.regenerate)
-    after = Overlay(found.tree, {edit.path: edit.after for edit in rendering.edits})
-    config = found.backend.read(after, found.facts)
     if not runs:
         _require_normal_entry(config)
     findings = (
         *_assumed(found),
+        *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,
         *rendering.findings,
-        *_lint(found, config, rendering, desired),
+        *_lint(found, config, rendering, desired, parse_kernels(kernels)),
         *(() if runs else pending(host, rendering.commands)),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
@@ -85,14 +91,22 @@ def _require_normal_entry(config: BootConfig) -> None:
         )
 
 
-def _lint(found: Survey, config: BootConfig, rendering: Rendering, desired: DesiredArguments) -> tuple[Finding, ...]:
+def _render(found: Survey, desired: DesiredArguments) -> tuple[Rendering, BootConfig]:
+    """Return what brings the host to what is desired, and what it boots with then."""
+    rendering = found.backend.render(found.tree, found.facts, desired)
+    after = Overlay(found.tree, {edit.path: edit.after for edit in rendering.edits})
+    return rendering, found.backend.read(after, found.facts)
+
+
+def _lint(
+    found: Survey, config: BootConfig, rendering: Rendering, desired: DesiredArguments, kernels: tuple[Kernel, ...]
+) -> tuple[Finding, ...]:
     """Lint every line that the host would boot with: what the next kernel gets, and each normal entry.
 
     Entries that are still to be made, of a menu or by a distribution's own tool, follow from the former.
     """
     stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
-    kernels = parse_kernels(found.facts.kernels)
     findings: dict[Finding, None] = {}
     for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired)

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from iommuctl.backends.base import Backend
+from iommuctl.backends.base import Backend, BootConfig
 from iommuctl.backends.detection.detect import Evidence, detect
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform, Runtime
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_facts, read_runtime
 from iommuctl.host.root import Root
+from iommuctl.kernel.lines import parse_kernels
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.tree import RecordingTree, Tree
@@ -96,6 +98,22 @@ def survey_host(host: Host, *, platform: Platform | None, backend: str | None) -
 def facts_of(host: Host, platform: Platform | None) -> Facts:
     """Read a host's facts, past the record of what a plan rests on: they are compared as values."""
     return read_facts(host.root, is_system=host.is_system, platform=platform)
+
+
+def installed_kernels(facts: Facts, config: BootConfig) -> tuple[str, ...]:
+    """Return the releases of the kernels in /boot and in module directories, and of those that normal entries boot."""
+    named = {one.kernel_release for one in config.entries if one.ours and not one.rescue and one.kernel_release}
+    return tuple(sorted({*facts.kernels, *named}))
+
+
+def kernel_findings(kernels: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Say where no kernel was found: what the parameters do then rests on the newest kernels alone."""
+    if parse_kernels(kernels):
+        return ()
+    message = (
+        "no kernel was found in /boot, in /lib/modules or in a boot entry, so it is not known what its kernels read"
+    )
+    return (Finding(Rule.NO_KERNEL_FOUND, Severity.INFO, message, hint="run iommuctl lint --kernel RELEASE for one"),)
 
 
 def _refuse_container(tree: Tree) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform
@@ -105,7 +105,8 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
         subject = Subject(line.cmdline, shipped_catalogue(), platform, line.kernels)
         return _linted(platform, ((line, lint(subject, RULES)),), (unread,))
     config = found.backend.read(found.tree, found.facts)
-    installed = kernels or parse_kernels(found.facts.kernels)
+    present = installed_kernels(found.facts, config)
+    installed = kernels or parse_kernels(present)
     lines = [LintedLine(f"the next kernel ({config.future.source})", config.future.cmdline, installed)]
     for entry in config.entries:
         if entry.ours and not entry.rescue:
@@ -117,7 +118,8 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     surroundings = read_surroundings(host.root, found.facts)
     rules = (*RULES, *HOST_RULES)
     results = [(line, lint(_subject(found, line, surroundings), rules)) for line in lines]
-    return _linted(found.facts.platform, results, config.findings)
+    missing = () if kernels else kernel_findings(present)
+    return _linted(found.facts.platform, results, (*config.findings, *missing))
 
 
 def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Subject:

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from iommuctl.app.history import newest_applied
-from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
@@ -73,7 +73,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     found = survey_host(host, platform=platform or (newest.platform if newest else None), backend=backend)
     config = found.backend.read(found.tree, found.facts)
     running = found.running.cmdline if found.running else None
-    desired, findings = (None, ()) if newest is None else _desired(host, found, newest)
+    desired, findings = (None, ()) if newest is None else _desired(host, found, config, newest)
     conformer = None if desired is None else Conformer(desired, found.catalogue)
     drift = () if conformer is None else _drift(config, conformer)
     reboot = conformer is not None and running is not None and bool(conformer.shortcomings(Cmdline.parse(running)))
@@ -112,11 +112,14 @@ def _history(host: Host) -> Listing:
         return Listing((), (unreadable,))
 
 
-def _desired(host: Host, found: Survey, applied: Summary) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
+def _desired(
+    host: Host, found: Survey, config: BootConfig, applied: Summary
+) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
     """Resolve the applied profile anew, with its inputs then; a finding where its file has gone or changed."""
     try:
         profile = find_profile(host, applied.profile)
-        return resolve(profile, found.catalogue, found.facts, applied.inputs), ()
+        facts = found.facts._replace(kernels=installed_kernels(found.facts, config))
+        return resolve(profile, found.catalogue, facts, applied.inputs), ()
     except IommuctlError as error:
         message = f"the applied profile {applied.profile!r} cannot be compared: {error.brief}"
         return None, (Finding(Rule.PROFILE_NOT_COMPARED, Severity.INFO, message, hint=error.hint),)

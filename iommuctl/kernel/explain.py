@@ -71,8 +71,15 @@ def explain(text: str, catalogue: Catalogue) -> Explanation:
         definition,
         tuple(Said(item or "", _meaning(definition, item)) for item in items),
         tuple(_rivals(definition, sets, catalogue)),
-        tuple(one for one in definition.advice if not items or not one.values or set(items) & set(one.values)),
+        tuple(one for one in definition.advice if not items or not one.values or _asked_of(definition, items, one)),
     )
+
+
+def _asked_of(definition: Definition, items: Iterable[str | None], advice: Advice) -> bool:
+    """Whether a question is about one of the items; a myth is its value, whichever number it was written with."""
+    myths = (definition.myth_of(item) for item in items)
+    named = {*items, *(myth.value for myth in myths if myth is not None)}
+    return bool(named & set(advice.values))
 
 
 def describe(explanation: Explanation) -> str:
@@ -135,9 +142,9 @@ def _meaning(definition: Definition, item: str | None) -> str:
         taken = definition.taken_for(item)
         as_what = f"read as {taken}, for the kernel compares only the beginning: " if taken else ""
         return as_what + "; ".join(_token_words(token) for token in tokens)
-    for myth in definition.myths:
-        if myth.value == item:
-            return f"a myth: {myth.meaning}{f'; what is meant is {myth.mend}' if myth.mend else ''}"
+    myth = definition.myth_of(item)
+    if myth is not None:
+        return f"a myth: {myth.meaning}{f'; what is meant is {myth.mend}' if myth.mend else ''}"
     match definition.grammar:
         case Grammar.OPTION_LIST:
             close = nearest(item or "", tuple(token.name for token in definition.tokens))

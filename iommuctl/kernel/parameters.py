@@ -113,12 +113,18 @@ class Token(NamedTuple):
 class Myth(NamedTuple):
     """A value that guides recommend and no kernel reads as they say.
 
-    `mend` is what its authors mean, if anything: parameters with a blank between.
+    `mend` is what its authors mean, if anything: parameters with a blank between. `is_number`: any other number is
+    read alike.
     """
 
     value: str
     meaning: str
     mend: str | None = None
+    is_number: bool = False
+
+    def reads(self, item: str | None) -> bool:
+        """Whether an item is this value, or any other number where it stands for numbers."""
+        return item is not None and (item == self.value or (self.is_number and item[:1].isdecimal()))
 
 
 class Advice(NamedTuple):
@@ -127,6 +133,14 @@ class Advice(NamedTuple):
     question: str
     answer: tuple[str, ...]
     values: tuple[str, ...] = ()
+
+
+class Lifted(NamedTuple):
+    """A conflict that newer kernels have no more, and what they ask for instead."""
+
+    parameter: str
+    kernels: Spans
+    condition: str
 
 
 class Definition(NamedTuple):
@@ -154,6 +168,7 @@ class Definition(NamedTuple):
     tokens: tuple[Token, ...] = ()
     myths: tuple[Myth, ...] = ()
     conflicts: tuple[str, ...] = ()
+    lifted: tuple[Lifted, ...] = ()
     advice: tuple[Advice, ...] = ()
 
     def __hash__(self) -> int:  # of the name alone: a definition is a key of caches, and has hundreds of parts
@@ -180,6 +195,10 @@ class Definition(NamedTuple):
             return None
         has_value = any(token.takes_value or token.inert_since is not None for token in tokens)
         return None if has_value and item.partition("=")[0] in names else names[0]
+
+    def myth_of(self, item: str | None) -> Myth | None:
+        """Return the myth that an item is; None for what is none."""
+        return next((myth for myth in self.myths if myth.reads(item)), None)
 
     def ends_list(self, item: str | None) -> bool:
         """Whether the kernel reads nothing of the list after this item."""
@@ -233,7 +252,9 @@ class Definition(NamedTuple):
                 return item is not None and other is not None and same_id(item, other)
             case Grammar.OPTION_LIST:
                 known = {token.name for token in self.tokens_of(other) if not token.takes_value}
-                return item == other or any(token.name in known for token in self.tokens_of(item))
+                myth = self.myth_of(other)
+                is_alike = myth is not None and myth.reads(item)
+                return item == other or is_alike or any(token.name in known for token in self.tokens_of(item))
             case Grammar.BOOL | Grammar.SCALAR | Grammar.ACCUMULATING:
                 return item == other
 

@@ -3,23 +3,12 @@
 
 from collections.abc import Iterable
 
-from iommuctl.facts import Platform
 from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, Kind, Manages
 from iommuctl.lint.engine import Remark, RuleBook, Subject, is_managed, sets
 from iommuctl.running.firmware import tables_of
 
 rule = RuleBook()
-
-
-@rule(Rule.VTD_NOT_ENABLED, Severity.WARNING, "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON")
-def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
-    if Platform.INTEL not in subject.platforms or subject.surroundings.vtd_default_on is not False:
-        return
-    asking = [item for item in subject.items if subject.catalogue.assignments("iommu", "pt") & sets(subject, item)]
-    if asking and not subject.has("intel_iommu=on") and not subject.has("intel_iommu=off"):
-        message = "VT-d is off by default in an installed kernel, and nothing on the line turns it on"
-        yield Remark(message, asking[-1].parameter.text, "add intel_iommu=on")
 
 
 @rule(Rule.LINE_IGNORED, Severity.ERROR, "arch/{x86,arm64}/Kconfig")

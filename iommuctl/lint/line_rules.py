@@ -6,6 +6,7 @@ from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.findings import Rule, Severity
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import behaviour
@@ -23,6 +24,8 @@ _PROTECTION = frozenset(
     {Assignment("intel_iommu:state", "on"), Assignment("iommu.strict", "1"), Assignment("iommu.passthrough", "0")}
 )
 _IOMMU_NAMESPACE = "iommu."
+_OF_DOMAINS = frozenset({"iommu.passthrough", "iommu.strict", "iommu.forcedac"})
+_VFIO_IDS = "vfio-pci.ids"
 # The first letters of truth values that kernels learned later: true, false, enable, disable.
 _LATER_TRUTHS = {
     **dict.fromkeys("tf", behaviour.TRUTH_T),
@@ -33,12 +36,13 @@ _LATER_TRUTHS = {
 @rule(Rule.MYTH, Severity.WARNING, _HANDLERS)
 def _myth(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
-        myth = next((one for one in item.definition.myths if one.value == item.text), None)
+        myth = item.definition.myth_of(item.text)
         if myth is None or not subject.acts(item.definition):
             continue
         mend = [one for one in (myth.mend or "").split() if acts_on(subject, one)]
         lacking = [one for one in mend if not subject.has(one)]
-        believed = any(assigned(subject, one) & _PROTECTION for one in lacking)
+        # What is believed of it weighs, and not what else the line has: the item does nothing in either case.
+        believed = any(assigned(subject, one) & _PROTECTION for one in mend)
         settled = subject.desired is not None and not subject.wants(item)
         yield Remark(
             myth.meaning,
@@ -54,7 +58,7 @@ def _unknown_token(subject: Subject) -> Iterable[Remark]:
         definition = item.definition
         if definition.manages is not Manages.ALL or not definition.tokens or item.tokens or item.text == "":
             continue
-        if any(myth.value == item.text for myth in definition.myths) or not subject.acts(definition):
+        if definition.myth_of(item.text) is not None or not subject.acts(definition):
             continue
         if item.text is None:
             yield Remark(f"{definition.name} without a value does nothing", item.parameter.text)
@@ -213,6 +217,41 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, item.parameter.text, "run iommuctl verify after the boot", Severity.INFO)
 
 
+@rule(Rule.VTD_NOT_ENABLED, Severity.WARNING, "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON")
+def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
+    known = subject.surroundings.vtd_default_on
+    if Platform.INTEL not in subject.platforms or known:
+        return
+    asking = [item for item in subject.items if item.is_read and _needs_vtd(subject, item)]
+    if not asking or subject.has("intel_iommu=on") or subject.has("intel_iommu=off") or subject.has("iommu=off"):
+        return
+    lacking = [one for one in subject.kernels if known is None and not _turns_vtd_on(one)]
+    if known is None and subject.kernels and not lacking:
+        return
+    off = [one for one in lacking if _turns_vtd_on(one) is False]
+    if known is False:
+        where = "VT-d is off by default in an installed kernel"
+    elif off:
+        where = f"VT-d is off by default in kernel {', '.join(map(str, off))}"
+    else:
+        where = "VT-d is off by default in many kernels (Fedora, Enterprise Linux, openSUSE, Arch)"
+    message = f"{where}, and nothing on the line turns it on: without it this does nothing on Intel"
+    severity = Severity.WARNING if subject.platform is not None else Severity.INFO
+    yield Remark(message, asking[-1].parameter.text, "add intel_iommu=on", severity)
+
+
+def _needs_vtd(subject: Subject, item: Item) -> bool:
+    """Whether an item does nothing on Intel as long as VT-d is off."""
+    variables = {one.variable for one in sets(subject, item)}
+    return bool(variables & _OF_DOMAINS) or item.definition.name == _VFIO_IDS
+
+
+def _turns_vtd_on(kernel: Kernel) -> bool | None:
+    from iommuctl.kernel.predict import defaults  # noqa: PLC0415 - a line that turns VT-d on does not need it
+
+    return defaults(Platform.INTEL, kernel).vtd_on
+
+
 @rule(Rule.CONTRADICTION, Severity.ERROR, _PARAMS)
 def _contradiction(subject: Subject) -> Iterable[Remark]:
     setters: dict[str, dict[str, Item]] = {}
@@ -240,8 +279,12 @@ def _conflict(subject: Subject) -> Iterable[Remark]:
             if acts_on(subject, other) and subject.has(other):
                 about = item.tokens[0].meaning if item.tokens else definition.effect or definition.summary
                 beside = written(subject, other)
-                message = f"makes no sense beside {beside}: {about}"
-                yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}")
+                lifted = next((one for one in definition.lifted if one.parameter == other), None)
+                if lifted is not None and all(lifted.kernels.cover(one) is True for one in subject.readers):
+                    message, severity = f"beside {beside}: {lifted.condition}", Severity.WARNING
+                else:
+                    message, severity = f"makes no sense beside {beside}: {about}", Severity.ERROR
+                yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}", severity)
 
 
 @rule(Rule.DUPLICATE, Severity.WARNING, "lib/cmdline.c; kernel/params.c")

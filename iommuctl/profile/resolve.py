@@ -158,6 +158,9 @@ class _Resolution:
                 if self._hits(unwanted, legacy) or (vendor_only and self._hits(unwanted, asked)):
                     continue
                 result.setdefault((absence.parameter.key, item), unwanted)
+        for unwanted in _myths(self.catalogue) if self.profile.reset is None else ():
+            if not self._hits(unwanted, (*asked, *legacy)):
+                result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
         if self.profile.reset is not None:
             for unwanted in _managed(self.catalogue, self.profile.reset.reason):
                 result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
@@ -251,6 +254,13 @@ def _managed(catalogue: Catalogue, reason: str) -> Iterable[Unwanted]:
                 yield from (Unwanted(definition.name, token.name, reason) for token in definition.tokens)
             case Manages.NOTHING:
                 pass
+
+
+def _myths(catalogue: Catalogue) -> Iterable[Unwanted]:
+    """Return the values of IOMMU parameters that no kernel reads as guides say: no profile leaves them on a line."""
+    for definition in catalogue.definitions:
+        if definition.manages is Manages.ALL:
+            yield from (Unwanted(definition.name, myth.value, f"a myth: {myth.meaning}") for myth in definition.myths)
 
 
 def _first(definition: Definition, platform: Platform, kernel: Kernel) -> str:

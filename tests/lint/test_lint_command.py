@@ -173,7 +173,8 @@ def apply_findings(host: Path, profile: str) -> list[str]:
     [
         ("intremap=off", []),  # the profile takes it away, so the result does not have it
         ("iommu=force", []),  # of no effect: nothing that an apply has to speak of
-        ("iommu=1", ["myth"]),
+        ("iommu=1", []),
+        ("intel_iommu=maybe", ["unknown-token"]),
     ],
 )
 def test_apply_judges_what_it_would_leave(sample_host: Path, leftover: str, found: list[str]) -> None:

@@ -27,18 +27,20 @@ E, W, I = Severity  # noqa: E741 - the tables below are read in columns
 # rule, line, platform, kernel, severity of the finding or None where there is none
 ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("myth", "iommu=1", "", "", E),
-    ("myth", "iommu=1 intel_iommu=on", "", "", W),
+    ("myth", "iommu=1 intel_iommu=on", "", "", E),
+    ("myth", "iommu=2", "intel", "", E),
+    ("myth", "iommu=2", "amd", "", W),
     ("myth", "iommu=1", "amd", "", W),
     ("myth", "iommu=1", "arm64", "", None),
     ("myth", "iommu=on", "intel", "", E),
     ("myth", "iommu=true", "x86", "", E),
     ("myth", "iommu=enabled", "intel", "", E),
     ("myth", "iommu=strict", "amd", "", E),
-    ("myth", "iommu=strict iommu.strict=1", "amd", "", W),
+    ("myth", "iommu=strict iommu.strict=1", "amd", "", E),
     ("myth", "iommu=pt", "", "", None),
     ("myth", "intel_iommu=pt", "", "", E),
     ("myth", "intel_iommu=pt", "amd", "", None),
-    ("myth", "intel_iommu=pt,on iommu=pt", "", "", W),
+    ("myth", "intel_iommu=pt,on iommu=pt", "", "", E),
     ("myth", "intel_iommu=1", "intel", "", E),
     ("myth", "intel_iommu=enabled", "intel", "", E),
     ("myth", "intel_iommu=on,igfx-off", "intel", "", W),
@@ -107,6 +109,23 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("no-effect", "iommu.prq_timeout=1", "", "", W),
     ("no-effect", "dom0-iommu=passthrough", "", "", W),
     ("no-effect", "iommu=pt", "", "", None),
+    ("vtd-not-enabled", "iommu=pt", "intel", "", W),
+    ("vtd-not-enabled", "iommu=pt", "x86", "", W),
+    ("vtd-not-enabled", "iommu=pt", "", "", I),
+    ("vtd-not-enabled", "iommu=pt", "amd", "", None),
+    ("vtd-not-enabled", "iommu.passthrough=0 iommu.strict=1", "intel", "", W),
+    ("vtd-not-enabled", "intel_iommu=strict", "intel", "", W),
+    ("vtd-not-enabled", "vfio-pci.ids=10de:1b80", "intel", "", W),
+    ("vtd-not-enabled", "iommu=pt", "intel", "5.14.0-570.el9_6", W),
+    ("vtd-not-enabled", "iommu=pt", "intel", "6.18.3-200.fc44.x86_64", W),
+    ("vtd-not-enabled", "iommu=pt", "intel", "6.6.0-custom", W),
+    ("vtd-not-enabled", "iommu=pt", "intel", "6.1.0-50-amd64", None),
+    ("vtd-not-enabled", "iommu=pt", "intel", "5.15.0-100.el9uek", None),
+    ("vtd-not-enabled", "iommu=pt", "intel", "6.1.0-50-amd64 5.14.0-570.el9_6", W),
+    ("vtd-not-enabled", "intel_iommu=on iommu=pt", "intel", "5.14.0-570.el9_6", None),
+    ("vtd-not-enabled", "intel_iommu=off iommu=pt", "intel", "", None),
+    ("vtd-not-enabled", "iommu=1", "intel", "", None),
+    ("vtd-not-enabled", "quiet", "intel", "", None),
     ("not-in-kernel", "intel_iommu=on,ecs_off", "intel", "6.1", W),
     ("not-in-kernel", "intel_iommu=on,ecs_off", "intel", "4.19", None),
     ("not-in-kernel", "iommu.strict=1", "intel", "5.12", W),
@@ -176,14 +195,8 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
 DMAR = frozenset({"DMAR", "FACP"})
 # rule, line, platform, what is known of the host, severity or None
 HOST_ROWS: tuple[tuple[str, str, str, Surroundings, Severity | None], ...] = (
-    ("vtd-not-enabled", "iommu=pt", "intel", Surroundings(vtd_default_on=False), W),
-    ("vtd-not-enabled", "iommu=pt", "amd", Surroundings(vtd_default_on=False), None),
-    ("vtd-not-enabled", "iommu=pt", "intel", Surroundings(), None),
-    ("vtd-not-enabled", "iommu=pt", "intel", Surroundings(vtd_default_on=True), None),
-    ("vtd-not-enabled", "intel_iommu=on iommu=pt", "intel", Surroundings(vtd_default_on=False), None),
-    ("vtd-not-enabled", "quiet", "intel", Surroundings(vtd_default_on=False), None),
     ("myth", "iommu=1", "intel", Surroundings(vtd_default_on=False), E),
-    ("myth", "iommu=1", "intel", Surroundings(vtd_default_on=True), W),
+    ("myth", "iommu=1", "intel", Surroundings(vtd_default_on=True), E),
     ("myth", "iommu=pt", "intel", Surroundings(vtd_default_on=True), None),
     ("line-ignored", "quiet", "intel", Surroundings(ignores_loader=True), E),
     ("line-ignored", "quiet", "intel", Surroundings(ignores_loader=False), None),
@@ -285,7 +298,10 @@ def test_findings_are_whole_worst_first_and_stable() -> None:
         Finding(
             Rule.NO_EFFECT,
             I,
-            "read by the AMD GART driver only: no effect on VT-d and AMD-Vi, whatever checklists say",
+            (
+                "read by AMD's old GART driver only: no effect on VT-d and AMD-Vi, whatever checklists say (rule R7 of "
+                "ANSSI's guide for Linux asks for it)"
+            ),
             "iommu=force",
             "remove 'force'",
         ),
@@ -364,6 +380,7 @@ REVIEWED = {
     ("not-in-kernel", "pcie_acs_override=downstream,multifunction"),
     ("unsafe", "pcie_acs_override=downstream"),
     ("unsafe", "pcie_acs_override=downstream,multifunction"),
+    ("vtd-not-enabled", "iommu=pt"),
 }
 
 

@@ -78,7 +78,8 @@ def run(desired: DesiredArguments, *lines: str, into: int = -1) -> tuple[str, ..
         ("iommu=forcesac,pt", "iommu=pt intel_iommu=on"),
         ("iommu=usedac,pt", "iommu=usedac,pt intel_iommu=on iommu=pt"),
         ("amd_iommu=on amd-iommu=fullflush,pgtbl_v1", "amd-iommu=pgtbl_v1 intel_iommu=on iommu=pt"),
-        ("iommu=1 intel_iommu=pt", "iommu=pt intel_iommu=pt,on"),
+        ("iommu=1 intel_iommu=pt", "iommu=pt intel_iommu=on"),
+        ("iommu=2 amd_iommu=enable", "iommu=pt intel_iommu=on"),
         ("vfio.enable_unsafe_noiommu_mode", "intel_iommu=on iommu=pt"),
         (
             "console=tty0 console=ttyS0,115200 console=tty0",

@@ -21,15 +21,19 @@ PARAMETERS = (
         notes=(
             "options accumulate over repeats, and nothing takes off back",
             (
-                "up to 6.0 the parser looked for its words at every place of the value, so xoff was off; "
-                "later ones read whole tokens from their beginning"
+                "up to 6.0, in all of el8 and up to el9 9.3 the parser looked for its words at "
+                "every place of the value, so xoff was off; later ones read whole tokens from "
+                "their beginning"
             ),
         ),
         tokens=(
             Token("off", "DMA remapping and interrupt remapping both off", unsafe=True),
             Token(
                 "fullflush",
-                "no batching of TLB invalidation; the only spelling that x86 kernels before 5.14 understand",
+                (
+                    "no batching of TLB invalidation; the only spelling that x86 kernels before 5.14 "
+                    "and el8 before 8.6 understand"
+                ),
                 same_as="iommu.strict=1",
                 deprecated_since=since(
                     "5.14/5.15 drivers/iommu/amd/init.c:3489 at 6.1.192",
@@ -40,8 +44,9 @@ PARAMETERS = (
             Token(
                 "force_isolation",
                 (
-                    "devices with PASID and PRI (GPUs, NPUs) get translated domains as well; does not "
-                    "override iommu=pt; amdgpu is known to hang with it from 6.13"
+                    "devices with PASID (GPUs, NPUs; up to 6.1, el8 and el9 9.4 those with ATS and "
+                    "PRI as well) get translated domains too; does not override iommu=pt; amdgpu is "
+                    "known to hang with it from 6.13"
                 ),
                 conflicts=("iommu.passthrough=1",),
             ),
@@ -69,7 +74,10 @@ PARAMETERS = (
             ),
             Token(
                 "pgtbl_v2",
-                "page tables of the second format where supported; a SEV-SNP host is impossible with it",
+                (
+                    "page tables of the second format where supported; a SEV-SNP host is impossible "
+                    "with it, from 7.3 on but for hardware with FEATURE_SNP_PAGE_MODE0_SUP"
+                ),
                 group="page-table",
                 available=(
                     x86(
@@ -117,7 +125,13 @@ PARAMETERS = (
             ),
         ),
         myths=(
-            Myth("on", "was never a value: AMD-Vi is on by itself, and from 6.1 this is logged as an unknown option"),
+            Myth(
+                "on",
+                (
+                    "was never a value: AMD-Vi is on by itself, and from 6.1 and el9 9.4 this is "
+                    "logged as an unknown option"
+                ),
+            ),
             Myth("1", "was never a value: AMD-Vi is on by itself"),
             Myth("enable", "was never a value: AMD-Vi is on by itself"),
             Myth("pt", "was never a value of amd_iommu", mend="iommu=pt"),

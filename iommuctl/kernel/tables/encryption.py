@@ -2,8 +2,11 @@
 """Parameters of memory encryption, of the host and of guests. Rows only."""
 
 from iommuctl.facts import Platform
-from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages, Token
+from iommuctl.kernel.parameters import Definition, Grammar, Kind, Lifted, Manages, Token
+from iommuctl.kernel.tables.behaviour import SNP_LIMITS_LIFTED
 from iommuctl.kernel.tables.spans import x86
+
+_NEEDS_HARDWARE = "only hardware with FEATURE_SNP_PAGE_MODE0_SUP has SEV-SNP then"
 
 PARAMETERS = (
     Definition(
@@ -32,7 +35,12 @@ PARAMETERS = (
             ),
         ),
         platforms=(Platform.AMD,),
-        notes=("SEV-SNP needs the IOMMU on, not in passthrough, with v1 page tables",),
+        notes=(
+            (
+                "SEV-SNP needs the IOMMU on, not in passthrough, with v1 page tables; from 7.3 on"
+                " the last two only where the hardware lacks FEATURE_SNP_PAGE_MODE0_SUP"
+            ),
+        ),
         tokens=(
             Token("debug", "print details", exact=True),
             Token(
@@ -71,6 +79,10 @@ PARAMETERS = (
             "amd_iommu=pgtbl_v2",
             "amd_iommu=off",
             "iommu=off",
+        ),
+        lifted=(
+            Lifted("iommu.passthrough=1", SNP_LIMITS_LIFTED, _NEEDS_HARDWARE),
+            Lifted("amd_iommu=pgtbl_v2", SNP_LIMITS_LIFTED, _NEEDS_HARDWARE),
         ),
     ),
 )

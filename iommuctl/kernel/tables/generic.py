@@ -27,18 +27,23 @@ PARAMETERS = (
             ),
             "an unknown token is ignored without a message",
             (
-                "ARM64 and RISC-V have no iommu= parameter at all; that of PowerPC is another one, "
-                "without pt, on and off"
+                "ARM64 and RISC-V have no iommu= parameter at all; that of PowerPC is another "
+                "one, without pt, on and off; Xen's iommu= is on the line of the hypervisor"
             ),
-            "pt needs the IOMMU to be enabled as well (intel_iommu=on where that is not the default)",
+            ("pt needs the IOMMU to be enabled as well (intel_iommu=on where that is not the default)"),
+            (
+                "the isolation profiles keep iommu=force, so that a checklist which asks for it "
+                "passes; passthrough-perf removes it, and none sets it"
+            ),
         ),
         tokens=(
             Token(
                 "off",
                 (
-                    "no VT-d, no AMD-Vi, and no automatic bounce buffers above 4 GiB; Intel keeps interrupt "
-                    "remapping, AMD loses it. A platform that opts in to DMA protection or tboot overrides "
-                    "it, and no other token takes it back"
+                    "no VT-d, no AMD-Vi, and no automatic bounce buffers above 4 GiB; Intel keeps "
+                    "interrupt remapping, AMD loses it. A platform that opts in to DMA protection "
+                    "overrides it up to 7.2 (Debian's kernels from 6.1 on do not let it), tboot in "
+                    "every kernel; no other token takes it back"
                 ),
                 unsafe=True,
                 conflicts=(
@@ -48,7 +53,10 @@ PARAMETERS = (
             ),
             Token(
                 "force",
-                "read by the AMD GART driver only: no effect on VT-d and AMD-Vi, whatever checklists say",
+                (
+                    "read by AMD's old GART driver only: no effect on VT-d and AMD-Vi, whatever "
+                    "checklists say (rule R7 of ANSSI's guide for Linux asks for it)"
+                ),
                 inert_since=ALWAYS,
             ),
             Token("noforce", "GART only: no effect on VT-d and AMD-Vi", inert_since=ALWAYS),
@@ -60,8 +68,8 @@ PARAMETERS = (
             Token(
                 "soft",
                 (
-                    "bounce buffers instead of a hardware IOMMU up to 5.17; from 5.19 the hardware IOMMU is "
-                    "used all the same"
+                    "bounce buffers instead of a hardware IOMMU up to 5.17; from 5.19, el8 8.8 and "
+                    "el9 9.2 the hardware IOMMU is used all the same"
                 ),
                 unsafe=True,
                 inert_since=since(
@@ -72,7 +80,10 @@ PARAMETERS = (
             ),
             Token(
                 "pt",
-                "default domain type identity (passthrough): devices of host drivers are not translated",
+                (
+                    "default domain type identity (passthrough): devices of host drivers are not "
+                    "translated; those that a guest owns are, as without it"
+                ),
                 same_as="iommu.passthrough=1",
             ),
             Token(
@@ -118,45 +129,83 @@ PARAMETERS = (
             Token("nobypass", "PowerNV: no 64-bit bypass window", available=(powerpc(),)),
         ),
         myths=(
-            Myth("1", "sets the size of the GART aperture to 1; enables nothing", mend="intel_iommu=on"),
-            Myth("on", "no such token: ignored without a message", mend="intel_iommu=on"),
-            Myth("true", "no such token: ignored without a message", mend="intel_iommu=on"),
-            Myth("enabled", "no such token: ignored without a message", mend="intel_iommu=on"),
-            Myth("auto", "no such token: ignored without a message"),
-            Myth("strict", "no such token: ignored without a message", mend="iommu.strict=1"),
+            Myth(
+                "1",
+                (
+                    "a number is the size in bytes of the remapping area of AMD's old GART (nothing "
+                    "where the kernel has no CONFIG_GART_IOMMU, as in Enterprise Linux): it turns no "
+                    "IOMMU on and changes none that is on"
+                ),
+                mend="intel_iommu=on",
+                is_number=True,
+            ),
+            Myth(
+                "on",
+                ("no such token: ignored without a message; it turns no IOMMU on and changes none that is on"),
+                mend="intel_iommu=on",
+            ),
+            Myth(
+                "true",
+                ("no such token: ignored without a message; it turns no IOMMU on and changes none that is on"),
+                mend="intel_iommu=on",
+            ),
+            Myth(
+                "enabled",
+                ("no such token: ignored without a message; it turns no IOMMU on and changes none that is on"),
+                mend="intel_iommu=on",
+            ),
+            Myth(
+                "auto", ("no such token: ignored without a message; it turns no IOMMU on and changes none that is on")
+            ),
+            Myth(
+                "strict",
+                ("no such token: ignored without a message; it turns no IOMMU on and changes none that is on"),
+                mend="iommu.strict=1",
+            ),
         ),
         advice=(
             Advice(
                 "iommu=1 or iommu=pt: which of the two do I want?",
                 (
                     (
-                        "Never iommu=1, and neither of them turns an IOMMU on. On Intel intel_iommu=on does that;"
-                        " AMD-Vi and the SMMU of ARM64 are on by themselves wherever the firmware offers them."
+                        "Never iommu=1, and neither of them turns an IOMMU on. On Intel intel_iommu=on "
+                        "does that where the kernel does not by itself (Fedora, Enterprise Linux, "
+                        "openSUSE and Arch leave VT-d off; Debian, Ubuntu from 7.0 and Oracle's UEK turn "
+                        "it on); AMD-Vi and the SMMU of ARM64 are on by themselves wherever the firmware "
+                        "offers them."
                     ),
                     (
-                        "iommu=pt if the host gives devices to guests (VFIO, SR-IOV) and its own drivers should "
-                        "not pay for translation: guests stay isolated, but a faulty or malicious device that the"
-                        " host drives itself reaches all memory."
+                        "A device that a guest owns is translated with iommu=pt and without it: VFIO "
+                        "gives it a domain of its own. So pt makes no guest faster and no guest less "
+                        "isolated."
                     ),
                     (
-                        "iommu.passthrough=0 iommu.strict=1 if the host must be safe from its own devices too: "
-                        "every device reaches only what was mapped for it."
+                        "What pt gives: the host's own drivers use physical addresses, and pay nothing "
+                        "for mapping and unmapping each buffer; emulated devices of guests gain by that, "
+                        "for they end in a driver of the host."
                     ),
                     (
-                        "iommu.passthrough=0 iommu.strict=0 if what a guide calls iommu=1 is meant, an IOMMU that"
-                        " translates: the same, but memory stays reachable for some milliseconds after it was "
-                        "unmapped, and throughput is better."
+                        "What pt takes: a faulty, malicious or taken-over device that the host drives "
+                        "itself reaches all memory, that of the guests included."
+                    ),
+                    ("iommu=pt if the host gives devices to guests (VFIO, SR-IOV) and trusts its own devices."),
+                    (
+                        "iommu.passthrough=0 iommu.strict=1 if the host must be safe from its own devices"
+                        " too: every device reaches only what was mapped for it."
+                    ),
+                    (
+                        "iommu.passthrough=0 iommu.strict=0 if what a guide calls iommu=1 is meant, an "
+                        "IOMMU that translates: the same, but memory stays reachable for some "
+                        "milliseconds after it was unmapped, and throughput is better."
+                    ),
+                    (
+                        "Without any of them the kernel's configuration decides: untranslated on "
+                        "Enterprise Linux 8, openSUSE and Oracle's UEK, translated lazily on Debian, "
+                        "Ubuntu, Fedora and Enterprise Linux 9 and 10 (x86)."
                     ),
                     "As profiles these are passthrough-perf, strict-isolation and translated-lazy.",
                 ),
-                (
-                    "1",
-                    "on",
-                    "true",
-                    "enabled",
-                    "pt",
-                    "nopt",
-                ),
+                ("1", "on", "true", "enabled", "auto", "strict", "pt", "nopt"),
             ),
         ),
     ),
@@ -178,7 +227,7 @@ PARAMETERS = (
             riscv(),
             s390(),
         ),
-        default="as the kernel was configured",
+        default=("as the kernel was configured: 1 in Enterprise Linux 8 (x86), openSUSE and Oracle's UEK, else 0"),
         effect=(
             "1: near-native DMA for host drivers without protection from their devices; 0: each "
             "device reaches only what was mapped for it"
@@ -186,11 +235,18 @@ PARAMETERS = (
         kconfig=("CONFIG_IOMMU_DEFAULT_PASSTHROUGH",),
         notes=(
             "one variable with iommu=pt and iommu=nopt: the last on the line wins",
-            "external-facing (untrusted) devices are translated all the same from 5.11",
-            "AMD devices with PASID and PRI stay identity even with 0, unless amd_iommu=force_isolation",
             (
-                "memory encryption cancels passthrough that comes from the kernel configuration, not from"
-                " the command line"
+                "external-facing (untrusted) devices are translated all the same: by Intel's "
+                "driver from 5.4 and el8 8.1, by every driver from 5.11 and el8 8.5"
+            ),
+            (
+                "AMD devices with PASID stay identity even with 0, unless "
+                "amd_iommu=force_isolation; up to 6.1, el8 and el9 9.4 only those that have ATS "
+                "and PRI as well"
+            ),
+            (
+                "memory encryption cancels passthrough that comes from the kernel configuration, "
+                "not from the command line"
             ),
         ),
     ),
@@ -211,16 +267,22 @@ PARAMETERS = (
             ),
             riscv(),
         ),
-        default="lazy on x86 and s390 upstream, strict elsewhere; distributions differ",
+        default=(
+            "lazy on x86 and s390 upstream, strict elsewhere; lazy on ARM64 too in Enterprise"
+            " Linux 9 and 10 and Fedora; without meaning where the default is passthrough"
+        ),
         effect="1 closes the window in which a device still reaches freed memory, at some cost in throughput",
         kconfig=(
             "CONFIG_IOMMU_DEFAULT_DMA_STRICT",
             "CONFIG_IOMMU_DEFAULT_DMA_LAZY",
         ),
         notes=(
-            "intel_iommu=strict and amd_iommu=fullflush are read later and beat iommu.strict=0, wherever they stand",
-            "an IOMMU that is emulated for a guest forces strict whatever is asked (caching mode, NpCache)",
-            "together with passthrough it matters only for the groups that are translated anyway",
+            ("intel_iommu=strict and amd_iommu=fullflush are read later and beat iommu.strict=0, wherever they stand"),
+            (
+                "a unit with caching mode (Intel) or NpCache (AMD), as hypervisors emulate them, "
+                "is strict whatever is asked; virtio-iommu is up to 6.1 and el9 9.4"
+            ),
+            ("together with passthrough it matters only for the groups that are translated anyway"),
         ),
     ),
     Definition(
@@ -273,6 +335,6 @@ PARAMETERS = (
         Grammar.SCALAR,
         Manages.ALL,
         summary="in no kernel that was read (4.15 to 7.1); ignored without a message",
-        source="no occurrence in drivers/iommu",
+        source="no match in drivers/iommu at 7.1.5",
     ),
 )

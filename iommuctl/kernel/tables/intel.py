@@ -23,11 +23,15 @@ PARAMETERS = (
         ),
         notes=(
             "options accumulate over repeats",
+            ("Fedora, Enterprise Linux, openSUSE and Arch leave VT-d off, so intel_iommu=on has to be written"),
             (
-                "Fedora, RHEL and Arch leave VT-d off, so intel_iommu=on has to be written; it is "
-                "harmless where on is the default"
+                "where on is the default it changes nothing, but for Debian: its default leaves "
+                "the integrated GPU out, and intel_iommu=on takes it in"
             ),
-            "an unknown token is logged as an unknown option from 5.15 and ignored without a message before",
+            (
+                "an unknown token is logged as an unknown option from 5.15, el8 8.8 and el9 9.1, "
+                "and ignored without a message before"
+            ),
         ),
         tokens=(
             Token(
@@ -49,7 +53,11 @@ PARAMETERS = (
             ),
             Token(
                 "igfx_off",
-                "units that serve only graphics are bypassed: no protection from the integrated GPU",
+                (
+                    "units that serve only graphics are bypassed, and their devices are in no group: "
+                    "no protection from the integrated GPU; up to 6.1, el8 and el9 9.4 every other "
+                    "display device, a discrete GPU too, is left untranslated"
+                ),
                 unsafe=True,
             ),
             Token(
@@ -63,7 +71,10 @@ PARAMETERS = (
             ),
             Token(
                 "strict",
-                "no batching of TLB invalidation; the only spelling that x86 kernels before 5.14 understand",
+                (
+                    "no batching of TLB invalidation; the only spelling that x86 kernels before 5.14 "
+                    "and el8 before 8.6 understand"
+                ),
                 same_as="iommu.strict=1",
                 deprecated_since=since(
                     "5.14/5.15 drivers/iommu/intel/iommu.c:369 at 6.1.192",

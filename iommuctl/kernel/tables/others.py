@@ -54,7 +54,7 @@ PARAMETERS = (
                 el8="8.3 drivers/iommu/arm-smmu.c:122 at 4.18.0-240.22.1.el8_3",
             ),
         ),
-        default="1",
+        default="1 upstream and in Debian, 0 in Enterprise Linux and Oracle's UEK",
         effect="0 lets devices that no domain covers reach all memory",
         kconfig=("CONFIG_ARM_SMMU_DISABLE_BYPASS_BY_DEFAULT",),
         unsafe="0",
@@ -74,7 +74,7 @@ PARAMETERS = (
         Grammar.BOOL,
         Manages.ALL,
         summary="SMMUv3: refuse DMA of streams that nothing matches",
-        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c",
+        source="drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:35 at 6.1.192",
         available=(
             arm64(
                 "4.19..6.8/6.12 drivers/iommu/arm-smmu-v3.c:392 at 5.4",
@@ -85,7 +85,7 @@ PARAMETERS = (
         ),
         default="1",
         effect="0 lets devices that no domain covers reach all memory",
-        notes=("gone by 6.12 and ignored without a message since",),
+        notes=("gone by 6.12 and el9 9.5, and ignored without a message since",),
         unsafe="0",
     ),
     Definition(

@@ -140,7 +140,7 @@ PROFILES = (
             Absence(_p("iommu=off"), "turns every IOMMU off, and nothing later on the line takes it back"),
             Absence(_p("iommu=nopt"), "asks for translation, the opposite of passthrough"),
             Absence(_p("iommu=soft"), "kernels up to 5.17 use bounce buffers instead of the IOMMU"),
-            Absence(_p("iommu=1"), "does not enable anything: it sets the size of the GART aperture"),
+            Absence(_p("iommu=1"), "does not enable anything: a number is a size for AMD's old GART"),
             Absence(_p("iommu=on"), "not a value that the kernel knows"),
             Absence(_p("iommu=force"), "read by the old GART driver only"),
             Absence(
