@@ -3,9 +3,10 @@
 
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from iommuctl.findings import Finding
+if TYPE_CHECKING:
+    from iommuctl.findings import Finding
 
 
 class Op(StrEnum):
@@ -93,7 +94,7 @@ class Rendering(NamedTuple):
     changes: tuple[Change, ...] = ()
     edits: tuple[FileEdit, ...] = ()
     commands: tuple[Command, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: "tuple[Finding, ...]" = ()
     rebuilt: tuple[PurePosixPath, ...] = ()
     entries: tuple[PurePosixPath, ...] = ()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explain: parameters of the package's catalogue in words, and their names for the shell's completion."""
+"""Explain: parameters of the package's catalogue in words."""
 
-from iommuctl.kernel.explain import Explanation, completions, explain
+from iommuctl.kernel.explain import Explanation, explain
 from iommuctl.profile.shipped import shipped_catalogue
 
 
@@ -9,8 +9,3 @@ def explain_parameters(texts: tuple[str, ...]) -> tuple[Explanation, ...]:
     """Explain parameters, each with a value or without. Raises NotFoundError for one that the catalogue lacks."""
     catalogue = shipped_catalogue()
     return tuple(explain(text, catalogue) for text in texts)
-
-
-def parameter_names(incomplete: str) -> tuple[str, ...]:
-    """Return what a parameter that is being typed can become."""
-    return completions(incomplete, shipped_catalogue())

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """History: the snapshots of a host, and what each of them changed."""
 
-from pathlib import Path
-
 from iommuctl.app.host import Host
-from iommuctl.errors import ConflictError, IommuctlError
+from iommuctl.errors import ConflictError
 from iommuctl.plan import FileEdit
 from iommuctl.transaction.snapshot import Action, Manifest, State, Summary
 from iommuctl.transaction.store import Listing
@@ -40,14 +38,6 @@ def require_whole(host: Host, listing: Listing, known: Summary | None, again: st
 def _time(name: str) -> str:
     """The second of a snapshot's id, which sorts."""
     return name.partition("-")[0]
-
-
-def snapshot_ids() -> tuple[str, ...]:
-    """Return the snapshots' ids of the running system for the shell's completion; none where they may not be read."""
-    try:
-        return tuple(one.id for one in Host.open(Path("/")).store.list().snapshots)
-    except IommuctlError:
-        return ()
 
 
 def snapshot_edits(host: Host, name: str) -> tuple[Manifest, tuple[FileEdit, ...]]:

@@ -44,11 +44,6 @@ def list_profiles(host: Host) -> tuple[ProfileListing, ...]:
     return tuple(ProfileListing(name, profile.summary, source) for name, profile, source in parsed)
 
 
-def profile_names() -> tuple[str, ...]:
-    """Return the names of the profiles of the running system, for the shell's completion."""
-    return tuple(sorted(profiles(Host.open(Path("/")).root, may_override=True)))
-
-
 def describe_profile(profile: Profile) -> str:
     """Return a profile as text: what it sets, removes and asks for, each with its platforms and the reason."""
     lines = [f"{profile.name}: {profile.summary}", *profile.description.strip().splitlines()]

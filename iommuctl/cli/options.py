@@ -12,20 +12,20 @@ from iommuctl.plan import Regenerate
 
 
 def _complete_backend(incomplete: str) -> list[str]:
-    from iommuctl.backends.table import BACKENDS
+    from iommuctl.app.completion import backend_names
 
-    return [name for name in BACKENDS if name.startswith(incomplete)]
+    return [name for name in backend_names() if name.startswith(incomplete)]
 
 
 def complete_profile(incomplete: str) -> list[str]:
-    """Give the profiles whose names begin so, for the shell's completion."""
-    from iommuctl.app.profiles import profile_names
+    """Return the profiles whose names begin so, for the shell's completion."""
+    from iommuctl.app.completion import profile_names
 
     return [name for name in profile_names() if name.startswith(incomplete)]
 
 
 def _complete_snapshot(incomplete: str) -> list[str]:
-    from iommuctl.app.history import snapshot_ids
+    from iommuctl.app.completion import snapshot_ids
 
     return [name for name in snapshot_ids() if name.startswith(incomplete)]
 

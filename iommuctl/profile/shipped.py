@@ -4,14 +4,16 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from iommuctl.errors import ProfileError
-from iommuctl.kernel.parameters import Catalogue
-from iommuctl.kernel.tables import PARAMETERS
 from iommuctl.profile.inheritance import Profiles
 from iommuctl.profile.profile import ProfileText, ShippedProfile
 from iommuctl.profile.profiles import PROFILES
-from iommuctl.tree import Tree
+
+if TYPE_CHECKING:
+    from iommuctl.kernel.parameters import Catalogue
+    from iommuctl.tree import Tree
 
 DIRECTORY = PurePosixPath("/etc/iommuctl/profiles.d")
 _SUFFIX = ".toml"
@@ -19,8 +21,11 @@ _SOURCES = "iommuctl/profile/profiles"
 
 
 @cache
-def shipped_catalogue() -> Catalogue:
+def shipped_catalogue() -> "Catalogue":
     """Return the catalogue of the package."""
+    from iommuctl.kernel.parameters import Catalogue  # noqa: PLC0415 - what names profiles alone does not wait for it
+    from iommuctl.kernel.tables import PARAMETERS  # noqa: PLC0415
+
     return Catalogue.of(PARAMETERS)
 
 
@@ -29,7 +34,7 @@ def shipped_profiles() -> Mapping[str, ShippedProfile]:
     return {one.name: ShippedProfile(one, f"{_SOURCES}/{one.name}{_SUFFIX}") for one in PROFILES}
 
 
-def profiles(tree: Tree, *, may_override: bool) -> Profiles:
+def profiles(tree: "Tree", *, may_override: bool) -> Profiles:
     """Return every profile by name: the shipped ones, and those of the root's /etc/iommuctl/profiles.d, unread.
 
     A file there takes the place of a shipped profile of its name, but only if `may_override`: another root than the

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start-up: most of a run's time is spent on loading modules, so what a dry-run loads is limited. Nothing is timed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -146,3 +147,15 @@ def test_the_collector_of_cycles_is_at_rest(host: Path) -> None:
 
 def test_rich_is_kept_from_typer_alone(host: Path) -> None:
     assert last_line(host, "'rich' in loaded, __import__('rich').__name__") == "False rich"
+
+
+@pytest.mark.parametrize("words", ["iommuctl ro", "iommuctl apply pass", "iommuctl history sh"])
+def test_a_key_in_the_shell_loads_no_use_case(words: str) -> None:
+    environment = {**os.environ, "_IOMMUCTL_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    script = RUN.format(arguments=[], expression=f"{OURS} + {INSTALLED}")
+    command = [sys.executable, "-c", script]
+    environment["COMP_CWORD"] = str(len(words.split()) - 1)
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    loaded = names(done.stdout.splitlines()[-1])
+    assert loaded & {"pydantic", "augeas", "rich"} == set()
+    assert {name for name in loaded if name.startswith(("app.", "backends.", "kernel.tables"))} <= {"app.completion"}

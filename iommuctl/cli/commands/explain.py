@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _complete_parameter(context: typer.Context, incomplete: str) -> list[str]:
-    from iommuctl.app.explain import parameter_names
+    from iommuctl.app.completion import parameter_names
 
     before: list[str] = list(context.params.get("parameters") or ())
     if before[-1:] == ["="]:  # bash parts words at `=` and wants what comes after it
