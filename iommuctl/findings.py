@@ -73,6 +73,8 @@ class Rule(StrEnum):
     BLS_BLANK_LINE = "bls-blank-line", "an entry with options after a blank line, which GRUB does not read"
     BLS_OPTIONS_LINES = "bls-options-lines", "an entry with several options lines, of which GRUB reads the first"
     BOOT_CONFIGURATION_UNREAD = "boot-configuration-unread", "the bootloader cannot be told, so only what runs is seen"
+    NO_ENTRY_YET = "no-entry-yet", "a tree before its first kernel: its sources are written, and nothing boots yet"
+    SOURCES_DISAGREE = "sources-disagree", "one source of the command line has what another lacks"
     DEFAULT_ENTRY_NOT_OURS = "default-entry-not-ours", "the entry that boots by default is one that no profile changes"
     ENTRY_LEFT_ALONE = "entry-left-alone", "an entry or image that is not changed, with the reason"
     ESP_LOADER_UNKNOWN = (

@@ -5,6 +5,7 @@ import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from iommuctl.errors import BootConfigError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import is_word
 from iommuctl.kernel.cmdline import Cmdline
@@ -12,6 +13,8 @@ from iommuctl.kernel.cmdline import Cmdline
 KERNEL_CMDLINE = PurePosixPath("/etc/kernel/cmdline")
 # What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
 _OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
+LINES_LIMIT = 1000
+SIZE_LIMIT = 128 * 1024  # bytes
 _NO_CONTENT = re.compile(r"[ \t\r]*(?:#|\Z)")
 _SEVERAL_BLANKS = re.compile(r"[ \t]{2}")
 
@@ -66,7 +69,11 @@ class KernelCmdline(NamedTuple):
 
 
 def parse_kernel_cmdline(path: PurePosixPath, text: str) -> KernelCmdline:
-    """Read the file; every text is one."""
+    """Read the file; every text is one. Raises BootConfigError for what is beyond the limits."""
+    if len(text) > SIZE_LIMIT:
+        raise BootConfigError(path, None, f"is larger than {SIZE_LIMIT} bytes")
+    if text.count("\n") > LINES_LIMIT:
+        raise BootConfigError(path, LINES_LIMIT + 1, f"has more than {LINES_LIMIT} lines")
     lines: list[CmdlineLine] = []
     start = 0
     for number, raw in enumerate(text.split("\n"), 1):

@@ -18,6 +18,7 @@ from iommuctl.formats.kernelcmdline import (
 )
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import Change, FileClass, FileEdit, Op
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
@@ -34,6 +35,28 @@ _PLUGINS = (PurePosixPath("/usr/lib/kernel/install.d"), PurePosixPath("/etc/kern
 _READERS = frozenset({"20-grub.install", "90-loaderentry.install", "60-ukify.install"})
 
 
+class Reading(NamedTuple):
+    """How a host's programs read their command line.
+
+    `path` is the file, `beside` are those whose lines are joined to it; `beside_suffice`: they need no other file.
+    `first_line_only`: they know only the first line of the file (proxmox-boot-tool). `is_read`: a program reads it
+    besides the plugins of kernel-install, and would take what runs for a new kernel if it were missing.
+    """
+
+    path: PurePosixPath = KERNEL_CMDLINE
+    beside: tuple[PurePosixPath, ...] = ()
+    beside_suffice: bool = False
+    first_line_only: bool = False
+    is_read: bool = False
+
+    def line(self, file: KernelCmdline) -> Cmdline:
+        """What these programs make of the file alone."""
+        return Cmdline.parse(file.first_line) if self.first_line_only else file.cmdline
+
+
+PLUGINS = Reading()  # kernel-install with its plugins, as most hosts have them
+
+
 class CmdlineEdit(NamedTuple):
     """What becomes of the file: at most one edit, and the command line that it gives."""
 
@@ -48,18 +71,16 @@ def read_file(tree: Tree, path: PurePosixPath = KERNEL_CMDLINE) -> KernelCmdline
     return None if content is None else parse_kernel_cmdline(path, content.decode("utf-8", "surrogateescape"))
 
 
-def future(tree: Tree, default: Cmdline, source: PurePosixPath, beside: tuple[PurePosixPath, ...] = ()) -> Future:
-    """What a kernel installed later boots with: the file, the vendor's, else what the default entry at `source` has.
-
-    `beside` are files whose lines are joined to it.
-    """
-    more = [line.value for path in beside if (file := read_file(tree, path)) is not None for line in file.lines]
-    for path in (KERNEL_CMDLINE, VENDOR):
+def future(tree: Tree, default: Cmdline, source: PurePosixPath, reading: Reading = PLUGINS) -> Future:
+    """What a kernel installed later boots with: the file, the vendor's, else what the default entry at `source` has."""
+    beside = ((path, read_file(tree, path)) for path in reading.beside)
+    more = [(path, line.value) for path, file in beside if file is not None for line in file.lines]
+    for path in (reading.path, VENDOR):
         file = read_file(tree, path)
         if file is not None:
-            return Future(Cmdline.parse(" ".join((str(file.cmdline), *more))), path)
+            return Future(Cmdline.parse(" ".join((str(reading.line(file)), *(text for _, text in more)))), path)
     if more:
-        return Future(Cmdline.parse(" ".join(more)), beside[0])
+        return Future(Cmdline.parse(" ".join(text for _, text in more)), more[0][0])
     return Future(new_kernel_cmdline(default), source)
 
 
@@ -74,28 +95,21 @@ def has_reader(tree: Tree) -> bool:
 
 
 def conform_file(
-    tree: Tree,
-    conformer: Conformer,
-    *,
-    default: Cmdline | None,
-    beside: tuple[PurePosixPath, ...] = (),
-    beside_suffice: bool = False,
-    first_line_only: bool = False,
+    tree: Tree, conformer: Conformer, *, default: Cmdline | None, reading: Reading = PLUGINS
 ) -> CmdlineEdit:
     """Return the edits that bring the file to what is desired; it is made, one line, where a reader needs it.
 
     `default` is the default entry's command line, of which a new file is made, and an empty one filled; None: never.
-    `beside` are files whose lines are joined to it, and only lose; `beside_suffice`: their reader needs no other file.
-    `first_line_only`: its reader knows only the first line of the file (proxmox-boot-tool). Raises BootConfigError,
-    with the line, where that cannot be done exactly.
+    Additions go to the file that holds parameters of the IOMMU already. Raises BootConfigError, with the line, where
+    that cannot be done exactly.
     """
-    file = read_file(tree)
-    others = [one for path in beside if (one := read_file(tree, path)) is not None]
+    file = read_file(tree, reading.path)
+    others = [one for path in reading.beside if (one := read_file(tree, path)) is not None]
     has_others = any(one.lines for one in others)
-    if file is None and not (beside_suffice and has_others and read_file(tree, VENDOR) is None):
-        return _made(tree, conformer, default)
-    if first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
-        raise BootConfigError(KERNEL_CMDLINE, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
+    if file is None and not (reading.beside_suffice and has_others and read_file(tree, VENDOR) is None):
+        return _made(tree, conformer, default, reading)
+    if reading.first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
+        raise BootConfigError(reading.path, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
     files = others if file is None else [file, *others]
     places: list[tuple[KernelCmdline, CmdlineLine | None]] = [(each, line) for each in files for line in each.lines]
     start = Cmdline.parse("")
@@ -106,7 +120,12 @@ def conform_file(
         start = new_kernel_cmdline(default) if lacks and default is not None and not has_others else start
     try:
         cut = [stretches(str(start) if line is None else line.value, None) for _, line in places]
-        changed = conform_lines(cut, conformer, joined=not first_line_only)
+        changed = conform_lines(
+            cut,
+            conformer,
+            joined=not reading.first_line_only,
+            target=_target(places, reading.path, conformer.catalogue),
+        )
     except LineError as error:
         where, line = places[error.line]
         raise BootConfigError(where.path, None if line is None else line.number, error.message) from error
@@ -129,6 +148,25 @@ def conform_file(
     return CmdlineEdit(tuple(changes), tuple(reversed(edits)), () if file is None else file.findings)
 
 
+def _target(places: list[tuple[KernelCmdline, CmdlineLine | None]], main: PurePosixPath, catalogue: Catalogue) -> int:
+    """Which line takes additions: the first of the main file, else of the file that has parameters of the IOMMU.
+
+    Files of packages take none.
+    """
+    firsts: dict[KernelCmdline, int] = {}
+    for number, (file, _) in enumerate(places):
+        if not file.path.is_relative_to(_VENDOR_FILES):
+            firsts.setdefault(file, number)
+    ranked = sorted(
+        firsts, key=lambda file: (file.path != main, not any(map(catalogue.known, _names(file))), firsts[file])
+    )
+    return firsts[ranked[0]] if ranked else 0
+
+
+def _names(file: KernelCmdline) -> tuple[str, ...]:
+    return tuple(token.name for token in file.cmdline.parameters)
+
+
 def _edit(
     tree: Tree,
     file: KernelCmdline,
@@ -137,8 +175,10 @@ def _edit(
     desired: DesiredArguments,
 ) -> FileEdit:
     if file.path.is_relative_to(_VENDOR_FILES):
-        before = next(change.before for _, done in changed for change in done)
-        raise BootConfigError(file.path, None, f"holds {before!r}, and belongs to a package")
+        held = next((change.before for _, done in changed for change in done if change.before), None)
+        message = "is the only place for parameters" if held is None else f"holds {held!r}"
+        hint = f"write the parameters into {KERNEL_CMDLINE}, which comes before it, then run the same command again"
+        raise BootConfigError(file.path, None, f"{message}, and belongs to a package", hint=hint)
     values: dict[Span, str | None] = {}
     added: list[tuple[str, str]] = []
     for line, done in changed:
@@ -154,11 +194,14 @@ def _edit(
     return FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), content, reason)
 
 
-def _made(tree: Tree, conformer: Conformer, default: Cmdline | None) -> CmdlineEdit:
+def _made(tree: Tree, conformer: Conformer, default: Cmdline | None, reading: Reading) -> CmdlineEdit:
     """A file of one line, of the vendor's file or the default entry, where the next kernel would miss the profile."""
+    if reading.path != KERNEL_CMDLINE:
+        raise BootConfigError(reading.path, None, "is missing, and images are built of it")
     vendor = read_file(tree, VENDOR)
     start = vendor.cmdline if vendor is not None else None if default is None else new_kernel_cmdline(default)
-    if start is None or not has_reader(tree):
+    # A vendor's file has a reader, whoever that is: what is in front of it counts.
+    if start is None or not (vendor is not None or reading.is_read or has_reader(tree)):
         return CmdlineEdit()
     line = Cmdline.parse(" ".join(token.text for token in start.tokens))
     try:

@@ -49,16 +49,16 @@ def stretches(text: str, value_of: Lookup | None) -> tuple[Stretch, ...]:
 
 
 def conform_lines(
-    lines: Sequence[tuple[Stretch, ...]], conformer: Conformer, *, joined: bool
+    lines: Sequence[tuple[Stretch, ...]], conformer: Conformer, *, joined: bool, target: int = 0
 ) -> tuple[tuple[TokenChange, ...], ...]:
-    """Return the changes of each line; indices are those of the line's tokens. Additions go after the first line.
+    """Return the changes of each line; indices are those of the line's tokens. Additions go to the line `target`.
 
     `joined`: every reader joins the lines. Otherwise some read only the first, which then has all that is wanted by
     itself, and the others only lose what conflicts. Raises LineError.
     """
     if joined or len(lines) == 1:
-        return _conform(lines, conformer)
-    first = _conform(lines[:1], conformer)[0]
+        return _conform(lines, conformer, target)
+    first = _conform(lines[:1], conformer, 0)[0]
     whole = _whole(lines[0])
     others = [(Stretch(apply_changes(whole, first), 0)), *(stretch for line in lines[1:] for stretch in line)]
     numbers = [0, *(number for number, line in enumerate(lines[1:], 1) for _ in line)]
@@ -81,10 +81,12 @@ def op_of(change: TokenChange) -> Op:
     return Op.ADD if change.before is None else Op.REMOVE if change.after is None else Op.REPLACE
 
 
-def _conform(lines: Sequence[tuple[Stretch, ...]], conformer: Conformer) -> tuple[tuple[TokenChange, ...], ...]:
+def _conform(
+    lines: Sequence[tuple[Stretch, ...]], conformer: Conformer, target: int
+) -> tuple[tuple[TokenChange, ...], ...]:
     flat = [(number, stretch) for number, line in enumerate(lines) for stretch in line]
-    target = _target(lines[0])
-    segments = tuple(Segment(stretch.cmdline, stretch is target) for _, stretch in flat)
+    taking = _target(lines[target])
+    segments = tuple(Segment(stretch.cmdline, stretch is taking) for _, stretch in flat)
     try:
         changes = conformer.conform(segments)
     except SegmentError as error:

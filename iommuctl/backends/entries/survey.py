@@ -2,22 +2,26 @@
 """Entries: the Boot Loader Specification entries of a host, whose each one is, and which one boots by default."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
+from iommuctl.backends.entries import cmdlinefile
 from iommuctl.backends.entries.versions import version_key
-from iommuctl.errors import UnavailableError
+from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, is_entry_name, parse_entry
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"
 INSIDE = "it starts a unified kernel image, with what is inside"
+ENTRIES_LIMIT = 10_000
+ENTRY_LIMIT = 64 * 1024  # bytes
 _OF_ANOTHER = "it belongs to the machine-id"
 _MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
 _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
@@ -75,8 +79,7 @@ def survey_entries(
     Another's is one that names another machine-id, by its key or its name, and one whose root= or rootflags= differ
     from those of the booted entry, or of the default one in a root that is not the running system.
     """
-    paths = (folder / name for folder in folders for name in tree.names(folder) if is_entry_name(name))
-    files = {path: content for path in paths if (content := tree.read(path)) is not None}
+    files = dict(_files(tree, folders))
     entries = tuple(parse_entry(path, content.decode("utf-8", "surrogateescape")) for path, content in files.items())
     machine = _machine(tree)
     images = frozenset(entry.path for entry in entries if reading.starts_image(entry))
@@ -110,6 +113,20 @@ def survey_entries(
     return tuple(found)
 
 
+def _files(tree: Tree, folders: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Read the entry files. Raises BootConfigError beyond the limits."""
+    for folder in folders:
+        names = [name for name in tree.names(folder) if is_entry_name(name)]
+        if len(names) > ENTRIES_LIMIT:
+            raise BootConfigError(folder, None, f"holds more than {ENTRIES_LIMIT} entries")
+        for name in names:
+            content = tree.read(folder / name)
+            if content is not None and len(content) > ENTRY_LIMIT:
+                raise BootConfigError(folder / name, None, f"is larger than {ENTRY_LIMIT} bytes")
+            if content is not None:
+                yield folder / name, content
+
+
 def require_ours(found: tuple[FoundEntry, ...], where: str) -> tuple[FoundEntry, ...]:
     """Return the entries of this system. Raises UnavailableError, with the others' reasons, where there are none."""
     ours = tuple(each for each in found if each.ours)
@@ -120,6 +137,17 @@ def require_ours(found: tuple[FoundEntry, ...], where: str) -> tuple[FoundEntry,
             hint=claim(found) or "mount the boot file system, or name the bootloader that boots with --backend",
         )
     return ours
+
+
+def has_source(tree: Tree) -> bool:
+    """Whether there is what the first kernel's entry will be made of."""
+    return any(cmdlinefile.read_file(tree, path) is not None for path in (KERNEL_CMDLINE, cmdlinefile.VENDOR))
+
+
+def no_entry_yet(source: PurePosixPath) -> Finding:
+    """Return that nothing boots yet, and what the first entry will be made of."""
+    message = f"no boot entry is there yet; what the first kernel boots with is written into {source}"
+    return Finding(Rule.NO_ENTRY_YET, Severity.WARNING, message, hint="install a kernel, then run iommuctl status")
 
 
 def claim(found: tuple[FoundEntry, ...]) -> str | None:

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.entries import cmdlinefile, survey
-from iommuctl.backends.entries.cmdlinefile import CmdlineEdit
+from iommuctl.backends.entries.cmdlinefile import CmdlineEdit, Reading
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.grub import defaults, script
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
-from iommuctl.backends.systemd_boot import kernelstub
+from iommuctl.backends.systemd_boot import dracut, kernelstub
 from iommuctl.backends.systemd_boot.images import Image
 from iommuctl.backends.systemd_boot.layout import Layout, look, look_anyhow
+from iommuctl.backends.systemd_boot.wrappers import Wrapper
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
@@ -41,10 +42,8 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = look_anyhow(tree, facts)
         coming = _future(tree, layout)
-        findings = (*_left_alone(layout), *_about_host(layout, facts), *refused)
-        family = _grub_beside(tree, facts, layout)
-        beside = () if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),)
-        return BootConfig(_shown(layout, coming), coming, findings, beside)
+        findings = (*_left_alone(layout), *_about_host(layout, facts), *refused, *_about_files(tree, layout))
+        return BootConfig(_shown(layout, coming), coming, findings, _beside(tree, facts, layout))
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of sources and entries, and the commands that build what is not edited in place."""
@@ -105,6 +104,7 @@ class SystemdBoot:
         lines = [(str(each.entry.path), each.cmdline) for each in read]
         lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
         lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
+        lines += [(str(each.source), each.cmdline) for each in _beside(tree, facts, layout)]
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
 
@@ -130,26 +130,21 @@ def _refuse_addons(layout: Layout, conformer: Conformer) -> None:
 
 def _sources(tree: Tree, facts: Facts, layout: Layout, conformer: Conformer) -> CmdlineEdit:
     """The edits of what the next kernel, an image or a wrapper's entry is made of; /etc/kernel/cmdline is last."""
-    wrapper = layout.wrapper
+    wrapper, builder = layout.wrapper, layout.builder
     if wrapper is not None and wrapper.settings is not None:
         return kernelstub.conform_settings(tree, wrapper.settings, conformer)
-    first_line_only = wrapper is not None and wrapper.first_line_only
-    drop_ins = _drop_ins(tree, layout)
-    edit = cmdlinefile.conform_file(
-        tree,
-        conformer,
-        default=_basis(layout),
-        beside=drop_ins,
-        beside_suffice=layout.builder is not None,
-        first_line_only=first_line_only,
-    )
+    if builder is not None and builder.setting is not None:
+        return dracut.conform_setting(builder.setting, conformer)
+    edit = CmdlineEdit()
+    for reading in _readings(tree, layout):
+        default = None if reading.path != KERNEL_CMDLINE else _basis(layout)
+        one = cmdlinefile.conform_file(tree, conformer, default=default, reading=reading)
+        edit = CmdlineEdit((*one.changes, *edit.changes), (*one.edits, *edit.edits), (*one.findings, *edit.findings))
+        made_of = (cmdlinefile.VENDOR, *reading.beside)
+        nothing = tree.read(reading.path) is None and not one.edits and not cmdlinefile.holds_any(tree, made_of)
+        if builder is not None and nothing:
+            raise BootConfigError(reading.path, None, f"is missing, and {builder.name} builds the images of it")
     if wrapper is None or not wrapper.hides_entries:
-        made_of = (cmdlinefile.VENDOR, *drop_ins)
-        nothing = tree.read(KERNEL_CMDLINE) is None and not edit.edits and not cmdlinefile.holds_any(tree, made_of)
-        if layout.builder is not None and nothing:
-            raise BootConfigError(
-                KERNEL_CMDLINE, None, f"is missing, and {layout.builder.name} builds the images of it"
-            )
         return edit
     family = _grub_beside(tree, facts, layout)
     if family is None and tree.read(KERNEL_CMDLINE) is None:
@@ -159,6 +154,29 @@ def _sources(tree: Tree, facts: Facts, layout: Layout, conformer: Conformer) -> 
     grub = defaults.conform_sources(tree, family, conformer, additions=defaults.DEFAULT)
     script.require_uncut(tree, family, grub.after, conformer)
     return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
+
+
+def _readings(tree: Tree, layout: Layout) -> tuple[Reading, ...]:
+    """How the host's programs read their files of command lines; the first is what the next kernel boots with."""
+    wrapper, builder = layout.wrapper, layout.builder
+    if builder is not None:
+        return tuple(
+            Reading(path, builder.drop_ins if path == KERNEL_CMDLINE else (), beside_suffice=path == KERNEL_CMDLINE)
+            for path in builder.files
+        )
+    if wrapper is None:
+        return (Reading(is_read=layout.is_empty),)
+    beside = _drop_ins(tree, wrapper)
+    # Without the file sdbootutil takes what runs, as kernel-install's plugins do (sdbootutil, update_entries).
+    return (Reading(KERNEL_CMDLINE, beside, first_line_only=wrapper.first_line_only, is_read=bool(wrapper.drop_ins)),)
+
+
+def _beside(tree: Tree, facts: Facts, layout: Layout) -> tuple[Future, ...]:
+    """The other sources that are kept in step: GRUB's settings on Proxmox, the other files of an image's builder."""
+    family = _grub_beside(tree, facts, layout)
+    grub = () if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),)
+    others = ((one.path, cmdlinefile.read_file(tree, one.path)) for one in _readings(tree, layout)[1:])
+    return (*grub, *(Future(file.cmdline, path) for path, file in others if file is not None))
 
 
 def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
@@ -189,11 +207,9 @@ def _basis(layout: Layout) -> Cmdline | None:
     return None if layout.newest_image is None else layout.newest_image.inside
 
 
-def _drop_ins(tree: Tree, layout: Layout) -> tuple[PurePosixPath, ...]:
+def _drop_ins(tree: Tree, wrapper: Wrapper) -> tuple[PurePosixPath, ...]:
     """The files joined to /etc/kernel/cmdline, in this order; one of a later directory replaces its namesakes."""
-    if layout.builder is not None:
-        return layout.builder.drop_ins
-    folders = () if layout.wrapper is None else layout.wrapper.drop_ins
+    folders = wrapper.drop_ins
     found = {name: folder / name for folder in folders for name in tree.names(folder) if not name.startswith(".")}
     return tuple(sorted(found.values(), key=lambda path: (folders.index(path.parent), path.name)))
 
@@ -208,10 +224,16 @@ def _future(tree: Tree, layout: Layout) -> Future:
     if layout.wrapper is not None and layout.wrapper.settings is not None:
         settings = layout.wrapper.settings
         return Future(kernelstub.read_parameters(tree, settings), settings)
-    default = layout.basis
-    if default is None:
-        return cmdlinefile.future(tree, Cmdline.parse(""), KERNEL_CMDLINE, _drop_ins(tree, layout))
-    return cmdlinefile.future(tree, default.cmdline, default.entry.path, _drop_ins(tree, layout))
+    if layout.builder is not None and layout.builder.setting is not None:
+        return Future(layout.builder.setting.cmdline, layout.builder.setting.path)
+    default, image = layout.basis, layout.newest_image
+    line, source = Cmdline.parse(""), KERNEL_CMDLINE
+    if default is not None:
+        line, source = default.cmdline, default.entry.path
+    elif image is not None and image.inside is not None:
+        line, source = image.inside, image.path
+    reading = next(iter(_readings(tree, layout)), cmdlinefile.PLUGINS)
+    return cmdlinefile.future(tree, line, source, reading)
 
 
 def _left_alone(layout: Layout) -> tuple[Finding, ...]:
@@ -225,8 +247,17 @@ def _left_alone(layout: Layout) -> tuple[Finding, ...]:
     )
 
 
+def _about_files(tree: Tree, layout: Layout) -> tuple[Finding, ...]:
+    """Return what is wrong with the files of command lines that are read here."""
+    if layout.wrapper is not None and layout.wrapper.settings is not None:
+        return ()
+    files = (cmdlinefile.read_file(tree, reading.path) for reading in _readings(tree, layout))
+    return tuple(finding for file in files if file is not None for finding in file.findings)
+
+
 def _about_host(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
-    return (*_default_not_ours(layout, facts), *_esp_findings(layout, facts), *_elsewhere(layout, facts))
+    empty = (survey.no_entry_yet(KERNEL_CMDLINE),) if not layout.is_seen else ()
+    return (*empty, *_default_not_ours(layout, facts), *_esp_findings(layout, facts), *_elsewhere(layout, facts))
 
 
 def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from iommuctl.backends.detection.bootmounts import distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.survey import FoundEntry, Reading
-from iommuctl.backends.systemd_boot import images, menu
-from iommuctl.backends.systemd_boot.images import Builder, Image
+from iommuctl.backends.systemd_boot import builders, images, menu
+from iommuctl.backends.systemd_boot.builder import Builder
+from iommuctl.backends.systemd_boot.images import Image
 from iommuctl.backends.systemd_boot.menu import Item
 from iommuctl.backends.systemd_boot.wrappers import Wrapper, wrapper_of
 from iommuctl.errors import BootConfigError, UnavailableError
@@ -78,6 +79,11 @@ class Layout(NamedTuple):
         return tuple(each for each in self.images if each.left_alone is None)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no entry and no image is there, whoever's, as before the first kernel of an image."""
+        return not self.found and not self.images
+
+    @property
     def is_seen(self) -> bool:
         """Whether anything that boots can be seen."""
         hidden = self.wrapper is not None and self.wrapper.hides_entries
@@ -96,17 +102,19 @@ def look_anyhow(tree: Tree, facts: Facts) -> tuple[Layout, tuple[Finding, ...]]:
 def look(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
     """Look at a host; `builds` says whether it has to be known who builds its images.
 
-    Raises UnavailableError where nothing that boots can be seen, and what `images.builder_of` raises.
+    Raises UnavailableError where nothing that boots can be seen, and what `builders.builder_of` raises.
     """
     wrapper = wrapper_of(tree)
     found = survey.survey_entries(tree, facts, distinct(tree, _ENTRIES), _reading(tree, facts.runtime))
     layout = Layout(found, (), wrapper, None)
     layout = _with_menu(tree, facts, layout._replace(images=images.images(tree, _booted(tree, facts, layout))))
     if builds and layout.images and wrapper is None:
-        layout = layout._replace(builder=images.builder_of(tree, facts, layout.built))
+        layout = layout._replace(builder=builders.builder_of(tree, facts, layout.built))
     if layout.is_seen:
         return layout
     missing = unmounted(tree, facts.runtime)
+    if not missing and facts.runtime is None and layout.is_empty and survey.has_source(tree):
+        return layout
     if missing:
         raise UnavailableError(
             f"the boot file system {str(missing[0])!r} is not mounted",

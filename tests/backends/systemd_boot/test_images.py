@@ -176,10 +176,101 @@ def test_drop_ins_of_mkinitcpio_lose_and_the_main_file_gains() -> None:
 @pytest.mark.parametrize("files", [{}, {READER: ""}])
 def test_drop_ins_of_mkinitcpio_do_without_the_main_file(files: dict[str, str]) -> None:
     first, second = "/etc/cmdline.d/a.conf", "/etc/cmdline.d/b.conf"
-    drop_ins = {first: f"{OPTIONS}\n", second: "iommu=nopt x\n"}
+    drop_ins = {first: f"{OPTIONS}\n", second: "y\niommu=nopt x\n"}
     after = applied(arch({**NO_ENTRY, **PRESET, **files, **drop_ins, IMAGE: unified_image(f"{OPTIONS} iommu=nopt x")}))
-    assert (after.files[first].decode(), after.files[second]) == (f"{OPTIONS} {ADDED}\n", b"x\n")
+    # What holds parameters of the IOMMU already takes more, not the first by its name.
+    assert (after.files[first].decode(), after.files[second].decode()) == (f"{OPTIONS}\n", f"y {ADDED}\nx\n")
     assert CMDLINE not in after.files
+
+
+def test_the_first_drop_in_gains_where_none_has_parameters_of_the_iommu() -> None:
+    drop_ins = {"/etc/cmdline.d/a.conf": f"{OPTIONS}\n", "/etc/cmdline.d/b.conf": "quiet\n"}
+    after = applied(arch({**NO_ENTRY, **PRESET, **drop_ins, IMAGE: unified_image(OPTIONS)}))
+    assert after.files["/etc/cmdline.d/a.conf"].decode() == f"{OPTIONS} {ADDED}\n"
+
+
+OWN, OTHER = "/etc/kernel/cmdline-linux", "/etc/kernel/cmdline-lts"
+
+
+@pytest.mark.parametrize(
+    ("presets", "edited"),
+    [
+        (['default_uki=/x\ndefault_options="--cmdline /etc/kernel/cmdline"\n'], [CMDLINE]),
+        ([f"default_uki=/x\ndefault_options='-S autodetect --cmdline {OWN}'\n"], [OWN]),
+        ([f"default_efi_image=/x\ndefault_options=(--cmdline={OWN} -S autodetect)\n"], [OWN]),
+        ([f"ALL_cmdline={OWN}\ndefault_uki=/x\nfallback_uki=/y\n"], [OWN]),
+        ([f'default_uki=/x\nfallback_uki=/y\nfallback_cmdline="{OWN}"\n'], [CMDLINE, OWN]),
+        ([f"default_uki=/x\ndefault_cmdline={OWN}\n", f"default_uki=/y\ndefault_cmdline={OTHER}\n"], [OWN, OTHER]),
+        ([f"default_image=/x\ndefault_cmdline={OWN}\n", "default_uki=/x\n#default_cmdline=$X\n"], [CMDLINE]),
+    ],
+)
+def test_a_file_that_a_preset_names_is_the_one_that_is_edited(presets: list[str], edited: list[str]) -> None:
+    files = dict.fromkeys((CMDLINE, OWN, OTHER), f"{OPTIONS}\n")
+    named = {f"/etc/mkinitcpio.d/{number}.preset": text for number, text in enumerate(presets)}
+    tree = arch({**NO_ENTRY, **files, **named, IMAGE: unified_image(OPTIONS), "/etc/cmdline.d/x.conf": "x\n"})
+    after = applied(tree)
+    assert {path for path in files if after.files[path] == f"{OPTIONS} {ADDED}\n".encode()} == set(edited)
+    assert str(BACKEND.read(tree, facts()).future.source) == edited[0]
+
+
+DRACUT = "/etc/dracut.conf.d/cmdline.conf"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('kernel_cmdline="root=/dev/sda2 quiet"\n', f'kernel_cmdline="root=/dev/sda2 quiet {ADDED}"\n'),
+        (
+            "# it's\n kernel_cmdline+=' iommu=nopt '; # c\nx=1",
+            "# it's\n kernel_cmdline+=' iommu=pt intel_iommu=on '; # c\nx=1",
+        ),
+        ('a="b\nc"\nkernel_cmdline=""', f'a="b\nc"\nkernel_cmdline="{ADDED}"'),
+    ],
+)
+def test_the_one_literal_that_dracut_builds_of_is_edited(text: str, expected: str) -> None:
+    tree = arch({**NO_ENTRY, IMAGE: unified_image("root=/dev/sda2"), "/etc/dracut.conf": 'uefi="yes"\n', DRACUT: text})
+    after = tree.after(rendered(tree))
+    assert after.files[DRACUT].decode() == expected
+    assert [one.argv for one in rendered(tree).commands] == [("dracut", "--regenerate-all", "--force")]
+    assert str(BACKEND.read(after, facts()).future.source) == DRACUT
+    assert rendered(after).edits == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'kernel_cmdline="root=$ROOT"\n',
+        'kernel_cmdline="a"\nkernel_cmdline+=" b"\n',
+        'kernel_cmdline="a" b\n',
+        "kernel_cmdline=a\n",
+        'if true; then kernel_cmdline="a"; fi\n',
+        'x="\nkernel_cmdline="a"\n"\n',
+        'export kernel_cmdline="a"\n',
+        'kernel_cmdline="a \\\nb"\n',
+    ],
+)
+def test_what_dracut_builds_of_is_refused_where_it_is_no_literal(text: str) -> None:
+    files: dict[str, str | bytes] = {"/etc/dracut.conf": "uefi=yes\n", DRACUT: text, IMAGE: unified_image("root=x")}
+    tree = arch({**NO_ENTRY, **files})
+    with pytest.raises(BootConfigError, match="and is a shell's language"):
+        rendered(tree)
+    assert [one.rule for one in BACKEND.read(tree, facts()).findings] == ["unified-image-refused"]
+
+
+def test_a_value_that_would_end_the_literal_is_refused() -> None:
+    files: dict[str, str | bytes] = {
+        "/etc/dracut.conf": "uefi=yes\nkernel_cmdline='x=\"a b\"'\n",
+        IMAGE: unified_image("root=x"),
+    }
+    with pytest.raises(BootConfigError, match="and is a shell's language"):
+        rendered(arch({**NO_ENTRY, **files}))
+
+
+def test_the_next_kernel_of_a_host_of_images_is_what_the_newest_has_inside() -> None:
+    old, new = "/efi/EFI/Linux/a-6.1.efi", "/efi/EFI/Linux/a-6.10.efi"
+    tree = arch({**NO_ENTRY, **PRESET, old: unified_image("root=/dev/sda2 old"), new: unified_image("root=/dev/sda2")})
+    future = BACKEND.read(tree, facts()).future
+    assert (str(future.cmdline), str(future.source)) == ("root=/dev/sda2", new)
 
 
 @pytest.mark.parametrize(
@@ -197,20 +288,30 @@ def test_drop_ins_of_mkinitcpio_do_without_the_main_file(files: dict[str, str]) 
             "nothing on this host builds",
         ),
         (
-            {"/etc/dracut.conf": "uefi=yes\n", "/etc/dracut.conf.d/u.conf": 'x=1\nkernel_cmdline="ro"\n'},
+            {"/etc/dracut.conf": "uefi=yes\n", "/etc/dracut.conf.d/u.conf": 'x=1\nkernel_cmdline="$ro"\n'},
             78,
             "/etc/dracut.conf.d/u.conf:2: sets what dracut puts into unified kernel images",
         ),
+        (
+            {"/usr/lib/dracut/dracut.conf.d/u.conf": 'uefi=yes\nkernel_cmdline="ro"\n'},
+            78,
+            "/usr/lib/dracut/dracut.conf.d/u.conf:2: belongs to a package",
+        ),
         ({"/etc/dracut.conf": "uefi=yes\n"}, 78, "/etc/dracut.conf:1: has dracut build unified kernel images, and no"),
         (
-            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline /x'\n"},
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline $x'\n"},
             78,
-            "l.preset:2: names a command line of its own",
+            "l.preset:2: names a command line by something else than one plain path",
         ),
         (
-            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\n# ALL_cmdline=/x\nfallback_cmdline=/x\n"},
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\n# ALL_cmdline=/x\nfallback_cmdline=x\n"},
             78,
-            "l.preset:3: names a command line of its own",
+            "l.preset:3: names a command line by something else than one plain path",
+        ),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_cmdline=/x\n"},
+            78,
+            "/x: is missing, and images are built of it",
         ),
         ({**PRESET, CMDLINE: None}, 78, "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it"),
     ],

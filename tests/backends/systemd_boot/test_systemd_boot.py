@@ -177,6 +177,59 @@ def test_the_next_kernels_command_line(files: dict[str, str], expected: str | No
     assert made == (None if expected is None else expected.encode())
 
 
+def test_a_vendors_file_is_followed_by_one_in_front_of_it() -> None:
+    tree = arch({"/usr/lib/kernel/cmdline": "root=/dev/sda2 vendor\n"})
+    after = applied(tree)
+    assert after.files[CMDLINE].decode() == f"root=/dev/sda2 vendor {ADDED}\n"
+    assert after.files["/usr/lib/kernel/cmdline"] == tree.files["/usr/lib/kernel/cmdline"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({CMDLINE: "root=x ro\n"}, f"root=x ro {ADDED}\n"),
+        ({"/usr/lib/kernel/cmdline": "root=x vendor\n"}, f"root=x vendor {ADDED}\n"),
+        ({CMDLINE: f"root=x {ADDED}\n"}, f"root=x {ADDED}\n"),
+    ],
+)
+def test_a_tree_before_its_first_kernel_is_written_and_says_so(files: dict[str, str], expected: str) -> None:
+    tree = arch({**NO_ENTRY, **files})
+    assert applied(tree).files[CMDLINE].decode() == expected
+    for findings in (rendered(tree).findings, BACKEND.read(tree, facts()).findings):
+        assert [one.rule for one in findings] == ["no-entry-yet"]
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime"),
+    [
+        ({}, None),
+        ({CMDLINE: "root=x\n"}, Runtime("root=x")),
+        ({CMDLINE: "root=x\n", f"{ENTRIES}/b.conf": "efi /memtest.efi\n"}, None),
+        ({CMDLINE: "root=x\n", "/etc/fstab": "UUID=1 /efi vfat defaults 0 0\n"}, None),
+    ],
+)
+def test_a_tree_whose_entries_cannot_be_seen_is_none_before_its_first_kernel(
+    files: dict[str, str], runtime: Runtime | None
+) -> None:
+    with pytest.raises(UnavailableError):
+        rendered(arch({**NO_ENTRY, **files}), facts(runtime))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({CMDLINE: "a\n" * 1001}, f"{CMDLINE}:1001: has more than 1000 lines"),
+        ({CMDLINE: "a" * 131_073}, f"{CMDLINE}: is larger than 131072 bytes"),
+        ({ENTRY: entry("a" * 65_536)}, f"{ENTRY}: is larger than 65536 bytes"),
+        ({f"{ENTRIES}/{number}.conf": "" for number in range(10_001)}, f"{ENTRIES}: holds more than 10000 entries"),
+    ],
+)
+def test_what_is_beyond_a_limit_is_refused_with_file_and_limit(files: dict[str, str], says: str) -> None:
+    with pytest.raises(BootConfigError) as caught:
+        rendered(arch(files))
+    assert (caught.value.code, caught.value.brief) == (78, says)
+
+
 def test_a_new_file_never_comes_from_what_is_running() -> None:
     host = facts(Runtime(f"initrd=\\i.img {OPTIONS} once=1", is_efi=True, loader_info="systemd-boot 257"))
     assert applied(arch({READER: ""}), host).files[CMDLINE] == f"{OPTIONS} {ADDED}\n".encode()

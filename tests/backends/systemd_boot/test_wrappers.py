@@ -18,6 +18,7 @@ from archhosts import (
 from entryhosts import ENTRIES, OPTIONS, arch, desired, entry, facts
 from trees import MemoryTree
 
+from iommuctl.backends.systemd_boot.kernelstub import SIZE_LIMIT
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Runtime
 
@@ -87,18 +88,43 @@ def test_kernelstubs_list_is_edited_and_it_is_called(indent: int | None, end: st
         ('{"user":  {"kernel_options": []}}', "cannot be represented exactly"),
         ('{"user": {}}', "has no list user.kernel_options"),
         ('{"user": {"kernel_options": [1]}}', "has no list user.kernel_options"),
+        ('{"user": {"kernel_options": "quiet"}}', "has no list user.kernel_options"),
+        ('{"user": {"kernel_options": ["a\\ud800"]}}', r"has 'a\ud800' in user.kernel_options"),
+        ('{"user": {"kernel_options": ["a\\u0000"]}}', r"has 'a\x00' in user.kernel_options"),
+        (f'{{"a": {"[" * 20_000}{"]" * 20_000}}}', "is not JSON, or nested too deep"),
+        (f'{{"a": {"9" * 5000}}}', "is not JSON"),
+        ("\udcff", "is not JSON"),
+        (f'{{"a": "{"x" * SIZE_LIMIT}"}}', f"is larger than {SIZE_LIMIT} bytes"),
     ],
 )
 def test_settings_of_kernelstub_that_would_not_come_back_are_refused(text: str, says: str) -> None:
     with pytest.raises(BootConfigError, match=re.escape(says)) as caught:
-        rendered(arch({"/etc/kernelstub/configuration": text}))
+        rendered(arch({"/etc/kernelstub/configuration": text.encode("utf-8", "surrogateescape")}))
     assert caught.value.code == 78
+
+
+def test_settings_of_kernelstub_that_cannot_be_edited_are_still_shown() -> None:
+    tree = arch({"/etc/kernelstub/configuration": '{"user":  {"kernel_options": ["quiet"]}}'})
+    assert str(BACKEND.read(tree, facts()).future.cmdline) == "quiet"
 
 
 def test_sdbootutil_is_called_where_entries_do_not_follow_their_sources() -> None:
     files = {"/usr/bin/sdbootutil": "", CMDLINE: f"quiet {ADDED}\n"}
     assert [command.argv for command in rendered(arch(files)).commands] == [("sdbootutil", "update-all-entries")]
     assert rendered(arch({**files, ENTRY: entry(f"{OPTIONS} {ADDED}")})).commands == ()
+
+
+@pytest.mark.parametrize("vendor", [{}, {"/usr/lib/kernel/cmdline": f"{OPTIONS}\n"}])
+def test_sdbootutil_gets_the_file_that_it_would_do_without(vendor: dict[str, str]) -> None:
+    after = applied(arch({"/usr/bin/sdbootutil": "", **vendor}))
+    assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"
+
+
+def test_what_proxmox_reads_of_two_lines_is_what_the_next_kernel_has() -> None:
+    tree = arch({**NO_ENTRY, **PROXMOX, CMDLINE: f"root=x\n{ADDED}\n"})
+    config = BACKEND.read(tree, facts())
+    assert str(config.future.cmdline) == "root=x"
+    assert "kernel-cmdline-lines" in [one.rule for one in config.findings]
 
 
 def test_a_drop_in_of_a_package_is_not_ours_to_change() -> None:
