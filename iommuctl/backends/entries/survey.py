@@ -28,6 +28,7 @@ _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 # What tells one installation from another next to its machine-id (design, section 5).
 _ROOT_PARAMETERS = ("root", "rootflags")
+_ROOT = "root="
 
 
 class FoundEntry(NamedTuple):
@@ -87,7 +88,8 @@ def survey_entries(
     default = reading.default(entries)
     own = [entry for entry in own if _is_of(machine, entry)]
     # One without root= is of an image that boots from itself, such as a recovery partition's.
-    basis = reading.default([entry for entry in own if reading.cmdline(entry).named(_ROOT_PARAMETERS[0])] or own)
+    rooted = [entry for entry in own if _ROOT in str(reading.cmdline(entry))]
+    basis = reading.default(rooted or own)
     if not machine and basis is not None:
         machine = frozenset(basis.owners)
     booted = None

@@ -9,7 +9,8 @@ from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, str
 from iommuctl.backends.systemd_boot.builder import NOT_ATOMIC, Builder, Setting
 from iommuctl.errors import BootConfigError
 from iommuctl.plan import Change, Command, FileClass, FileEdit
-from iommuctl.profile.conform import Conformer, apply_changes
+from iommuctl.profile.conform import Conformer
+from iommuctl.profile.segments import apply_changes
 from iommuctl.tree import Tree
 
 _MAIN = PurePosixPath("/etc/dracut.conf")
