@@ -118,8 +118,7 @@ class BlsEntry(NamedTuple):
 
     def value(self, key: str) -> str | None:
         """The value of a key that may stand once, without blanks at its end; the last one counts (systemd-boot)."""
-        lines = self.all(key)
-        return lines[-1].value.rstrip() if lines else None
+        return next((line.value.rstrip() for line in reversed(self.lines) if line.key == key), None)
 
     @property
     def _names_root(self) -> bool:
@@ -141,7 +140,8 @@ def identity(path: PurePosixPath) -> PurePosixPath:
 
 def _without_counter(name: str) -> str:
     """The name without suffix and counter; the suffix alone for one that is nothing but a counter, as bootctl says."""
-    return _COUNTER.sub("", name.removesuffix(SUFFIX)) or SUFFIX
+    stem = name.removesuffix(SUFFIX)
+    return (_COUNTER.sub("", stem) if "+" in stem else stem) or SUFFIX
 
 
 def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:

@@ -84,7 +84,7 @@ class Bls:
         edits += options.edits
         sharing = tuple(each for each in found if not each.ours and _uses(each.entry, KERNELOPTS))
         findings += _follows(options.changes, KERNELOPTS, sharing, "too")
-        editor = EntryEditor(conformer, value_of=options.variables.get, pads=_has_blsuki(tree))
+        editor = EntryEditor(conformer, value_of=options.variables.values.get, pads=_has_blsuki(tree))
         for each in ours:
             entry_changes, edit = editor.edit(each)
             changes += entry_changes
@@ -136,13 +136,15 @@ class Bls:
 
 
 def _reading(known: GrubVariables) -> Reading:
+    value_of, saved_entry = known.values.get, known.saved_entry
+
     def cmdline(entry: BlsEntry) -> Cmdline:
         line = entry.grub_options
-        return Cmdline.parse("") if line is None else expand(line.value, known.get)
+        return Cmdline.parse("") if line is None else expand(line.value, value_of)
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
         listed = [entry for entry in candidates if entry.is_linux or entry.names_image]
-        saved = next((entry for entry in listed if entry.id == known.saved_entry), None)
+        saved = next((entry for entry in listed if entry.id == saved_entry), None)
         return saved or survey.newest(listed)
 
     return Reading(cmdline, default, lambda entry: entry.names_image)

@@ -88,18 +88,20 @@ def survey_entries(
     default = reading.default(entries)
     own = [entry for entry in own if _is_of(machine, entry)]
     # One without root= is of an image that boots from itself, such as a recovery partition's.
-    rooted = [entry for entry in own if _ROOT in str(reading.cmdline(entry))]
-    basis = reading.default(rooted or own)
+    cmdlines = {entry.path: reading.cmdline(entry) for entry in entries}
+    rooted = [entry for entry in own if _ROOT in str(cmdlines[entry.path])] or own
+    # The choice among all of them is the choice among fewer that it is one of.
+    basis = default if any(entry is default for entry in rooted) else reading.default(rooted)
     if not machine and basis is not None:
         machine = frozenset(basis.owners)
     booted = None
     if facts.runtime is not None:
         booted = Cmdline.parse(facts.runtime.cmdline)
     elif basis is not None:
-        booted = _written(basis, reading.cmdline(basis))
+        booted = _written(basis, cmdlines[basis.path])
     found: list[FoundEntry] = []
     for entry in entries:
-        cmdline = reading.cmdline(entry)
+        cmdline = cmdlines[entry.path]
         reason = INSIDE if entry.path in images else _left_alone(entry, _written(entry, cmdline), machine, booted)
         found.append(
             FoundEntry(

@@ -2,6 +2,7 @@
 """GRUB's variables as an entry sees them: the environment block, and what grub.cfg sets. Text in, values out."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -32,11 +33,17 @@ class GrubVariables(NamedTuple):
     forced: tuple[tuple[str, str], ...]
     fallback: tuple[tuple[str, str], ...]
 
+    @property
+    def values(self) -> Mapping[str, str]:
+        """What an entry sees, by name. An empty value gives way to one that is set before it."""
+        values = dict(self.fallback)
+        for over in (() if self.block is None else self.block.variables, self.forced):
+            values |= {name: value for name, value in dict(over).items() if value}
+        return values
+
     def get(self, name: str) -> str | None:
         """Return the value that an entry sees; None for a variable that is not set."""
-        forced = dict(self.forced).get(name)
-        own = None if self.block is None else self.block.get(name)
-        return forced or own or dict(self.fallback).get(name)
+        return self.values.get(name)
 
     @property
     def saved_entry(self) -> str | None:
