@@ -25,11 +25,12 @@ def require_whole(host: Host, listing: Listing, known: Summary | None, again: st
     `again` is the command that goes on in spite of it.
     """
     since = "" if known is None else _time(known.id)
-    hidden = [name for name in sorted(listing.damaged, reverse=True) if _time(name) >= since]
+    unread = {**dict.fromkeys(listing.damaged, "is damaged"), **dict.fromkeys(listing.newer, "is of a newer iommuctl")}
+    hidden = [name for name in sorted(unread, reverse=True) if _time(name) >= since]
     if hidden:
         folder = host.store.snapshots
         raise ConflictError(
-            f"snapshot {hidden[0]} is damaged, so what it changed is not known",
+            f"snapshot {hidden[0]} {unread[hidden[0]]}, so what it changed is not known",
             details=[f"cannot be read: {host.root.outside(folder / name / 'manifest.json')}" for name in hidden],
             hint=f"mend it from a backup, or go on without it: {again}",
         )

@@ -39,7 +39,7 @@ def opened(path: Path, change: ChangeOptions) -> Host:
     from iommuctl.app.recover import recover_host
     from iommuctl.cli.output.recovered import recover_text
 
-    if (recovered := recover_host(host, accept_current=False, restore=False)) is not None:
+    if (recovered := recover_host(host)) is not None:
         typer.echo(recover_text(host, recovered), err=True, nl=False)
     return host
 

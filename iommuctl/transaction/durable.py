@@ -111,22 +111,40 @@ def remove_file(root: Root, path: PurePosixPath) -> None:
         _sync_folder(place.directory)
 
 
-def remove_tree(root: Root, path: PurePosixPath) -> None:
-    """Remove a directory with all it holds, links in it not followed; nothing where there is none."""
-    with root.locate(path, "remove") as place:
-        if place.status is None:
+def remove_files(root: Root, paths: Iterable[PurePosixPath]) -> None:
+    """Remove files of ours, each directory synced once; pass over directories and what links lead to."""
+    folders: set[PurePosixPath] = set()
+    with root.held() as held:
+        for path in paths:
+            with held.locate(path, "remove") as place:
+                if place.status is None or place.path != path:
+                    continue
+                if _unlink(place.name, place.directory):
+                    folders.add(path.parent)
+        for folder in sorted(folders):
+            with held.open_directory(folder, "write") as descriptor:
+                os.fsync(descriptor)
+
+
+def remove_any(root: Root, path: PurePosixPath) -> None:
+    """Remove whatever has a name, durably: a file, a pipe, a link itself, a directory with all it holds.
+
+    A directory of any depth is emptied from its top, into which every directory below is moved first.
+    """
+    with root.open_directory(path.parent, "remove from") as above:
+        if _unlink(path.name, above):
+            _sync_folder(above)
             return
-        _check_final(place, path)
-        for _, folders, files, descriptor in os.fwalk(place.name, topdown=False, dir_fd=place.directory):
-            for name in files:
-                os.unlink(name, dir_fd=descriptor)
-            for name in folders:
-                try:
-                    os.rmdir(name, dir_fd=descriptor)
-                except NotADirectoryError:  # a link to a directory
-                    os.unlink(name, dir_fd=descriptor)
-        os.rmdir(place.name, dir_fd=place.directory)
-        _sync_folder(place.directory)
+        try:
+            top = os.open(path.name, _LISTING, dir_fd=above)
+        except FileNotFoundError:
+            return
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        os.rmdir(path.name, dir_fd=above)
+        _sync_folder(above)
 
 
 def remove_empty_directory(root: Root, path: PurePosixPath) -> None:
@@ -149,6 +167,34 @@ def read_metadata(descriptor: int) -> Metadata:
     status = os.fstat(descriptor)
     xattrs = {name: os.getxattr(descriptor, name).hex() for name in _xattr_names(descriptor)}
     return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, xattrs)
+
+
+def _unlink(name: str, directory: int) -> bool:
+    """Remove a name that is no directory; False for one that is, and for nothing."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return True
+
+
+def _empty(top: int) -> None:
+    """Remove all that an open directory holds, never following a link; as many steps as names, two descriptors."""
+    names = os.listdir(top)
+    while names:
+        name = names.pop()
+        if _unlink(name, top):
+            continue
+        below = os.open(name, _LISTING, dir_fd=top)
+        try:
+            for one in os.listdir(below):  # noqa: PTH208
+                if not _unlink(one, below):
+                    lifted = temporary_name()
+                    os.rename(one, lifted, src_dir_fd=below, dst_dir_fd=top)
+                    names.append(lifted)
+        finally:
+            os.close(below)
+        os.rmdir(name, dir_fd=top)
 
 
 def _sync_folder(directory: int) -> None:
@@ -185,7 +231,8 @@ def _put_in_place(place: Place, temporary: str, *, fragile: bool) -> None:
     if not fragile:
         os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
         return
-    old = None if place.status is None else os.open(place.name, _REOPEN, dir_fd=place.directory)
+    is_file = place.status is not None and stat.S_ISREG(place.status.st_mode)
+    old = os.open(place.name, _REOPEN, dir_fd=place.directory) if is_file else None
     try:
         os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
         _sync_folder(place.directory)

@@ -100,6 +100,8 @@ def check_space(root: Root, store: "Store", targets: tuple[Target, ...]) -> None
     for target in targets:
         reserve = GENERATED_RESERVE if target.file_class is FileClass.GENERATED else 0
         needs.setdefault(target.folder, []).append(len(target.after or b"") + reserve)
+        if target.before is not None:  # what an undo needs is kept free all the while
+            needs[target.folder].append(len(target.before))
         # A generated file also goes through the staging directory.
         saved += len(target.before or b"") + FILE_RECORD + (len(target.after or b"") + reserve if reserve else 0)
     needs.setdefault(store.snapshots, []).append(saved)

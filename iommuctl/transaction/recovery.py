@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.errors import ConflictError, IommuctlError
+from iommuctl.errors import ConflictError, ExecutionError, IommuctlError
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
-from iommuctl.plan import FileClass
-from iommuctl.transaction.durable import Replacement, remove_empty_directory, remove_file, replace_files
+from iommuctl.transaction.durable import Replacement, remove_any, remove_empty_directory, remove_files, replace_files
 from iommuctl.transaction.freeze import settle
-from iommuctl.transaction.journal import Journal, JournalFile, journal_path, read_journal, remove_journal
+from iommuctl.transaction.journal import Journal, journal_path, remove_journal
 from iommuctl.transaction.locks import state_lock
-from iommuctl.transaction.snapshot import Manifest, SavedFile, State
-from iommuctl.transaction.store import Store
-from iommuctl.tree import digest
+from iommuctl.transaction.reserve import reserves
+from iommuctl.transaction.restoration import (
+    Conflict,
+    Pending,
+    Resolution,
+    Restoration,
+    plan_restoration,
+    read_pending,
+)
+from iommuctl.transaction.snapshot import Manifest
+from iommuctl.transaction.store import NewerStateError, Store
+
+NEW_DIRECTORY_MODE = 0o755
 
 
 class Recovered(NamedTuple):
@@ -35,46 +44,52 @@ class Recovered(NamedTuple):
     started: tuple[tuple[str, ...], ...] = ()
 
 
-def recover(root: Root, store: Store, *, accept_current: bool = False, restore: bool = False) -> Recovered | None:
+def recover(root: Root, store: Store, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
     """End an interrupted transaction; None where there is none. May itself be cut off at any point and run again.
 
     A file is touched only if it holds what it did before, what we meant to leave, or is a temporary file of ours. Any
-    other content stays and is named in a ConflictError, after everything else is undone; `accept_current` makes it
-    final, `restore` keeps it aside in the snapshot and puts back the content before.
+    other content stays and is named in a ConflictError, after everything else is undone; ACCEPT_CURRENT makes it
+    final, and forgets what cannot be read or put back, RESTORE keeps it aside in the snapshot and puts back the content
+    before. Raises NewerStateError, whatever is asked, where a newer iommuctl was interrupted: only that one can end it.
     """
     if not store.exists:
         return None
     with state_lock(root, store), Interrupts():
-        return recover_locked(root, store, accept_current=accept_current, restore=restore)
+        return recover_locked(root, store, resolution)
 
 
-def recover_locked(root: Root, store: Store, *, accept_current: bool, restore: bool) -> Recovered | None:
+def recover_locked(root: Root, store: Store, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
     """Do what `recover` does, for one who holds the lock and has signals held."""
     try:
-        journal = read_journal(root, store)
-        manifest = store.load(journal.snapshot) if journal else None
-    except IommuctlError as error:
-        if not accept_current:
-            again = root.command("recover", "--accept-current")
-            raise ConflictError(
-                "an interrupted transaction cannot be read",
-                details=(error.brief, *error.details),
-                hint=f"look at the boot configuration, then: {again}",
-            ) from error
-        remove_file(root, journal_path(store))
+        pending = read_pending(root, store)
+    except NewerStateError:
+        raise
+    except ConflictError:
+        if resolution is not Resolution.ACCEPT_CURRENT:
+            raise
+        remove_any(root, journal_path(store))
         return None
-    if journal is None or manifest is None:
+    if pending is None:
         store.sweep()
         return None
-    if manifest.state is State.APPLIED:
-        complete(root, store, journal)
-        return Recovered(manifest, completed=True)
-    return undo(root, store, journal, manifest, accept_current=accept_current, restore=restore)
+    if pending.is_committed:
+        complete(root, store, pending.journal, resolution)
+        return Recovered(pending.manifest, completed=True)
+    return undo(root, store, pending, resolution)
 
 
-def complete(root: Root, store: Store, journal: Journal) -> None:
-    """Close a committed transaction: the states of other snapshots, then the journal, then what was left over."""
-    store.mark(journal.marks)
+def complete(root: Root, store: Store, journal: Journal, resolution: Resolution = Resolution.REFUSE) -> None:
+    """Close a committed transaction: the states of other snapshots, then the journal, then what was left over.
+
+    Raises ConflictError for a snapshot that cannot be read, unless that is accepted.
+    """
+    for name, state in journal.marks.items():
+        try:
+            store.mark(name, state)
+        except ConflictError as error:
+            if resolution is not Resolution.ACCEPT_CURRENT:
+                error.hint = root.command("recover", "--accept-current")
+                raise
     remove_journal(root, store)
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()
@@ -85,48 +100,30 @@ def complete(root: Root, store: Store, journal: Journal) -> None:
 def undo(
     root: Root,
     store: Store,
-    journal: Journal,
-    manifest: Manifest,
+    pending: Pending,
+    resolution: Resolution = Resolution.REFUSE,
     *,
-    accept_current: bool,
-    restore: bool,
     run_again: Callable[[tuple[str, ...]], None] | None = None,
 ) -> Recovered:
     """Put every file of a transaction back, with its metadata and time, and close the journal.
 
-    `run_again` is called before that for each command that was started, so that a kill until then does not lose it.
+    What we left lying about goes first, so that a disk which we filled never stops the undo. `run_again` is called
+    before the end for each command that was started, so that a kill until then does not lose it.
     """
-    saved = {file.target: file for file in manifest.files}
-    for directory in journal.removed_directories:
-        root.make_directories(directory.path, directory.mode)
-    replacements: list[Replacement] = []
-    third: list[PurePosixPath] = []
-    displaced: list[PurePosixPath] = []
-    for file in reversed(journal.files):
-        remove_file(root, file.path.parent / file.temporary)
-        content = root.read(file.path)
-        now = digest(content)
-        before = saved[file.path]
-        if now == file.before_sha256 and not _is_rewritten(root, file, before):
-            continue
-        if now not in (file.before_sha256, file.after_sha256) and not _is_half_made(file, now):
-            if not restore:
-                third.append(file.path)
-                continue
-            if content is not None:
-                displaced.append(store.keep_aside(manifest, content))
-        old = store.content(manifest, before)
-        replacements.append(Replacement(file.path, file.temporary, now, old, before.before, keep_time=True))
-    replace_files(root, replacements)
-    settle(root, store.directory, [replacement.path.parent for replacement in replacements])
+    journal, manifest = pending
+    store.sweep()
+    remove_files(root, (*(file.path.parent / file.temporary for file in journal.files), *reserves(journal)))
+    restoration = plan_restoration(root, store, pending, resolution)
+    conflicts = [*restoration.conflicts, *_make_removed_directories(root, journal)]
+    displaced = tuple(store.keep_aside(manifest, content) for content in restoration.displaced.values())
+    failed = _replace(root, restoration, resolution)
+    restored = tuple(one.path for one in restoration.replacements if one.path not in {each.path for each in failed})
+    settle(root, store.directory, [path.parent for path in restored])
     for path in reversed(journal.made_directories):
         remove_empty_directory(root, path)
-    if third and not accept_current:
-        raise ConflictError(
-            "an interrupted transaction is not undone: somebody else changed a file since",
-            details=[str(path) for path in third],
-            hint=f"{root.command('recover', '--restore')} (or --accept-current)",
-        )
+    conflicts += failed
+    if conflicts and resolution is not Resolution.ACCEPT_CURRENT:
+        raise _not_undone(root, conflicts)
     if run_again is not None:
         for argv in journal.started:
             run_again(argv)
@@ -134,25 +131,65 @@ def undo(
     with suppress(IommuctlError):  # the next run sweeps again
         store.sweep()
         store.write_index()
-    restored = tuple(replacement.path for replacement in replacements)
     return Recovered(
         manifest,
         completed=False,
         restored=restored,
-        kept=tuple(third),
-        displaced=tuple(displaced),
+        kept=tuple(conflict.path for conflict in conflicts),
+        displaced=displaced,
         started=journal.started,
     )
 
 
-def _is_half_made(file: JournalFile, now: str | None) -> bool:
-    """Whether a file that is made or removed is there, but empty: vfat writes a new name before its content."""
-    return now == digest(b"") and None in (file.before_sha256, file.after_sha256)
+def _make_removed_directories(root: Root, journal: Journal) -> list[Conflict]:
+    """Make the directories that were removed again; gives those in whose place something else is."""
+    conflicts: list[Conflict] = []
+    for directory in journal.removed_directories:
+        try:
+            root.make_directories(directory.path, directory.mode)
+        except ExecutionError as error:
+            conflicts.append(Conflict(directory.path, error.brief))
+    return conflicts
 
 
-def _is_rewritten(root: Root, file: JournalFile, before: SavedFile) -> bool:
-    """Whether a file that was only to get a new time has one."""
-    if file.before_sha256 != file.after_sha256 or before.before is None or before.file_class is FileClass.GENERATED:
-        return False
-    status = root.stat(file.path)
-    return status is not None and status.st_mtime_ns != before.before.mtime_ns
+def _replace(root: Root, restoration: Restoration, resolution: Resolution) -> list[Conflict]:
+    """Put the files back. Where the current ones are accepted, gives those that the file system does not take back."""
+    if resolution is not Resolution.ACCEPT_CURRENT:
+        try:
+            _put_back(root, restoration.replacements)
+        except ExecutionError as error:
+            error.hint = error.hint or f"{root.command('recover')}, or keep what is there: {_accept(root)}"
+            raise
+        return []
+    failed: list[Conflict] = []
+    for replacement in restoration.replacements:
+        try:
+            _put_back(root, (replacement,))
+        except ExecutionError as error:
+            failed.append(Conflict(replacement.path, error.brief))
+            remove_files(root, (replacement.path.parent / replacement.temporary,))
+    return failed
+
+
+def _put_back(root: Root, replacements: tuple[Replacement, ...]) -> None:
+    for replacement in replacements:
+        if replacement.content is not None and replacement.expected is None:
+            root.make_directories(replacement.path.parent, NEW_DIRECTORY_MODE)
+    replace_files(root, replacements)
+
+
+def _not_undone(root: Root, conflicts: Iterable[Conflict]) -> ConflictError:
+    conflicts = tuple(conflicts)
+    if any(conflict.obstacle for conflict in conflicts):
+        hint = f"clear what is in the way and run {root.command('recover')}, or keep what is there: {_accept(root)}"
+    else:
+        hint = f"{root.command('recover', '--restore')} (or --accept-current)"
+    return ConflictError(
+        "an interrupted transaction is not undone: somebody else changed a file since",
+        details=[str(conflict) for conflict in conflicts],
+        hint=hint,
+    )
+
+
+def _accept(root: Root) -> str:
+    return root.command("recover", "--accept-current")

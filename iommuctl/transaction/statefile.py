@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from iommuctl.errors import ConflictError
+from iommuctl.errors import BootConfigError, ConflictError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
@@ -31,6 +31,7 @@ from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID
 from iommuctl.transaction.journal import JOURNAL_VERSION, Journal, JournalDirectory, JournalFile
 from iommuctl.transaction.snapshot import MANIFEST_VERSION, Action, Blob, Manifest, SavedFile, State
+from iommuctl.transaction.store import NewerStateError
 
 _SHOWN_FACTS = 5
 _STORED_BYTE = re.compile(r"\0([89a-f][0-9a-f])")
@@ -76,6 +77,12 @@ class StateModel(BaseModel):
     """A part of a state file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Versioned(BaseModel):
+    """What every version of a state file has; a file that is newer has an integer above ours there."""
+
+    schema_version: Annotated[int, Field(strict=True, gt=MANIFEST_VERSION)]
 
 
 class MetadataModel(StateModel):
@@ -250,11 +257,27 @@ def damaged(root: Root, path: PurePosixPath, *facts: str) -> ConflictError:
 
 
 def _decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
-    content = root.read(path)
+    try:
+        content = root.read(path)
+    except BootConfigError as error:
+        raise damaged(root, path, error.message) from error
     if content is None:
         raise damaged(root, path, "it is missing")
     try:
         return model.model_validate_json(content, context={})
     except ValidationError as error:
+        if (version := _newer_version(content)) is not None:
+            raise NewerStateError(
+                f"state file {str(path)!r} was written by a newer iommuctl",
+                details=(f"its schema_version is {version}, and {MANIFEST_VERSION} is the newest known here",),
+                hint="install that version of iommuctl, then run the same command again",
+            ) from error
         facts = [f"{'.'.join(map(str, fact['loc'])) or 'file'}: {fact['msg'].lower()}" for fact in error.errors()]
         raise damaged(root, path, *facts[:_SHOWN_FACTS]) from error
+
+
+def _newer_version(content: bytes) -> int | None:
+    try:
+        return Versioned.model_validate_json(content).schema_version
+    except ValidationError:
+        return None

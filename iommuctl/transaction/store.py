@@ -4,16 +4,16 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.errors import ConflictError, IommuctlError, NotFoundError
+from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
-from iommuctl.transaction.durable import remove_file, remove_tree, write_file
+from iommuctl.transaction.durable import remove_any, remove_files, write_file
 from iommuctl.transaction.index import SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary
 from iommuctl.tree import digest
@@ -31,11 +31,16 @@ Clock = Callable[[], datetime]
 
 
 class Listing(NamedTuple):
-    """The snapshots, newest first; a finding, and in `damaged` the id, for each that cannot be read."""
+    """The snapshots, newest first; a finding for each that cannot be read, and its id in `damaged` or `newer`."""
 
     snapshots: tuple[Summary, ...]
     findings: tuple[Finding, ...] = ()
     damaged: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
+
+
+class NewerStateError(ConflictError):
+    """A state file that a newer iommuctl wrote: not damaged, and left alone."""
 
 
 class Store:
@@ -82,6 +87,7 @@ class Store:
         snapshots: list[Summary] = []
         findings: list[Finding] = []
         damaged: list[str] = []
+        newer: list[str] = []
         for name, stamp in self._stamps().items():
             row = rows.get(name)
             if row is not None and row[0] == stamp:
@@ -89,11 +95,14 @@ class Store:
                 continue
             try:
                 snapshots.append(self._manifest(name).summary)
+            except NewerStateError as error:
+                findings.append(Finding(Rule.SNAPSHOT_NEWER, Severity.WARNING, error.brief, hint=error.hint))
+                newer.append(name)
             except ConflictError as error:
                 findings.append(Finding(DAMAGED, Severity.WARNING, error.brief, hint=error.hint))
                 damaged.append(name)
         snapshots.sort(key=lambda one: (one.created, one.id), reverse=True)
-        return Listing(tuple(snapshots), tuple(findings), tuple(damaged))
+        return Listing(tuple(snapshots), tuple(findings), tuple(damaged), tuple(newer))
 
     def load(self, name: str) -> Manifest:
         """Return the snapshot with this id, or with the only id that begins so. Raises NotFoundError, ConflictError."""
@@ -110,13 +119,18 @@ class Store:
         if file.blob is None or file.before_sha256 is None:
             return None
         path = self.snapshots / manifest.id / "contents"
+        fact = f"the content of {str(file.path)!r} is not what was saved"
         if self._read != manifest.id:
-            self._contents, self._read = self._root.read(path) or b"", manifest.id
+            self._contents, self._read = b"", manifest.id
+            try:
+                self._contents = self._root.read(path) or b""
+            except BootConfigError as error:
+                fact = error.message
         content = self._contents[file.blob.offset : file.blob.offset + file.blob.size]
         if digest(content) != file.before_sha256:
-            from iommuctl.transaction.statefile import damaged  # noqa: PLC0415
+            from iommuctl.transaction.statefile import damaged  # noqa: PLC0415 - pydantic only where something is read
 
-            raise damaged(self._root, path, f"the content of {str(file.path)!r} is not what was saved")
+            raise damaged(self._root, path, fact)
         return content
 
     def add(self, manifest: Manifest, contents: bytes) -> None:
@@ -133,12 +147,16 @@ class Store:
         write_file(self._root, self.snapshots / manifest.id / _MANIFEST, manifest.encode())
         self._note(manifest)
 
-    def mark(self, states: Mapping[str, State]) -> None:
-        """Set the state of snapshots by id; one that is in that state already is not written."""
-        for name, state in states.items():
-            manifest = self.load(name)
-            if manifest.state != state:
-                self.save(manifest._replace(state=state))
+    def mark(self, name: str, state: State) -> None:
+        """Set the state of a snapshot; nothing where it has it already, or where there is no such snapshot any more.
+
+        Raises ConflictError for one that cannot be read.
+        """
+        if self._root.stat(self.snapshots / name) is None:
+            return
+        manifest = self._manifest(name)
+        if manifest.state != state:
+            self.save(manifest._replace(state=state))
 
     def write_index(self) -> None:
         """Write the lines of all manifests that this run wrote or that have one; the others are read by who lists.
@@ -153,7 +171,7 @@ class Store:
         """Forget one snapshot, by its full id; nothing where there is none. Cut off, it is gone all the same."""
         if self._root.stat(self.snapshots / name) is not None:
             self._rename(name, name + _PARTIAL)
-            remove_tree(self._root, self.snapshots / (name + _PARTIAL))
+            remove_any(self._root, self.snapshots / (name + _PARTIAL))
 
     def keep_aside(self, manifest: Manifest, content: bytes) -> PurePosixPath:
         """Keep content that an undo is about to overwrite next to the snapshot, and give its path."""
@@ -173,15 +191,16 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what an interrupted run left in the state directory: staging, parts of snapshots, temporary files."""
-        remove_tree(self._root, self.staging)
+        remove_any(self._root, self.staging)
         names = self._root.names(self.snapshots)
         for name in names:
             if name.endswith(_PARTIAL):
-                remove_tree(self._root, self.snapshots / name)
-        for folder in (self.directory, *(self.snapshots / name for name in names if _ID.fullmatch(name))):
-            for name in self._root.names(folder):
-                if name.startswith(".iommuctl-"):
-                    remove_file(self._root, folder / name)
+                remove_any(self._root, self.snapshots / name)
+        folders = (self.directory, *(self.snapshots / name for name in names if _ID.fullmatch(name)))
+        remove_files(
+            self._root,
+            (folder / name for folder in folders for name in self._root.names(folder) if name.startswith(".iommuctl-")),
+        )
 
     def _rename(self, name: str, other: str) -> None:
         with self._root.open_directory(self.snapshots, "write") as folder:

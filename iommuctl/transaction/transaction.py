@@ -15,12 +15,21 @@ from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
 from iommuctl.plan import Change, FileEdit
-from iommuctl.transaction.durable import Metadata, Replacement, remove_empty_directory, replace_files, temporary_name
+from iommuctl.transaction.durable import (
+    Metadata,
+    Replacement,
+    remove_empty_directory,
+    remove_files,
+    replace_files,
+    temporary_name,
+)
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
+from iommuctl.transaction.reserve import reserve
+from iommuctl.transaction.restoration import Pending
 from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
 from iommuctl.transaction.store import STATE_MODE, Clock, Store
 from iommuctl.tree import digest
@@ -83,6 +92,7 @@ class Transaction:
         targets: tuple[Target, ...],
         manifest: Manifest,
         journal: Journal,
+        reserved: tuple[PurePosixPath, ...],
         interrupts: Interrupts,
         held: ExitStack,
     ) -> None:
@@ -92,6 +102,7 @@ class Transaction:
         self._targets = targets
         self._manifest = manifest
         self._journal = journal
+        self._reserved = reserved
         self._interrupts = interrupts
         self._held = held
         self._again: dict[tuple[str, ...], Callable[[], None]] = {}
@@ -120,7 +131,7 @@ class Transaction:
                     "a package manager is at work", details=(reason,), hint="run the same command again later"
                 )
             interrupts = held.enter_context(Interrupts())
-            recover_locked(root, store, accept_current=False, restore=False)
+            recover_locked(root, store)
             if changed := verify_unchanged():
                 raise BusyError(
                     "files changed since the plan", details=list(map(str, changed)), hint="run the same command again"
@@ -133,8 +144,9 @@ class Transaction:
                 store.add(manifest, contents)
                 root.make_directories(store.staging, STATE_MODE)
                 write_journal(root, store, journal)
+                reserved = reserve(root, store, journal, targets)
             except IommuctlError:
-                recover_locked(root, store, accept_current=False, restore=False)
+                recover_locked(root, store)
                 store.discard(manifest.id)
                 raise
             return cls(
@@ -144,6 +156,7 @@ class Transaction:
                 targets=targets,
                 manifest=manifest,
                 journal=journal,
+                reserved=reserved,
                 interrupts=interrupts,
                 held=held.pop_all(),
             )
@@ -247,6 +260,7 @@ class Transaction:
         edited = {edit.path for edit in self._work.edits}
         changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
         try:
+            remove_files(self._root, self._reserved)  # from here on nothing is written where they are
             settle(self._root, self._store.directory, changed)
             self._store.save(self._manifest)
         except IommuctlError as error:
@@ -279,17 +293,10 @@ class Transaction:
                 by_hand.append(f"{shlex.join(argv)} must be run by hand now, since it {_failure(failed)}")
 
         try:
+            self._store.sweep()
             # A failed commit may have left the snapshot as applied, which would make the change final.
-            self._store.mark({self._manifest.id: State.UNDONE})
-            undo(
-                self._root,
-                self._store,
-                self._journal,
-                self._manifest,
-                accept_current=False,
-                restore=False,
-                run_again=run_again,
-            )
+            self._store.mark(self._manifest.id, State.UNDONE)
+            undo(self._root, self._store, Pending(self._journal, self._manifest), run_again=run_again)
         except IommuctlError as failed:
             raise ExecutionError(
                 f"{brief}; and the undo failed: {failed.brief}",

@@ -111,7 +111,7 @@ def test_a_program_that_writes_by_itself_is_named_after_a_kill(proxmox: Path, mo
         monkeypatch.setattr(Host, "runner", property(lambda _: KilledRunner()))
         carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    recovered = recover_host(host, accept_current=False, restore=False)
+    recovered = recover_host(host)
     assert recovered is not None
     assert recovered.started == (("proxmox-boot-tool", "refresh"),)
     assert recover_text(host, recovered).splitlines()[-2:] == [
@@ -141,10 +141,10 @@ def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
         carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert source.read_text() == before
-    recovered = recover_host(host, accept_current=False, restore=False)
+    recovered = recover_host(host)
     assert recovered is not None
     assert recovered.started == (("proxmox-boot-tool", "refresh"),)
-    assert recover_host(host, accept_current=False, restore=False) is None
+    assert recover_host(host) is None
 
 
 class FailingThenStoppedRunner(FailingRunner):

@@ -13,7 +13,7 @@ from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.host import mounts
 from iommuctl.host.root import Root
 from iommuctl.transaction import durable
-from iommuctl.transaction.durable import Metadata, Replacement, read_metadata, remove_tree, replace_files, write_file
+from iommuctl.transaction.durable import Metadata, Replacement, read_metadata, remove_any, replace_files, write_file
 from iommuctl.tree import digest
 
 FILE = PurePosixPath("/etc/grub")
@@ -166,17 +166,39 @@ def test_a_tree_is_removed_without_following_links(tree: Path) -> None:
     (tree / "a/file-link").symlink_to("../etc/grub")
     (tree / "a/b/dangling").symlink_to("nowhere")
     os.mkfifo(tree / "a/pipe")
-    remove_tree(Root(tree), PurePosixPath("/a"))
+    remove_any(Root(tree), PurePosixPath("/a"))
     assert not (tree / "a").exists()
     assert (tree / "etc/grub").read_bytes() == b"old"
-    remove_tree(Root(tree), PurePosixPath("/a"))
+    remove_any(Root(tree), PurePosixPath("/a"))
 
 
-def test_a_tree_behind_a_link_is_not_removed(tree: Path) -> None:
-    (tree / "a").symlink_to("etc")
-    with pytest.raises(BusyError):
-        remove_tree(Root(tree), PurePosixPath("/a"))
+@pytest.mark.parametrize("kind", ["file", "pipe", "link", "dangling link"])
+def test_what_is_no_directory_is_removed_itself(tree: Path, kind: str) -> None:
+    path = tree / "a"
+    match kind:
+        case "file":
+            path.touch()
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("etc")
+        case _:
+            path.symlink_to("nowhere")
+    remove_any(Root(tree), PurePosixPath("/a"))
+    assert sorted(one.name for one in tree.iterdir()) == ["etc"]
     assert (tree / "etc/grub").exists()
+
+
+def test_a_directory_of_any_depth_is_removed(tree: Path) -> None:
+    here = os.open(tree, os.O_RDONLY)
+    for _ in range(3000):  # deeper than a path is long, than Python recurses, than descriptors go
+        os.mkdir("deep", dir_fd=here)
+        below = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    remove_any(Root(tree), PurePosixPath("/deep"))
+    assert sorted(one.name for one in tree.iterdir()) == ["etc"]
 
 
 def test_our_own_files_are_private(tree: Path) -> None:

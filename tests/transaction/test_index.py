@@ -126,7 +126,7 @@ def test_an_index_that_is_behind_never_tells_what_was(store: Store, tmp_path: Pa
     one = tmp_path / STATE / "snapshots" / kept[1].id / "manifest.json"
     match what:
         case "marked":
-            store.mark({kept[1].id: State.ROLLED_BACK})
+            store.mark(kept[1].id, State.ROLLED_BACK)
         case "edited":
             one.write_text(json.dumps(json.loads(one.read_text()) | {"profile": "other"}))
         case "touched":

@@ -14,6 +14,7 @@ from iommuctl.errors import (
     NotPermittedError,
 )
 from iommuctl.transaction.recovery import recover
+from iommuctl.transaction.restoration import Resolution
 from iommuctl.transaction.snapshot import State
 
 
@@ -67,7 +68,7 @@ def test_recovery_leaves_a_third_content_and_names_it(bench: Bench) -> None:
 def test_a_third_content_can_be_accepted(bench: Bench) -> None:
     cut(bench)
     (bench.tree / "etc/default/grub").write_bytes(b"somebody else's")
-    recovered = recover(bench.root, bench.store, accept_current=True)
+    recovered = recover(bench.root, bench.store, Resolution.ACCEPT_CURRENT)
     assert recovered is not None
     assert recovered.kept == (GRUB,)
     assert bench.files() == {**OLD, "/etc/default/grub": b"somebody else's"}
@@ -94,7 +95,7 @@ def test_a_third_content_can_be_overwritten_and_is_kept_aside(bench: Bench, cont
     cut(bench)
     path = bench.tree / "etc/default/grub"
     path.unlink() if content is None else path.write_bytes(content)
-    recovered = recover(bench.root, bench.store, restore=True)
+    recovered = recover(bench.root, bench.store, Resolution.RESTORE)
     assert recovered is not None
     assert [bench.root.read(one) for one in recovered.displaced] == ([] if content is None else [content])
     assert bench.files() == OLD
@@ -105,7 +106,7 @@ def test_a_damaged_journal_stops_until_it_is_accepted(bench: Bench) -> None:
     (bench.tree / "var/lib/iommuctl/journal.json").write_bytes(b"{}")
     with pytest.raises(ConflictError, match="cannot be read"):
         recover(bench.root, bench.store)
-    assert recover(bench.root, bench.store, accept_current=True) is None
+    assert recover(bench.root, bench.store, Resolution.ACCEPT_CURRENT) is None
     assert recover(bench.root, bench.store) is None
 
 

@@ -32,10 +32,10 @@ def recover(
     Every command that writes does so first, too.
     """
     from iommuctl.app.host import Host
-    from iommuctl.app.recover import recover_host
+    from iommuctl.app.recover import recover_host, resolution_of
 
     host = Host.open(root)
-    found = recover_host(host, accept_current=accept_current, restore=restore)
+    found = recover_host(host, resolution_of(accept_current=accept_current, restore=restore))
     print_result(context, lambda: _report(found), lambda: recover_text(host, found, verbose=session(context).verbose))
 
 
