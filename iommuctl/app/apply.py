@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
+from iommuctl.app.interrupted import settle_view
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
@@ -41,7 +42,8 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     """
     profile = find_profile(host, profile_name)
     require_known("apply", choices.force, _rules(profile))
-    found = survey_host(host, platform=choices.platform, backend=choices.backend)
+    settled = settle_view(host)
+    found = survey_host(host, platform=choices.platform, backend=choices.backend, files=settled.tree)
     desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
     rendering, config = _render(found, desired)
     kernels = installed_kernels(found.facts, config)
@@ -55,6 +57,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
     if not runs:
         _require_normal_entry(config)
     findings = (
+        *settled.findings,
         *_assumed(found),
         *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,

@@ -7,11 +7,13 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.app.host import Host, facts_of, survey_host
+from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
+from iommuctl.findings import Rule
 from iommuctl.host.probe import read_runtime
 from iommuctl.host.space import Volume, read_volume
 from iommuctl.kernel.parameters import Catalogue
@@ -74,8 +76,16 @@ def check_host(host: Host, *, platform: Platform | None, backend: str | None) ->
             *_boot_items(host, of_host, platform, backend),
             *(_room(host, name, folder) for name, folder in (*_WRITTEN.items(), *_boot_mounts(host))),
             *security_items(read_security(host.root)),
+            *_interrupted_items(host),
         )
     )
+
+
+def _interrupted_items(host: Host) -> Iterator[CheckItem]:
+    """Return what is to be known of an interrupted run; nothing where there is none."""
+    for one in interrupted_findings(host):
+        outcome = Outcome.FAIL if one.rule is Rule.INTERRUPTED_RUN else Outcome.UNKNOWN
+        yield CheckItem(one.rule, outcome, f"{one.message}: {one.hint}")
 
 
 def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) -> Iterator[CheckItem]:

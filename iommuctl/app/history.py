@@ -2,6 +2,7 @@
 """History: the snapshots of a host, and what each of them changed."""
 
 from iommuctl.app.host import Host
+from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.errors import ConflictError
 from iommuctl.plan import FileEdit
 from iommuctl.transaction.snapshot import Action, Manifest, State, Summary
@@ -10,7 +11,8 @@ from iommuctl.transaction.store import Listing
 
 def snapshots(host: Host) -> Listing:
     """Return the snapshots, newest first."""
-    return host.store.list()
+    listing = host.store.list()
+    return listing._replace(findings=(*interrupted_findings(host), *listing.findings))
 
 
 def newest_applied(listing: Listing) -> Summary | None:

@@ -83,11 +83,13 @@ class Survey(NamedTuple):
     running: Runtime | None
 
 
-def survey_host(host: Host, *, platform: Platform | None, backend: str | None) -> Survey:
-    """Look at a host. Raises UnavailableError where no bootloader can be told and none is named."""
+def survey_host(host: Host, *, platform: Platform | None, backend: str | None, files: Tree | None = None) -> Survey:
+    """Look at a host, or at its files as they will be. Raises UnavailableError where no bootloader can be told and none
+    is named.
+    """
     if host.is_system:
         _refuse_container(host.root)
-    tree = RecordingTree(host.root.held())
+    tree = RecordingTree(host.root.held() if files is None else files)
     facts = facts_of(host, platform)
     runtime = read_runtime(host.root) if host.is_system else None
     detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))

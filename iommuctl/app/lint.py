@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
+from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.profiles import find_profile
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform
@@ -103,7 +104,7 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
             "the running kernel", Cmdline.parse(read_runtime(host.root).cmdline), kernels or _running(host)
         )
         subject = Subject(line.cmdline, shipped_catalogue(), platform, line.kernels)
-        return _linted(platform, ((line, lint(subject, RULES)),), (unread,))
+        return _linted(platform, ((line, lint(subject, RULES)),), (unread, *interrupted_findings(host)))
     config = found.backend.read(found.tree, found.facts)
     present = installed_kernels(found.facts, config)
     installed = kernels or parse_kernels(present)
@@ -119,7 +120,7 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     rules = (*RULES, *HOST_RULES)
     results = [(line, lint(_subject(found, line, surroundings), rules)) for line in lines]
     missing = () if kernels else kernel_findings(present)
-    return _linted(found.facts.platform, results, (*config.findings, *missing))
+    return _linted(found.facts.platform, results, (*interrupted_findings(host), *config.findings, *missing))
 
 
 def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Subject:

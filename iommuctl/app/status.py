@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
+from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
@@ -87,7 +88,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         profile=newest.profile if newest else None,
         drift=drift,
         effective=_effective(host, found, desired),
-        findings=(*config.findings, *listing.findings, *findings),
+        findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run"),
     )

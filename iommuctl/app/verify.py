@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from iommuctl.app.history import newest_applied, require_whole, snapshots
 from iommuctl.app.host import Host, facts_of
+from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.profile.shipped import shipped_catalogue
-from iommuctl.running.verdict import Verification
+from iommuctl.running.verdict import Check, Result, Verification
 from iommuctl.running.verify import verify
 from iommuctl.transaction.snapshot import Summary
 
@@ -29,7 +30,10 @@ def verify_host(
         profile_name, inputs = applied.profile, {**applied.inputs, **inputs}
     profile = find_profile(host, profile_name)
     desired = desired_now(profile, catalogue, facts_of(host, platform), observed, inputs)
-    return verify(observed, desired, catalogue)
+    found = verify(observed, desired, catalogue)
+    # What was cut off decides about the next boot; what runs now does what it does all the same.
+    noted = (Check(one.rule, Result.SKIP, f"{one.message}: {one.hint}") for one in interrupted_findings(host))
+    return found._replace(checks=(*found.checks, *noted))
 
 
 def _applied(host: Host) -> Summary:

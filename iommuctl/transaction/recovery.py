@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from iommuctl.transaction.restoration import (
     Pending,
     Resolution,
     Restoration,
+    accept_current,
+    not_undone,
     plan_restoration,
     read_pending,
 )
@@ -123,7 +125,7 @@ def undo(
         remove_empty_directory(root, path)
     conflicts += failed
     if conflicts and resolution is not Resolution.ACCEPT_CURRENT:
-        raise _not_undone(root, conflicts)
+        raise not_undone(root, conflicts)
     if run_again is not None:
         for argv in journal.started:
             run_again(argv)
@@ -158,7 +160,7 @@ def _replace(root: Root, restoration: Restoration, resolution: Resolution) -> li
         try:
             _put_back(root, restoration.replacements)
         except ExecutionError as error:
-            error.hint = error.hint or f"{root.command('recover')}, or keep what is there: {_accept(root)}"
+            error.hint = error.hint or f"{root.command('recover')}, or keep what is there: {accept_current(root)}"
             raise
         return []
     failed: list[Conflict] = []
@@ -176,20 +178,3 @@ def _put_back(root: Root, replacements: tuple[Replacement, ...]) -> None:
         if replacement.content is not None and replacement.expected is None:
             root.make_directories(replacement.path.parent, NEW_DIRECTORY_MODE)
     replace_files(root, replacements)
-
-
-def _not_undone(root: Root, conflicts: Iterable[Conflict]) -> ConflictError:
-    conflicts = tuple(conflicts)
-    if any(conflict.obstacle for conflict in conflicts):
-        hint = f"clear what is in the way and run {root.command('recover')}, or keep what is there: {_accept(root)}"
-    else:
-        hint = f"{root.command('recover', '--restore')} (or --accept-current)"
-    return ConflictError(
-        "an interrupted transaction is not undone: somebody else changed a file since",
-        details=[str(conflict) for conflict in conflicts],
-        hint=hint,
-    )
-
-
-def _accept(root: Root) -> str:
-    return root.command("recover", "--accept-current")

@@ -5,7 +5,7 @@ Reading only, so that a dry-run can plan on the files as they will be.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from iommuctl.host.root import Root
 from iommuctl.plan import FileClass
 from iommuctl.transaction.durable import Replacement
 from iommuctl.transaction.journal import Journal, JournalFile, journal_path, read_journal
+from iommuctl.transaction.reserve import reserves
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State
 from iommuctl.transaction.store import NewerStateError, Store
 from iommuctl.tree import digest
@@ -76,11 +77,10 @@ def read_pending(root: Root, store: Store) -> Pending | None:
     except NewerStateError:
         raise
     except (BootConfigError, ConflictError, NotFoundError) as error:
-        again = root.command("recover", "--accept-current")
         raise ConflictError(
             UNREADABLE,
             details=(error.brief, *error.details),
-            hint=f"look at the boot configuration, then: {again}",
+            hint=f"look at the boot configuration, then: {accept_current(root)}",
         ) from error
     return Pending(journal, manifest)
 
@@ -137,6 +137,70 @@ def _require_fit(root: Root, store: Store, journal: Journal, manifest: Manifest)
     if facts:
         path = root.outside(journal_path(store))
         raise ConflictError(f"{path} does not fit its snapshot", details=facts)
+
+
+def not_undone(root: Root, conflicts: Iterable[Conflict]) -> ConflictError:
+    """Return the error for files that an undo leaves as they are."""
+    conflicts = tuple(conflicts)
+    if any(conflict.obstacle for conflict in conflicts):
+        hint = (
+            f"clear what is in the way and run {root.command('recover')}, or keep what is there: {accept_current(root)}"
+        )
+    else:
+        hint = f"{root.command('recover', '--restore')} (or --accept-current)"
+    return ConflictError(
+        "an interrupted transaction is not undone: somebody else changed a file since",
+        details=[str(conflict) for conflict in conflicts],
+        hint=hint,
+    )
+
+
+def accept_current(root: Root) -> str:
+    """Return the command that always leads out."""
+    return root.command("recover", "--accept-current")
+
+
+class RestoredTree:
+    """The files of a root as they will be when an interrupted transaction is undone."""
+
+    def __init__(self, root: Root, pending: Pending, restoration: Restoration) -> None:
+        self._root = root
+        journal = pending.journal
+        undone = not pending.is_committed
+        self._after = {one.path: one.content for one in restoration.replacements} if undone else {}
+        self._debris = {file.path.parent / file.temporary for file in journal.files} | {*reserves(journal)}
+        self._made = frozenset(journal.made_directories if undone else ())
+        self._removed = frozenset(one.path for one in journal.removed_directories) if undone else frozenset()
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """Return what a file will hold; None where there will be none. Raises as the root does."""
+        final = self._root.resolve(path)
+        return self._after[final] if final in self._after else self._root.read(path)
+
+    def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
+        """Return at most `size` bytes of what a file will hold. Raises as the root does."""
+        final = self._root.resolve(path)
+        if final not in self._after:
+            return self._root.read_part(path, start, size)
+        content = self._after[final]
+        return None if content is None else content[start : start + size]
+
+    def names(self, directory: PurePosixPath) -> tuple[str, ...]:
+        """Return the names that a directory will have, sorted."""
+        folder = self._root.resolve(directory)
+        names = {name for name in self._root.names(directory) if not self._goes(folder / name)}
+        names |= {path.name for path, content in self._after.items() if path.parent == folder and content is not None}
+        names |= {path.name for path in self._removed if path.parent == folder}
+        return tuple(sorted(names))
+
+    def identity(self, directory: PurePosixPath) -> Hashable:
+        """Return what the root gives."""
+        return self._root.identity(directory)
+
+    def _goes(self, path: PurePosixPath) -> bool:
+        if path in self._debris or self._after.get(path, b"") is None:
+            return True
+        return path in self._made and not self.names(path)
 
 
 def settled_states(pending: Pending | None) -> Mapping[str, State]:

@@ -18,7 +18,8 @@ LIBRARIES = {
 }
 ONLY_TO_WRITE = {
     *("transaction.freeze", "transaction.journal", "transaction.locks", "transaction.recovery"),
-    *("transaction.snapshot", "transaction.transaction"),
+    *("transaction.restoration", "transaction.snapshot", "transaction.statefile", "transaction.store"),
+    *("transaction.transaction",),
 }
 ONLY_FOR_JSON = {"documents.models"}
 ONLY_FOR_A_USERS_PROFILE = {"profile.schema"}

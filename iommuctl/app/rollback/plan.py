@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.interrupted import settle_view
 from iommuctl.app.plan import Plan, lagging, obstacles, pending
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences, parameters
@@ -97,10 +98,11 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     """
     require_known("rollback", choices.force, (CHANGED_SINCE, DAMAGED))
     store = host.store
-    listing = store.list()
+    settled = settle_view(host)
+    listing = settled.states(store.list())
     undone = _range(host, listing, name, choices.force)
     oldest = undone[-1]
-    found = survey_host(host, platform=oldest.platform, backend=choices.backend or oldest.backend)
+    found = survey_host(host, platform=oldest.platform, backend=choices.backend or oldest.backend, files=settled.tree)
     draft = _Draft(found, host.root.command("rollback", oldest.id), f"as it was before {oldest.id}", choices.force)
     touched = touched_files(store, undone)
     entries = find_entries(found, undone, touched)
@@ -110,6 +112,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     commands = _commands(draft, stale=not all(taken))
     runs = runs_commands(host, choices.regenerate)
     findings = (
+        *settled.findings,
         *listing.findings,
         *draft.findings,
         *map(_vanished, entries.vanished),
@@ -157,7 +160,7 @@ def _range(host: Host, listing: Listing, name: str | None, force: frozenset[str]
         raise NotFoundError(f"snapshot {wanted.id} was undone when it was taken: nothing of it is in force")
     ids = [one.id for one in snapshots]
     in_range = snapshots[: ids.index(wanted.id) + 1]
-    return tuple(host.store.load(one.id) for one in in_range if one.state is not State.UNDONE)
+    return tuple(host.store.load(one.id)._replace(state=one.state) for one in in_range if one.state is not State.UNDONE)
 
 
 def _marks(snapshots: tuple[Summary, ...], undone: tuple[Manifest, ...]) -> dict[str, State]:
