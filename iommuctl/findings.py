@@ -102,7 +102,7 @@ class Rule(StrEnum):
     PROCESS_LEFT = "process-left", "a program that was run has left something running"
     REGENERATE_PENDING = "regenerate-pending", "a generated file is left as it is, so the change has no effect yet"
     SNAPSHOT_DAMAGED = "snapshot-damaged", "a snapshot that cannot be read"
-    SNAPSHOT_NEWER = "snapshot-newer", "a snapshot that a newer iommuctl wrote, which is left alone"
+    SNAPSHOT_NEWER = "snapshot-newer", "a snapshot of a newer version, which is left alone"
     SOURCES_NOT_UNDERSTOOD = "sources-not-understood", "sources put back that are not compared with what is generated"
     TARGET_NOT_WRITABLE = "target-not-writable", "a file of the plan may not be replaced"
     XFS_NOT_FROZEN = "xfs-not-frozen", "after a power cut GRUB may read old files from an XFS until its log is replayed"
