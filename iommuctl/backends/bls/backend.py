@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from iommuctl.backends.base import BootConfig, Entry, Future
+from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.entries.survey import FoundEntry, Reading
@@ -35,6 +36,8 @@ _ZIPL = PurePosixPath("/etc/zipl.conf")
 # Where GRUB's own modules are, one directory for each of its platforms.
 _GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
 _BLSUKI = "blsuki.mod"
+_SETTINGS_USE = "grub2-mkconfig alone reads"
+_NEXT_USE = "kernel-install makes the next entry of"
 _SET_DEFAULT = "grub2-set-default {}"
 
 
@@ -55,9 +58,11 @@ class Bls:
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
             findings=(
-                *survey.findings(found),
-                *survey.default_not_ours(found, _SET_DEFAULT.format),
+                *_about(found),
+                *(() if found else (survey.no_entry_yet(KERNEL_CMDLINE),)),
                 *_later_menu(tree, facts, found),
+                *_about_file(tree),
+                *self._drift(tree, facts, known, found),
             ),
             beside=() if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),),
         )
@@ -66,12 +71,13 @@ class Bls:
         """Return the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
-        ours = survey.require_ours(found, str(ENTRIES))
+        ours = _ours(tree, facts, found)
         family = _family(tree, facts)
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        findings = [*_about(found)]
+        findings = [*_about(found), *self._drift(tree, facts, known, found)]
+        findings += () if ours else (survey.no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=defaults.LINUX)
             changes += settings.changes
@@ -89,7 +95,7 @@ class Bls:
             entry_changes, edit = editor.edit(each)
             changes += entry_changes
             edits += () if edit is None else (edit,)
-        default = next((each.cmdline for each in ours if each.is_basis), ours[0].cmdline)
+        default = next((each.cmdline for each in ours if each.is_basis), ours[0].cmdline if ours else None)
         last = cmdlinefile.conform_file(tree, conformer, default=None if _shipped_entry(tree, facts) else default)
         changes += last.changes
         edits += last.edits or self.refresh_mtimes(tree, edits)
@@ -123,7 +129,7 @@ class Bls:
         """Tell, in words, how entries and sources fall short, by what GRUB makes of every `$word`."""
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
-        ours = survey.require_ours(found, str(ENTRIES))
+        ours = _ours(tree, facts, found)
         if desired is None:
             return ()
         lines = [(str(each.entry.path), each.cmdline) for each in ours]
@@ -133,6 +139,35 @@ class Bls:
         lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
+
+    def _drift(
+        self, tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]
+    ) -> tuple[Finding, ...]:
+        family = _family(tree, facts)
+        coming = _future(tree, facts, known, found)
+        sources = [
+            *(
+                ()
+                if family is None
+                else (Source(str(defaults.MAIN), _SETTINGS_USE, defaults.read(tree, family).cmdline),)
+            ),
+            *((Source(str(coming.source), _NEXT_USE, coming.cmdline),) if coming.source == KERNEL_CMDLINE else ()),
+        ]
+        booted = sorted((each for each in found if each.ours), key=lambda each: not each.is_basis)
+        entries = [Source(str(each.entry.path), "GRUB boots", each.cmdline) for each in booted]
+        return disagreements(sources, entries, self._catalogue)
+
+
+def _ours(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tuple[FoundEntry, ...]:
+    """The entries of this system; none in a tree before its first kernel. Raises UnavailableError."""
+    if not found and facts.runtime is None and survey.has_source(tree):
+        return ()
+    return survey.require_ours(found, str(ENTRIES))
+
+
+def _about_file(tree: Tree) -> tuple[Finding, ...]:
+    file = cmdlinefile.read_file(tree)
+    return () if file is None else file.findings
 
 
 def _reading(known: GrubVariables) -> Reading:

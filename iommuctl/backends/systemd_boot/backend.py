@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from iommuctl.backends.base import BootConfig, Entry, Future
+from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit, Reading
 from iommuctl.backends.entries.edit import EntryEditor
@@ -28,6 +29,8 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
 _SYSTEMD_BOOT_INFO = "systemd-boot "
+_LOADER_USE = "systemd-boot boots"
+_GRUB_USE = "grub-mkconfig makes the menu of"
 
 
 class SystemdBoot:
@@ -42,7 +45,13 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = look_anyhow(tree, facts)
         coming = _future(tree, layout)
-        findings = (*_left_alone(layout), *_about_host(layout, facts), *refused, *_about_files(tree, layout))
+        findings = (
+            *_left_alone(layout),
+            *_about_host(layout, facts),
+            *refused,
+            *_about_files(tree, layout),
+            *self._drift(tree, facts, layout),
+        )
         return BootConfig(_shown(layout, coming), coming, findings, _beside(tree, facts, layout))
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
@@ -68,6 +77,7 @@ class SystemdBoot:
             *_about_host(layout, facts),
             *_unwritten(layout),
             *sources.findings,
+            *self._drift(tree, facts, layout),
             *conformer.observe(each.cmdline for each in layout.ours),
             *conformer.observe(each.cmdline for each in layout.built),
         )
@@ -107,6 +117,24 @@ class SystemdBoot:
         lines += [(str(each.source), each.cmdline) for each in _beside(tree, facts, layout)]
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
+
+    def _drift(self, tree: Tree, facts: Facts, layout: Layout) -> tuple[Finding, ...]:
+        coming = _future(tree, layout)
+        own = {each.entry.path for each in layout.found} | {each.path for each in layout.images}
+        use = _use(layout)
+        sources = [Source(str(each.source), use, each.cmdline) for each in (coming,) if each.source not in own]
+        sources += [
+            Source(str(each.source), _GRUB_USE if each.source == defaults.MAIN else use, each.cmdline)
+            for each in _beside(tree, facts, layout)
+        ]
+        booted = [
+            (each.is_basis, Source(str(each.entry.path), _LOADER_USE, each.cmdline))
+            for each in layout.ours
+            if not layout.hides_entries
+        ]
+        booted += [(False, Source(f"{each.path} ({each.id})", _LOADER_USE, each.cmdline)) for each in layout.built]
+        entries = [source for _, source in sorted(booted, key=lambda one: not one[0])]
+        return disagreements(sources, entries, self._catalogue)
 
     def _lags(self, image: Image, coming: Future) -> bool:
         """Whether an image has other parameters of the IOMMU inside than what it is built of."""
@@ -171,6 +199,15 @@ def _readings(tree: Tree, layout: Layout) -> tuple[Reading, ...]:
     return (Reading(KERNEL_CMDLINE, beside, first_line_only=wrapper.first_line_only, is_read=bool(wrapper.drop_ins)),)
 
 
+def _use(layout: Layout) -> str:
+    """What becomes of the source of the next kernel's command line."""
+    if layout.builder is not None:
+        return f"{layout.builder.name} builds images of"
+    if layout.wrapper is not None:
+        return f"{layout.wrapper.name} makes entries of"
+    return "kernel-install makes the next entry of"
+
+
 def _beside(tree: Tree, facts: Facts, layout: Layout) -> tuple[Future, ...]:
     """The other sources that are kept in step: GRUB's settings on Proxmox, the other files of an image's builder."""
     family = _grub_beside(tree, facts, layout)
@@ -200,7 +237,7 @@ def _shown(layout: Layout, coming: Future) -> tuple[Entry, ...]:
 
 def _basis(layout: Layout) -> Cmdline | None:
     """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image."""
-    if layout.wrapper is not None and layout.wrapper.hides_entries:
+    if layout.hides_entries:
         return None
     if layout.basis is not None:
         return layout.basis.cmdline
@@ -264,7 +301,7 @@ def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     """Return where what boots by default gets nothing of a profile, although something of this system would."""
     boots = layout.boots
     instead = layout.own_item if layout.basis is None else layout.items.get(layout.basis.entry.path)
-    if boots is None or instead is None or (layout.wrapper is not None and layout.wrapper.hides_entries):
+    if boots is None or instead is None or layout.hides_entries:
         return ()
     entry = next((each for each in layout.found if each.default), None)
     image = next((each for each in layout.images if each.item == boots), None)
@@ -295,7 +332,7 @@ def _unwritten(layout: Layout) -> tuple[Finding, ...]:
 def _elsewhere(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     """Tell that what is mounted is not the partition whose loader booted: hosts with two ESPs boot by either."""
     runtime = facts.runtime
-    if runtime is None or not runtime.partitions or (layout.wrapper is not None and layout.wrapper.hides_entries):
+    if runtime is None or not runtime.partitions or layout.hides_entries:
         return ()
     booted = (runtime.loader_partition or "").lower()
     if not booted or booted in runtime.partitions:

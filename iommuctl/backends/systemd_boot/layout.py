@@ -86,8 +86,12 @@ class Layout(NamedTuple):
     @property
     def is_seen(self) -> bool:
         """Whether anything that boots can be seen."""
-        hidden = self.wrapper is not None and self.wrapper.hides_entries
-        return bool(self.ours or self.built or self.builder) or hidden
+        return bool(self.ours or self.built or self.builder) or self.hides_entries
+
+    @property
+    def hides_entries(self) -> bool:
+        """Whether the entries are on file systems that are mounted only while their wrapper runs."""
+        return self.wrapper is not None and self.wrapper.hides_entries
 
 
 def look_anyhow(tree: Tree, facts: Facts) -> tuple[Layout, tuple[Finding, ...]]:
