@@ -1,41 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Apply: from a profile's name to a plan, and from a plan to a changed host."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
 from iommuctl.app.interrupted import settle_view
-from iommuctl.app.plan import Plan, lagging, obstacles, pending
+from iommuctl.app.plan import ApplyPlan, Steps
+from iommuctl.app.planning import (
+    Choices,
+    fingerprint,
+    lagging,
+    obstacles,
+    pending,
+    require_known,
+    runs_commands,
+    stop_on_errors,
+)
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
-from iommuctl.errors import ProfileError, UnavailableError, UsageError
-from iommuctl.facts import Platform
+from iommuctl.errors import UnavailableError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, parse_kernels
-from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Regenerate, Rendering
+from iommuctl.plan import Rendering
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.tree import Overlay
 
 
-class Choices(NamedTuple):
-    """What the administrator chose next to the profile."""
-
-    platform: Platform | None = None
-    backend: str | None = None
-    inputs: Mapping[str, str] = MappingProxyType({})
-    regenerate: Regenerate = Regenerate.AUTO
-    force: frozenset[str] = frozenset()
-
-
-def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
+def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     """Plan to bring a host to a profile. Writes nothing and runs nothing.
 
     Raises ProfileError where a finding is an error that is not forced, and what reading the host raises.
@@ -68,20 +63,17 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> Plan:
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)
-    return Plan(
-        profile=profile.name,
-        of=None,
+    steps = Steps(
         survey=found,
-        desired=desired,
         changes=rendering.changes,
         edits=rendering.edits,
         commands=rendering.commands,
         runs=runs,
         findings=findings,
         fingerprint=fingerprint(found, repr(desired), str(runs)),
-        inputs=choices.inputs,
         entries=rendering.entries,
     )
+    return ApplyPlan(steps, profile.name, desired, choices.inputs)
 
 
 def _require_normal_entry(config: BootConfig) -> None:
@@ -117,54 +109,11 @@ def _lint(
     return tuple(findings)
 
 
-def runs_commands(host: Host, regenerate: Regenerate) -> bool:
-    """Whether generated files are in scope (design, section 3, Regeneration)."""
-    return host.is_system if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
-
-
-def require_known(command: str, forced: frozenset[str], known: Iterable[str]) -> None:
-    """Raise UsageError for a rule to force that stops nothing, which a misspelt one would do in silence."""
-    rules = tuple(sorted(set(known)))
-    for rule in sorted(forced - set(rules)):
-        meant = nearest(rule, rules)
-        raise UsageError(
-            f"no finding that stops {command} has the rule {rule!r}",
-            details=(f"rules: {', '.join(rules)}",),
-            hint=f"--force {meant}" if meant else f"iommuctl {command} without it tells the rule of what stops it",
-        )
-
-
 def _rules(profile: Profile) -> Iterator[str]:
     """The rules of every finding that can stop an apply of this profile: lint's, and its own."""
     yield from (rule.id for rule in RULES)
     yield from (one.rule for one in profile.notices)
     yield from (one.rule for one in profile.warns)
-
-
-def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None:
-    """Raise ProfileError for the findings that are errors and not forced."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in force]
-    if errors:
-        rules = " ".join(f"--force {rule}" for rule in sorted({finding.rule for finding in errors}))
-        first, *others = errors
-        raise ProfileError(
-            _sentence(first),
-            details=(
-                *((f"mend: {first.hint}",) if first.hint else ()),
-                *(f"{finding.rule}: {_sentence(finding)}" for finding in others),
-            ),
-            hint=f"mend it, or go on in spite of it: {rules}",
-        )
-
-
-def _sentence(finding: Finding) -> str:
-    return finding.message if finding.parameter is None else f"{finding.parameter!r}: {finding.message}"
-
-
-def fingerprint(found: Survey, *parts: str) -> str:
-    """The SHA-256 of everything that the plan rests on: every file seen, the facts, and what is asked."""
-    text = "\0".join((found.tree.fingerprint, repr(found.facts), found.backend.name, *parts))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _assumed(found: Survey) -> tuple[Finding, ...]:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from iommuctl.app.host import Host, facts_of
-from iommuctl.app.plan import Plan, writing_in_place
+from iommuctl.app.plan import ApplyPlan, Plan, RollbackPlan
+from iommuctl.app.planning import writing_in_place
 from iommuctl.app.rollback.reversal import still_there
 from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.findings import Finding, Rule, Severity
@@ -37,28 +38,11 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     Raises BusyError where the files are not as planned any more, ExecutionError where a write, a command or the
     read-back failed; then everything is as it was, and the error says so.
     """
-    if not plan.is_changed and not plan.marks:
+    steps, marks = plan.steps, plan.marks if isinstance(plan, RollbackPlan) else None
+    if not steps.is_changed and not marks:
         return Executed(None)
-    found = plan.survey
-    commands = plan.commands if plan.runs else ()
-    purpose = Purpose(
-        action=Action.APPLY if plan.of is None else Action.ROLLBACK,
-        of=plan.of,
-        profile=plan.profile,
-        platform=found.facts.platform,
-        backend=found.backend.name,
-        fingerprint=plan.fingerprint,
-        changes=plan.changes,
-        inputs=plan.inputs,
-        entries=tuple(map(identity, plan.entries)),
-    )
-    work = Work(
-        edits=plan.edits,
-        generated=tuple(command.output.target for command in commands if command.output),
-        metadata=plan.metadata,
-        removed_directories=plan.removed_directories,
-        marks=plan.marks,
-    )
+    commands = steps.commands if steps.runs else ()
+    purpose, work = _purpose(plan), _work(plan, commands)
     in_place = writing_in_place(commands)
     findings: list[Finding] = []
 
@@ -90,27 +74,71 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
                 transaction.publish(command.output.target, staged)
         with host.root.held() as written:
             problems = _problems(plan, written, generated=bool(commands))
-            _raise_problems((*problems, *still_there(written, plan.parameters_to_remove)))
+            _raise_problems((*problems, *_left_over(plan, written)))
     return Executed(transaction.snapshot.id, tuple(findings))
 
 
 def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
     with host.root.held() as now:
-        changed = plan.survey.tree.recheck(now)
-    facts = plan.survey.facts
+        changed = plan.steps.survey.tree.recheck(now)
+    facts = plan.steps.survey.facts
     if not changed and facts_of(host, None if facts.platform_assumed else facts.platform) != facts:
         return (PurePosixPath("/boot"),)
     return changed
 
 
+def _purpose(plan: Plan) -> Purpose:
+    """What the snapshot says of a plan."""
+    match plan:
+        case ApplyPlan():
+            action, of = Action.APPLY, None
+        case RollbackPlan():
+            action, of = Action.ROLLBACK, plan.of
+        case _:
+            assert_never(plan)
+    steps = plan.steps
+    return Purpose(
+        action=action,
+        of=of,
+        profile=plan.profile,
+        platform=steps.survey.facts.platform,
+        backend=steps.survey.backend.name,
+        fingerprint=steps.fingerprint,
+        changes=steps.changes,
+        inputs=plan.inputs,
+        entries=tuple(map(identity, steps.entries)),
+    )
+
+
+def _work(plan: Plan, commands: tuple[Command, ...]) -> Work:
+    """What the transaction does of a plan."""
+    generated = tuple(command.output.target for command in commands if command.output)
+    match plan:
+        case ApplyPlan():
+            return Work(edits=plan.steps.edits, generated=generated)
+        case RollbackPlan():
+            return Work(plan.steps.edits, generated, plan.metadata, plan.removed_directories, plan.marks)
+        case _:
+            assert_never(plan)
+
+
 def _problems(plan: Plan, tree: Tree, *, generated: bool) -> tuple[str, ...]:
     """Read the result back. A rollback's sources are right by their bytes, also where they are not understood."""
-    try:
-        return plan.survey.backend.read_back(tree, plan.survey.facts, plan.desired, generated=generated)
-    except BootConfigError:
-        if plan.desired is not None:
-            raise
-        return ()
+    found = plan.steps.survey
+    match plan:
+        case ApplyPlan():
+            return found.backend.read_back(tree, found.facts, plan.desired, generated=generated)
+        case RollbackPlan():
+            try:
+                return found.backend.read_back(tree, found.facts, None, generated=generated)
+            except BootConfigError:
+                return ()
+        case _:
+            assert_never(plan)
+
+
+def _left_over(plan: Plan, tree: Tree) -> tuple[str, ...]:
+    return still_there(tree, plan.parameters_to_remove) if isinstance(plan, RollbackPlan) else ()
 
 
 def _raise_problems(problems: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan
+from iommuctl.app.plan import ApplyPlan, Plan
 from iommuctl.cli.options import ChangeOptions
 from iommuctl.cli.output.findings import finding_lines
 from iommuctl.cli.output.plan import plan_report, plan_text
@@ -48,9 +48,9 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
     """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so."""
     if change.dry_run:
         _show(context, host, plan, executed=None)
-        raise typer.Exit(_DIFFERENCE if change.exit_code and plan.is_changed else 0)
+        raise typer.Exit(_DIFFERENCE if change.exit_code and plan.steps.is_changed else 0)
     as_text = not session(context).json
-    if as_text and plan.is_changed:
+    if as_text and plan.steps.is_changed:
         typer.echo(plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose), nl=False)
         if is_interactive() and not change.yes and not confirmed("write this?"):
             typer.echo("nothing was written", err=True)
@@ -77,18 +77,18 @@ def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | 
         return
     colour = wants_colour(sys.stdout)
     typer.echo(plan_text(plan, colour=colour, verbose=session(context).verbose), nl=False)
-    typer.echo("dry-run: nothing was written" if plan.is_changed else "unchanged")
+    typer.echo("dry-run: nothing was written" if plan.steps.is_changed else "unchanged")
 
 
 def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
     colour = wants_colour(sys.stdout)
-    if not plan.is_changed:  # then it was not shown before
-        typer.echo("".join(f"{line}\n" for line in finding_lines(plan.findings, colour=colour)), nl=False)
+    if not plan.steps.is_changed:  # then it was not shown before
+        typer.echo("".join(f"{line}\n" for line in finding_lines(plan.steps.findings, colour=colour)), nl=False)
     if executed.snapshot is None:
-        typer.echo(f"unchanged: {plan.profile} is in place already" if plan.of is None else "unchanged")
+        typer.echo(f"unchanged: {plan.profile} is in place already" if isinstance(plan, ApplyPlan) else "unchanged")
         return
     typer.echo("".join(f"{line}\n" for line in finding_lines(executed.findings, colour=colour)), nl=False)
-    done = "applied" if plan.of is None else "rolled back"
+    done = "applied" if isinstance(plan, ApplyPlan) else "rolled back"
     typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour=colour))
     typer.echo(f"snapshot {executed.snapshot}; to go back: {host.root.command('rollback', executed.snapshot)}")
     if plan.needs_reboot:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.app.planning import Choices
 from iommuctl.app.recover import recover_host
 from iommuctl.cli.output.recovered import recover_text
 from iommuctl.errors import BusyError, ExecutionError
@@ -49,7 +50,7 @@ def proxmox(project: Path, tmp_path: Path) -> Path:
 
 def test_an_assumed_platform_is_no_change(host: Host) -> None:
     plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
-    assert plan.survey.facts.platform_assumed
+    assert plan.steps.survey.facts.platform_assumed
     assert carry_out(host, plan, progress=quiet).snapshot is not None
 
 

@@ -11,11 +11,12 @@ import pytest
 from console import NEVER, code_of, run
 from typer.testing import CliRunner
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
 from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.lint import lint_host
+from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
@@ -83,9 +84,13 @@ def test_a_dry_run_is_what_apply_then_does(cut: Path, profile: str) -> None:
     dry = plan_apply(Host.open(cut), profile, NO_GENERATOR)
     recover(Host.open(cut).root, Host.open(cut).store)
     done = plan_apply(Host.open(cut), profile, NO_GENERATOR)
-    assert [one.rule for one in dry.findings if one not in done.findings] == ["interrupted-run"]
-    assert (dry.edits, dry.changes, dry.commands) == (done.edits, done.changes, done.commands)
-    assert dry.fingerprint == done.fingerprint
+    assert [one.rule for one in dry.steps.findings if one not in done.steps.findings] == ["interrupted-run"]
+    assert (dry.steps.edits, dry.steps.changes, dry.steps.commands) == (
+        done.steps.edits,
+        done.steps.changes,
+        done.steps.commands,
+    )
+    assert dry.steps.fingerprint == done.steps.fingerprint
 
 
 def test_a_dry_rollback_is_what_the_rollback_then_does(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +111,12 @@ def test_a_dry_rollback_is_what_the_rollback_then_does(cut: Path, monkeypatch: p
         dry = plan_rollback(Host.open(cut), None, NO_GENERATOR)
         recover(Host.open(cut).root, Host.open(cut).store)
         done = plan_rollback(Host.open(cut), None, NO_GENERATOR)
-        assert (dry.of, dry.edits, dry.marks, dry.fingerprint) == (done.of, done.edits, done.marks, done.fingerprint)
+        assert (dry.of, dry.steps.edits, dry.marks, dry.steps.fingerprint) == (
+            done.of,
+            done.steps.edits,
+            done.marks,
+            done.steps.fingerprint,
+        )
 
 
 @pytest.mark.parametrize("journal", [b"{}", b'{"schema_version": 9}', b"\xff"])

@@ -20,10 +20,11 @@ from program import ENVIRONMENT, STATE, debris, iommuctl, live
 from project import GOLDEN
 from warm import IOMMUCTL
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan
+from iommuctl.app.plan import ApplyPlan
+from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import BootConfigError, ProfileError, UnavailableError
@@ -92,11 +93,11 @@ def backend_of(host: str) -> str:
     return host.partition("/")[0]
 
 
-def plan(tree: Path, profile: str = PROFILES[0], choices: Choices = INTEL) -> Plan:
+def plan(tree: Path, profile: str = PROFILES[0], choices: Choices = INTEL) -> ApplyPlan:
     return plan_apply(Host.open(tree), profile, choices)
 
 
-def apply(tree: Path, profile: str = PROFILES[0]) -> tuple[Plan, str | None]:
+def apply(tree: Path, profile: str = PROFILES[0]) -> tuple[ApplyPlan, str | None]:
     planned = plan(tree, profile)
     return planned, carry_out(Host.open(tree), planned, progress=lambda _: nullcontext()).snapshot
 
@@ -132,7 +133,7 @@ def test_every_row_of_the_table_has_hosts_and_breakages() -> None:
 
 @every_host
 def test_its_hosts_are_detected_as_its_own(host: str) -> None:
-    assert plan(GOLDEN / host / "before").survey.backend.name == backend_of(host)
+    assert plan(GOLDEN / host / "before").steps.survey.backend.name == backend_of(host)
 
 
 def test_a_conforming_host_renders_nothing() -> None:
@@ -142,14 +143,14 @@ def test_a_conforming_host_renders_nothing() -> None:
             planned = plan(GOLDEN / host / "before", profile)
             if not short_of(planned):
                 # All that may be to do is a file that the next kernel needs and that is not there.
-                assert all(edit.before is None for edit in planned.edits), f"{host}: {planned.edits}"
-                conforming |= set() if planned.edits or planned.commands else {backend_of(host)}
+                assert all(edit.before is None for edit in planned.steps.edits), f"{host}: {planned.steps.edits}"
+                conforming |= set() if planned.steps.edits or planned.steps.commands else {backend_of(host)}
     assert conforming == set(BACKENDS), "a row whose every host is changed by a profile that it has already"
 
 
-def short_of(planned: Plan) -> tuple[str, ...]:
+def short_of(planned: ApplyPlan) -> tuple[str, ...]:
     """How the host falls short of what the plan is for, by the backend's own reading."""
-    found = planned.survey
+    found = planned.steps.survey
     return found.backend.read_back(found.tree, found.facts, planned.desired, generated=True)
 
 
@@ -163,9 +164,13 @@ def test_a_dry_run_writes_nothing_and_is_what_an_apply_does(
     planned = plan(tree, profile)
     assert stamps(tree) == before
     done, snapshot = apply(tree, profile)
-    assert (done.edits, done.changes, done.fingerprint) == (planned.edits, planned.changes, planned.fingerprint)
-    assert (snapshot is not None) == planned.is_changed
-    assert all((tree / str(edit.path).lstrip("/")).read_bytes() == edit.after for edit in planned.edits)
+    assert (done.steps.edits, done.steps.changes, done.steps.fingerprint) == (
+        planned.steps.edits,
+        planned.steps.changes,
+        planned.steps.fingerprint,
+    )
+    assert (snapshot is not None) == planned.steps.is_changed
+    assert all((tree / str(edit.path).lstrip("/")).read_bytes() == edit.after for edit in planned.steps.edits)
 
 
 @every_host
@@ -175,7 +180,7 @@ def test_a_second_apply_writes_nothing(host: str, profile: str, copy: Callable[[
     apply(tree, profile)
     before = stamps(tree)
     planned, snapshot = apply(tree, profile)
-    assert (planned.changes, planned.edits, snapshot) == ((), (), None)
+    assert (planned.steps.changes, planned.steps.edits, snapshot) == ((), (), None)
     assert stamps(tree) == before
 
 
@@ -186,17 +191,17 @@ def test_only_what_the_plan_names_is_touched(host: str, profile: str, copy: Call
     old, kept = live(tree), stamps(tree)
     planned, _ = apply(tree, profile)
     new = live(tree)
-    named = {str(edit.path).lstrip("/") for edit in planned.edits}
+    named = {str(edit.path).lstrip("/") for edit in planned.steps.edits}
     ours = {STATE, *(str(parent) for path in (STATE, *named) for parent in Path(path).parents)}
     assert {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)} == named
     untouched = kept.keys() - named - ours
     assert {path: stamps(tree)[path] for path in untouched} == {path: kept[path] for path in untouched}
-    for edit in planned.edits:
+    for edit in planned.steps.edits:
         path = str(edit.path).lstrip("/")
         if path not in old:
             continue
         assert new[path][:3] == old[path][:3], f"{path}: mode or owner"
-        mine = [change for change in planned.changes if change.path == edit.path]
+        mine = [change for change in planned.steps.changes if change.path == edit.path]
         gone = Counter(change.before for change in mine if change.before)
         came = Counter(change.after for change in mine if change.after)
         assert difference(edit.before, edit.after) == (gone, came), path
@@ -314,7 +319,7 @@ def test_a_kill_at_any_write_of_an_apply_is_all_or_nothing(
         states = [one.state for one in Store(Root(tree)).list().snapshots]
         assert states in ([[State.APPLIED]] if is_new else [[], [State.UNDONE]])
         assert debris(tree) == set()
-        assert apply(tree)[0].is_changed != is_new
+        assert apply(tree)[0].steps.is_changed != is_new
         assert live(tree, times=False) == new, "the next run did not end in the new state"
 
     (tmp_path / "struck").mkdir()

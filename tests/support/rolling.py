@@ -6,10 +6,11 @@ from pathlib import Path
 
 from program import PROFILE, debris
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan
+from iommuctl.app.plan import Plan, RollbackPlan
+from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
@@ -27,7 +28,9 @@ def apply(root: Path, profile: str = PROFILE) -> str:
     return execute(root, plan_apply(Host.open(root), profile, choices))
 
 
-def planned(root: Path, name: str | None = None, *force: str, regenerate: Regenerate = Regenerate.NEVER) -> Plan:
+def planned(
+    root: Path, name: str | None = None, *force: str, regenerate: Regenerate = Regenerate.NEVER
+) -> RollbackPlan:
     return plan_rollback(Host.open(root), name, Choices(regenerate=regenerate, force=frozenset(force)))
 
 

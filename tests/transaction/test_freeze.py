@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from lacking import lacks
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.host import Host
+from iommuctl.app.planning import Choices
 from iommuctl.host.mounts import unfreezable
 from iommuctl.host.root import Root
 from iommuctl.plan import Regenerate
@@ -25,7 +26,8 @@ XFS_SIZE = 320 * 1024 * 1024  # bytes; mkfs.xfs makes none below 300 MiB
 DIES_WHILE_FROZEN = """
 import fcntl, os, signal, sys
 from iommuctl.transaction import freeze
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
+from iommuctl.app.planning import Choices
 from iommuctl.app.host import Host
 real, parent = fcntl.ioctl, os.getpid()
 def ioctl(descriptor, request, argument):
@@ -139,9 +141,9 @@ def test_a_plan_tells_that_grub_may_lag_behind(boot: Path, project: Path) -> Non
     shutil.copytree(project / "examples/debian-12", boot, symlinks=True, dirs_exist_ok=True)
     plan = plan_apply(Host.open(boot), "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
     # The sample host has no generator either, which is told as well.
-    assert [finding.rule for finding in plan.findings if finding.rule != "program-missing"] == ["xfs-not-frozen"]
+    assert [finding.rule for finding in plan.steps.findings if finding.rule != "program-missing"] == ["xfs-not-frozen"]
     plan = plan_apply(Host.open(boot), "passthrough-perf", Choices(regenerate=Regenerate.NEVER))
-    assert "xfs-not-frozen" not in [finding.rule for finding in plan.findings]
+    assert "xfs-not-frozen" not in [finding.rule for finding in plan.steps.findings]
 
 
 def test_what_is_no_xfs_is_not_frozen(tree: Path, requests: list[int]) -> None:

@@ -35,9 +35,10 @@ from program import (
 from smalltree import MENU, SOURCE, SmallTree, processes_in, small_host
 from warm import IOMMUCTL
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.app.planning import Choices
 from iommuctl.errors import BusyError
 from iommuctl.host.commands import SystemRunner
 from iommuctl.host.root import Root

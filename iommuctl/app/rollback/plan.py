@@ -4,11 +4,20 @@
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, assert_never
 
-from iommuctl.app.apply import Choices, fingerprint, require_known, runs_commands, stop_on_errors
 from iommuctl.app.history import newest_applied, require_whole
 from iommuctl.app.host import Host, Survey, survey_host
 from iommuctl.app.interrupted import settle_view
-from iommuctl.app.plan import Plan, lagging, obstacles, pending
+from iommuctl.app.plan import RollbackPlan, Steps
+from iommuctl.app.planning import (
+    Choices,
+    fingerprint,
+    lagging,
+    obstacles,
+    pending,
+    require_known,
+    runs_commands,
+    stop_on_errors,
+)
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences, parameters
 from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_remove, shared_back, source_back
@@ -91,7 +100,7 @@ class _Draft:
         return Finding(CHANGED_SINCE, Severity.WARNING, message)
 
 
-def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
+def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPlan:
     """Plan to go back to before a snapshot, or before the newest apply in force.
 
     Raises NotFoundError where there is none, ConflictError for what was changed since and is not forced.
@@ -123,19 +132,21 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> Plan:
     stop_on_errors(findings, choices.force)
     kept = {way.path for way in files}
     inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
-    return Plan(
-        profile=oldest.profile,
-        of=oldest.id,
+    steps = Steps(
         survey=found,
-        desired=None,
         changes=(*(change for change in inverse if change.path in kept), *draft.changes),
         edits=tuple(draft.edits),
         commands=commands,
         runs=runs,
         findings=findings,
-        inputs=oldest.inputs,
-        entries=entries.there,
         fingerprint=fingerprint(found, oldest.id, str(runs)),
+        entries=entries.there,
+    )
+    return RollbackPlan(
+        steps=steps,
+        of=oldest.id,
+        profile=oldest.profile,
+        inputs=oldest.inputs,
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),
         marks=_marks(listing.snapshots, undone),

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from iommuctl.app.plan import ApplyPlan, Plan
 from iommuctl.cli.output.changes import diff_lines
 from iommuctl.cli.output.findings import evidence_lines, finding_lines
 from iommuctl.cli.output.style import Style, styled
@@ -11,42 +12,41 @@ from iommuctl.cli.output.text import visible
 
 if TYPE_CHECKING:
     from iommuctl.app.execute import Executed
-    from iommuctl.app.plan import Plan
     from iommuctl.documents.models import PlanReport
 
 
-def plan_text(plan: "Plan", *, colour: bool, verbose: bool) -> str:
+def plan_text(plan: Plan, *, colour: bool, verbose: bool) -> str:
     """The whole plan: diffs, commands with their reason, findings, fingerprint."""
     return "".join(f"{line}\n" for line in _plan_lines(plan, colour=colour, verbose=verbose))
 
 
-def _plan_lines(plan: "Plan", *, colour: bool, verbose: bool) -> Iterator[str]:
-    subject = f"apply {plan.profile}" if plan.of is None else f"rollback to before {plan.of}"
+def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
+    subject = f"apply {plan.profile}" if isinstance(plan, ApplyPlan) else f"rollback to before {plan.of}"
     yield styled(
-        f"{subject}  (platform {plan.survey.facts.platform}, backend {plan.survey.backend.name})",
+        f"{subject}  (platform {plan.steps.survey.facts.platform}, backend {plan.steps.survey.backend.name})",
         Style.BOLD,
         colour=colour,
     )
     if verbose:
-        yield from evidence_lines(plan.survey.evidence)
+        yield from evidence_lines(plan.steps.survey.evidence)
         yield from (
             visible(f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}")
-            for change in plan.changes
+            for change in plan.steps.changes
         )
-    for edit in plan.edits:
+    for edit in plan.steps.edits:
         yield ""
         yield from diff_lines(edit, colour=colour) if edit.diff else (visible(f"{edit.path}: {edit.reason}"),)
-    if plan.commands:
+    if plan.steps.commands:
         yield ""
-        yield "commands:" if plan.runs else "commands, left out:"
-        for command in plan.commands:
+        yield "commands:" if plan.steps.runs else "commands, left out:"
+        for command in plan.steps.commands:
             yield f"  {' '.join(command.argv)}"
             yield f"      {command.reason}"
             if command.output:
                 yield f"      then {command.output.staging.name} is read back and renamed to {command.output.target}"
-    yield from finding_lines(plan.findings, colour=colour)
+    yield from finding_lines(plan.steps.findings, colour=colour)
     yield ""
-    yield f"fingerprint: {plan.fingerprint}"
+    yield f"fingerprint: {plan.steps.fingerprint}"
 
 
 def _change_text(before: str | None, after: str | None) -> str:
@@ -55,21 +55,21 @@ def _change_text(before: str | None, after: str | None) -> str:
     return f"remove {before}" if after is None else f"{before} becomes {after}"
 
 
-def plan_report(plan: "Plan", root: str, executed: "Executed | None") -> "PlanReport":
+def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanReport":
     """Return the plan as JSON; `executed` is None for a dry-run."""
     from iommuctl.documents import models
     from iommuctl.tree import digest
 
     return models.PlanReport(
-        command="apply" if plan.of is None else "rollback",
+        command="apply" if isinstance(plan, ApplyPlan) else "rollback",
         dry_run=executed is None,
         profile=plan.profile,
-        platform=plan.survey.facts.platform.value,
+        platform=plan.steps.survey.facts.platform.value,
         root=root,
-        backend=plan.survey.backend.name,
-        evidence=models.reports(models.EvidenceReport, plan.survey.evidence),
-        changed=plan.is_changed,
-        changes=models.reports(models.ChangeReport, plan.changes),
+        backend=plan.steps.survey.backend.name,
+        evidence=models.reports(models.EvidenceReport, plan.steps.survey.evidence),
+        changed=plan.steps.is_changed,
+        changes=models.reports(models.ChangeReport, plan.steps.changes),
         files=tuple(
             models.FileReport(
                 path=str(edit.path),
@@ -78,14 +78,14 @@ def plan_report(plan: "Plan", root: str, executed: "Executed | None") -> "PlanRe
                 before_sha256=digest(edit.before),
                 after_sha256=digest(edit.after),
             )
-            for edit in plan.edits
+            for edit in plan.steps.edits
         ),
         commands=tuple(
-            models.CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.runs)
-            for command in plan.commands
+            models.CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.steps.runs)
+            for command in plan.steps.commands
         ),
-        findings=models.reports(models.FindingReport, (*plan.findings, *(executed.findings if executed else ()))),
-        fingerprint=plan.fingerprint,
+        findings=models.reports(models.FindingReport, (*plan.steps.findings, *(executed.findings if executed else ()))),
+        fingerprint=plan.steps.fingerprint,
         snapshot=executed.snapshot if executed else None,
         reboot_required=plan.needs_reboot,
     )

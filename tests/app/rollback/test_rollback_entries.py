@@ -17,9 +17,10 @@ from project import GOLDEN
 from rolling import apply, execute, planned, rollback
 from strikelab import HISTORIES, Lab
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import CHANGED_SINCE
 from iommuctl.cli.output.plan import plan_text
 from iommuctl.errors import ConflictError, ExecutionError
@@ -116,7 +117,7 @@ def test_a_rename_between_two_applies(debian: Path) -> None:
     names = count(debian)
     apply(debian, "strict-isolation")
     plan = planned(debian, oldest)
-    assert plan.findings == ()
+    assert plan.steps.findings == ()
     execute(debian, plan)
     assert live(debian, times=False) == renamed(before, names)
 
@@ -149,7 +150,7 @@ def test_after_kernel_install_added_an_entry_and_another_one_went(debian: Path) 
     assert ADDED in new.read_text()
     installed = live(debian, times=False)
     plan = planned(debian)
-    assert [one.message for one in plan.findings if one.rule == "entry-vanished"] == [
+    assert [one.message for one in plan.steps.findings if one.rule == "entry-vanished"] == [
         f"/{FIRST}+2-1.conf has gone since, and is not made again"
     ]
     execute(debian, plan)
@@ -170,7 +171,7 @@ def test_a_kernel_that_came_gets_the_inverse_and_the_history_says_so(fedora: Pat
     assert options(fedora, NEWEST) == f"{LINE} {ADDED}"
     plan = planned(fedora)
     reason = f"as it was before {plan.of}"
-    assert [change for change in plan.changes if change.path == PurePosixPath("/", NEWEST)] == [
+    assert [change for change in plan.steps.changes if change.path == PurePosixPath("/", NEWEST)] == [
         Change(Op.REMOVE, text, None, PurePosixPath("/", NEWEST), Path(NEWEST).stem, reason) for text in ADDED.split()
     ]
     execute(fedora, plan)
@@ -316,7 +317,7 @@ def test_the_next_kernels_parameters_are_never_older_than_grubs_settings(fedora:
     apply(fedora)
     assert read(fedora, CMDLINE) == content
     assert time(fedora, CMDLINE) >= time(fedora, SETTINGS)
-    assert not plan_apply(Host.open(fedora), PROFILE, choices).is_changed
+    assert not plan_apply(Host.open(fedora), PROFILE, choices).steps.is_changed
     edit(fedora, CMDLINE, "quiet", "quiet nosmt")
     rollback(fedora)
     assert read(fedora, CMDLINE) == content.replace("quiet", "quiet nosmt")
@@ -330,7 +331,7 @@ def test_a_rollback_over_several_writes_the_next_kernels_parameters_last(fedora:
     with pytest.raises(ConflictError, match="/etc/kernel/cmdline was changed since"):
         planned(fedora, oldest)
     plan = planned(fedora, oldest, CHANGED_SINCE)
-    paths = [str(one.path) for one in plan.edits]
+    paths = [str(one.path) for one in plan.steps.edits]
     assert paths[-2:] == [f"/{SETTINGS}", f"/{CMDLINE}"]
 
 
@@ -339,7 +340,8 @@ def test_an_apply_that_fails_gives_a_file_its_old_time_back(fedora: Path) -> Non
     before = live(fedora)
     host = Host.open(fedora)
     plan = plan_apply(host, PROFILE, Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER))
-    broken = plan._replace(edits=tuple(one for one in plan.edits if one.file_class is not FileClass.ENTRY))
+    kept = tuple(one for one in plan.steps.edits if one.file_class is not FileClass.ENTRY)
+    broken = plan._replace(steps=plan.steps._replace(edits=kept))
     with pytest.raises(ExecutionError, match="is not what was planned"):
         carry_out(host, broken, progress=lambda _: nullcontext())
     assert live(fedora) == before
@@ -349,7 +351,8 @@ def test_parameters_that_stay_in_an_entry_undo_the_rollback(fedora: Path) -> Non
     apply(fedora)
     before = live(fedora)
     plan = planned(fedora)
-    broken = plan._replace(edits=tuple(one for one in plan.edits if one.path != PurePosixPath("/", NEWER)))
+    kept = tuple(one for one in plan.steps.edits if one.path != PurePosixPath("/", NEWER))
+    broken = plan._replace(steps=plan.steps._replace(edits=kept))
     with pytest.raises(ExecutionError, match="is not what was planned") as caught:
         carry_out(Host.open(fedora), broken, progress=lambda _: nullcontext())
     assert caught.value.details[:2] == (f"/{NEWER}: still has 'intel_iommu=on'", f"/{NEWER}: still has 'iommu=pt'")
@@ -369,16 +372,16 @@ def test_what_a_wrapper_or_an_image_holds_is_built_anew(trees: Trees, host: str,
     root = trees(host)
     apply(root)
     plan = planned(root)
-    assert [" ".join(one.argv) for one in plan.commands] == [command]
-    assert [one.hint for one in plan.findings if one.rule == "regenerate-pending"] == [f"chroot {root} {command}"]
+    assert [" ".join(one.argv) for one in plan.steps.commands] == [command]
+    assert [one.hint for one in plan.steps.findings if one.rule == "regenerate-pending"] == [f"chroot {root} {command}"]
     always = planned(root, regenerate=Regenerate.ALWAYS)
-    assert (always.runs, [one for one in always.findings if one.rule == "regenerate-pending"]) == (True, [])
+    assert (always.steps.runs, [one for one in always.steps.findings if one.rule == "regenerate-pending"]) == (True, [])
 
 
 def test_a_boot_record_follows_the_entries_back(fedora: Path) -> None:
     (fedora / "etc/zipl.conf").write_text("[defaultboot]\n")
     apply(fedora)
-    assert [one.argv for one in planned(fedora).commands] == [("zipl",)]
+    assert [one.argv for one in planned(fedora).steps.commands] == [("zipl",)]
 
 
 @pytest.mark.slow

@@ -15,9 +15,10 @@ import pytest
 from lacking import program
 from project import GOLDEN
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
+from iommuctl.app.planning import Choices
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
 
@@ -62,7 +63,7 @@ def mkconfig(tree: Path) -> None:
 
 def short_of(tree: Path, profile: str) -> tuple[str, ...]:
     plan = plan_apply(Host.open(tree), profile, CHOICES)
-    found = plan.survey
+    found = plan.steps.survey
     return found.backend.read_back(found.tree, found.facts, plan.desired, generated=True)
 
 

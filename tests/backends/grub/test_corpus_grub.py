@@ -16,10 +16,11 @@ import pytest
 from lacking import program
 from project import PROJECT
 
-from iommuctl.app.apply import Choices, plan_apply
+from iommuctl.app.apply import plan_apply
 from iommuctl.app.execute import carry_out
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan
+from iommuctl.app.plan import ApplyPlan
+from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline
@@ -157,11 +158,11 @@ def no_progress(_: Command) -> Iterator[None]:
         yield
 
 
-def plan_for(host: Host, profile: str) -> Plan:
+def plan_for(host: Host, profile: str) -> ApplyPlan:
     return plan_apply(host, profile, Choices(regenerate=Regenerate.NEVER))
 
 
-def plan_or_refusal(host: Host, profile: str) -> Plan | BootConfigError:
+def plan_or_refusal(host: Host, profile: str) -> ApplyPlan | BootConfigError:
     try:
         return plan_for(host, profile)
     except BootConfigError as error:
@@ -230,19 +231,18 @@ def test_every_edit_is_exact_and_goes_back(name: str, profile: str, tmp_path: Pa
         assert (plan.code, plan.line is not None, contents(tmp_path)) == (78, True, old_bytes)
         return
     carry_out(host, plan, progress=no_progress)
-    assert_bytes_follow_changes(old_bytes, contents(tmp_path), plan.changes)
+    assert_bytes_follow_changes(old_bytes, contents(tmp_path), plan.steps.changes)
     if sourced:
         new = source(tmp_path)
         assert old is not None
         assert new is not None
         assert new.rest == old.rest
-        assert_values_follow_changes(old, new, plan.changes)
+        assert_values_follow_changes(old, new, plan.steps.changes)
         line = f"{new.linux} {new.default}"
         assert PROMISED[profile] <= items(line)
-        assert plan.desired is not None
-        assert Conformer(plan.desired, plan.survey.catalogue).shortcomings(Cmdline.parse(line)) == ()
-    assert not plan_for(host, profile).is_changed
-    if plan.is_changed:
+        assert Conformer(plan.desired, plan.steps.survey.catalogue).shortcomings(Cmdline.parse(line)) == ()
+    assert not plan_for(host, profile).steps.is_changed
+    if plan.steps.is_changed:
         carry_out(host, plan_rollback(host, None, Choices(regenerate=Regenerate.NEVER)), progress=no_progress)
     assert contents(tmp_path) == old_bytes
 
@@ -261,7 +261,7 @@ def count_outcomes(top: Path, profile: str) -> Counter[str]:
             sources = name in must_not_be_sourced() or source(folder) is not None
             outcomes[f"refused: {reason}" if sources else f"refused, as dash does: {reason}"] += 1
         else:
-            outcomes["edited exactly" if plan.is_changed else "nothing to change"] += 1
+            outcomes["edited exactly" if plan.steps.is_changed else "nothing to change"] += 1
     return outcomes
 
 
