@@ -227,7 +227,7 @@ class Bench:
                 start = time.process_time()
                 plan = plan_apply(Host.open(tree), PASSTHROUGH, choices)
                 times.append(time.process_time() - start)
-                assert len(plan.edits) == count + 2
+                assert len(plan.steps.edits) == count + 2
             each[count] = statistics.median(times) / count * 1000
             yield Row(f"plan, {count} entries", 0.9 if count == MANY else None, each[count], " ms", "an entry")
         yield Row("an entry of 10,000 / an entry of 1000", 1.2, each[MOST] / each[MANY], "", "1 is linear")

@@ -26,7 +26,15 @@ from iommuctl.cli.application import application
 from iommuctl.host import signals
 
 SHELL_PROGRAMS = (
-    *("scripts/try", "scripts/tour", "scripts/test", "scripts/package-test", "scripts/package-host", ".ci/run"),
+    *(
+        "scripts/try",
+        "scripts/tour",
+        "scripts/test",
+        "scripts/package-test",
+        "scripts/package-host",
+        "scripts/fuzz",
+        ".ci/run",
+    ),
     "examples/fleet.sh",
     *("packaging/completion", "packaging/deb-tree", "packaging/export", "packaging/rpm-tree", "packaging/variant"),
     *("packaging/bundled/fetch", "packaging/bundled/install", "packaging/bundled/pin"),
@@ -87,20 +95,20 @@ def test_readme_begins_with_the_two_commands() -> None:
     assert commands == ["scripts/try", "scripts/test"]
 
 
-def test_continuous_integration_runs_the_test_command_of_the_readme_and_the_boot_lab(tmp_path: Path) -> None:
+def test_continuous_integration_runs_the_test_command_of_the_readme_the_fuzzer_and_the_boot_lab(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     (tmp_path / "scripts").mkdir()
     shutil.copy(PROJECT / ".ci/run", tmp_path / ".ci/run")
     ends = {}
-    for failing in ("", "test", "boot-test"):
-        for name in ("test", "boot-test"):
+    all_three = ["test", "fuzz", "boot-test"]
+    for failing in ("", *all_three):
+        for name in all_three:
             script = tmp_path / "scripts" / name
             script.write_text(f"#!/bin/sh\necho {name}\nexit {int(name == failing)}\n")
             script.chmod(0o755)
         done = subprocess.run([tmp_path / ".ci/run"], capture_output=True, text=True, check=False)
         ends[failing] = (done.stdout.split(), done.returncode)
-    both = ["test", "boot-test"]
-    assert ends == {"": (both, 0), "test": (both, 1), "boot-test": (both, 1)}
+    assert ends == {"": (all_three, 0), **dict.fromkeys(all_three, (all_three, 1))}
 
 
 def first_column(document: str, head: str) -> str:

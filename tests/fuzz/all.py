@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the fuzzer on each target, two at a time, and say what each came to. Ends with 1 where something was found."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent.parent)]
+
+from targets import TARGETS  # noqa: E402 - found by the line above
+
+FOUND = HERE.parent.parent / "build" / "fuzz"
+ENDLESS = 1_000_000_000
+
+
+def fuzz(name: str, runs: int, seed: int, seconds: float) -> tuple[str, bool]:
+    """Return what one target came to, and whether it is sound. Without a number of runs it is stopped by the clock."""
+    place = FOUND / name
+    argv = [sys.executable, str(HERE / "drive.py"), name, str(runs or ENDLESS), str(seed), str(place), str(seconds)]
+    start = time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, errors="backslashreplace", check=False)
+    said = next(
+        (line for line in done.stdout.splitlines() if line.startswith(f"{name}: ")), f"{name}: nothing was said"
+    )
+    found = sorted(place.glob("found-*"))
+    if done.returncode == 0 and not found:
+        return f"{said}; {time.monotonic() - start:.0f} s", True
+    tail = "\n".join(done.stderr.splitlines()[-30:])
+    return f"{said}; FOUND {', '.join(map(str, found)) or done.returncode}\n{tail}", False
+
+
+def main() -> None:
+    """Fuzz what is named, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for option in ("--seconds", "--runs", "--seed"):
+        parser.add_argument(option, type=int, default=0)
+    parser.add_argument("targets", nargs="*", metavar="TARGET")
+    asked = parser.parse_args()
+    names = asked.targets or list(TARGETS)
+    if unknown := [name for name in names if name not in TARGETS]:
+        parser.error(f"no such target: {unknown[0]}; there are {', '.join(TARGETS)}")
+    workers = os.cpu_count() or 1
+    each = 0 if asked.runs else asked.seconds * workers / len(names)
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(lambda name: fuzz(name, asked.runs, asked.seed, each), names))
+    for text, _ in results:
+        sys.stdout.write(f"{text}\n")
+    sound = sum(is_sound for _, is_sound in results)
+    sys.stdout.write(f"{sound} passed, {len(results) - sound} failed\n")
+    sys.exit(sound != len(results))
+
+
+if __name__ == "__main__":
+    main()
