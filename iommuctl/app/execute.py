@@ -2,7 +2,7 @@
 """Execute: carry out a plan as one transaction; everything it did is undone when anything goes wrong."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple, assert_never
@@ -14,6 +14,8 @@ from iommuctl.app.rollback.reversal import still_there
 from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import identity
+from iommuctl.host.root import READ_LIMIT
+from iommuctl.host.space import files_limited
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
@@ -47,7 +49,9 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     findings: list[Finding] = []
 
     def run(command: Command) -> None:
-        with progress(command):
+        # What is published is read whole, so what is longer than can be read need not be written.
+        limit = files_limited(READ_LIMIT) if command.output else nullcontext()
+        with progress(command), limit:
             completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
         if completed.left:
             message = f"{command.argv[0]} has left running: {', '.join(completed.left)}"

@@ -191,7 +191,7 @@ class Root:
         for name in names:
             with self.open_directory(above, "make a directory in") as descriptor:
                 with suppress(FileExistsError):  # a rival was faster; what is no directory is refused by the next step
-                    os.mkdir(name, mode, dir_fd=descriptor)
+                    _make_directory(name, mode, descriptor)
                     made.append(above / name)
                 _set_mode(name, mode, descriptor)
                 os.fsync(descriptor)
@@ -386,6 +386,14 @@ def _enter(name: str, directory: int, opened: list[int]) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _make_directory(name: str, mode: int, directory: int) -> None:
+    previous = os.umask(0)  # one that takes our own rights away would keep us from opening it
+    try:
+        os.mkdir(name, mode, dir_fd=directory)
+    finally:
+        os.umask(previous)
 
 
 def _set_mode(name: str, mode: int, directory: int) -> None:

@@ -1,11 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume: how much space a directory has, and whether it may be written in. Reading only."""
+"""Volume: how much space a directory has, whether it may be written in, and how much of it a program may take."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.host.root import Root
+
+
+@contextmanager
+def files_limited(size: int) -> Iterator[None]:
+    """Let no program that is started in the block write a file beyond `size` bytes; nor us, who write none in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    allowed = [limit for limit in (size, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(allowed), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Volume(NamedTuple):

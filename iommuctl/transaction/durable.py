@@ -131,20 +131,27 @@ def remove_any(root: Root, path: PurePosixPath) -> None:
 
     A directory of any depth is emptied from its top, into which every directory below is moved first.
     """
-    with root.open_directory(path.parent, "remove from") as above:
-        if _unlink(path.name, above):
-            _sync_folder(above)
-            return
-        try:
-            top = os.open(path.name, _LISTING, dir_fd=above)
-        except FileNotFoundError:
-            return
-        try:
-            _empty(top)
-        finally:
-            os.close(top)
-        os.rmdir(path.name, dir_fd=above)
-        _sync_folder(above)
+    remove_all(root, path.parent, (path.name,))
+
+
+def remove_all(root: Root, folder: PurePosixPath, names: Iterable[str]) -> None:
+    """Do what `remove_any` does for names of one directory, which is synced once."""
+    with root.open_directory(folder, "remove from") as above:
+        is_changed = False
+        for name in names:
+            if not _unlink(name, above):
+                try:
+                    top = os.open(name, _LISTING, dir_fd=above)
+                except FileNotFoundError:
+                    continue
+                try:
+                    _empty(top)
+                finally:
+                    os.close(top)
+                os.rmdir(name, dir_fd=above)
+            is_changed = True
+        if is_changed:
+            os.fsync(above)
 
 
 def remove_empty_directory(root: Root, path: PurePosixPath) -> None:

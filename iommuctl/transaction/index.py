@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from iommuctl.facts import Platform
 from iommuctl.transaction.snapshot import Action, State, Summary, time_text
 
-SNAPSHOT_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
+SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 # A clock that is wrong by millennia would leave no time for the next snapshot to be later.
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 

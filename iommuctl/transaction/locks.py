@@ -3,14 +3,16 @@
 
 import fcntl
 import os
+import stat
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from iommuctl.errors import BusyError
+from iommuctl.errors import BusyError, ConflictError
 from iommuctl.host.root import Root
+from iommuctl.transaction.durable import STATE_FILE_MODE
 from iommuctl.transaction.store import Store
 
 LOCK_SECONDS = 10.0  # how long to wait for another run
@@ -31,15 +33,23 @@ _PACKAGE_LOCKS = tuple(
 _PACMAN_LOCK = PurePosixPath("/var/lib/pacman/db.lck")  # alpm: there while a transaction runs, never locked
 _FLOCK = struct.Struct("hhqqi")  # struct flock of 64-bit Linux: type, whence, start, length, process
 
-_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROBE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def state_lock(root: Root, store: Store) -> Iterator[None]:
     """Be the only writer of a root. Raises BusyError after LOCK_SECONDS of another's work."""
-    with root.open_directory(store.directory, "lock") as folder:
-        descriptor = os.open("lock", _LOCK_FILE, 0o600, dir_fd=folder)
+    path = store.directory / "lock"
+    with root.locate(path, "lock") as place:
+        if place.path != path or (place.status is not None and not stat.S_ISREG(place.status.st_mode)):
+            # To open it could act, or wait.
+            raise ConflictError(
+                f"{str(path)!r} is no file, so nobody can hold it", hint=f"look at it, then: rm -r {root.outside(path)}"
+            )
+        descriptor = os.open(place.name, _LOCK_FILE, STATE_FILE_MODE, dir_fd=place.directory)
+        if place.status is None:
+            os.fchmod(descriptor, STATE_FILE_MODE)  # whatever the umask
     try:
         deadline = time.monotonic() + LOCK_SECONDS
         while not _try_lock(descriptor):
@@ -58,7 +68,7 @@ def package_manager_at_work(root: Root) -> str | None:
     """
     for path in _PACKAGE_LOCKS:
         with root.locate(path) as place:
-            if place.status is None:
+            if place.status is None or not stat.S_ISREG(place.status.st_mode):
                 continue
             descriptor = os.open(place.name, _PROBE, dir_fd=place.directory)
             try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
-from iommuctl.transaction.durable import remove_any, remove_files, write_file
+from iommuctl.transaction.durable import remove_all, remove_any, remove_files, write_file
 from iommuctl.transaction.index import SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary
 from iommuctl.tree import digest
@@ -167,11 +167,16 @@ class Store:
         kept = [row for name, stamp in self._stamps().items() if (row := rows.get(name)) and row[0] == stamp]
         write_file(self._root, self._index, encode_rows(kept))
 
-    def discard(self, name: str) -> None:
-        """Forget one snapshot, by its full id; nothing where there is none. Cut off, it is gone all the same."""
-        if self._root.stat(self.snapshots / name) is not None:
-            self._rename(name, name + _PARTIAL)
-            remove_any(self._root, self.snapshots / (name + _PARTIAL))
+    def discard(self, *names: str) -> None:
+        """Forget snapshots, by their full ids, where they are there. Cut off, they are gone all the same."""
+        if not names:
+            return
+        with self._root.open_directory(self.snapshots, "write") as folder:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.rename(name, name + _PARTIAL, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        remove_all(self._root, self.snapshots, (name + _PARTIAL for name in names))
 
     def keep_aside(self, manifest: Manifest, content: bytes) -> PurePosixPath:
         """Keep content that an undo is about to overwrite next to the snapshot, and give its path."""
@@ -185,17 +190,14 @@ class Store:
             return
         snapshots = self.list().snapshots
         applied = next((one.id for one in snapshots if one.state is State.APPLIED), None)
-        for manifest in snapshots[keep:]:
-            if manifest.id != applied:
-                self.discard(manifest.id)
+        self.discard(*(one.id for one in snapshots[keep:] if one.id != applied))
 
     def sweep(self) -> None:
         """Remove what an interrupted run left in the state directory: staging, parts of snapshots, temporary files."""
         remove_any(self._root, self.staging)
         names = self._root.names(self.snapshots)
-        for name in names:
-            if name.endswith(_PARTIAL):
-                remove_any(self._root, self.snapshots / name)
+        if partial := [name for name in names if name.endswith(_PARTIAL)]:
+            remove_all(self._root, self.snapshots, partial)
         folders = (self.directory, *(self.snapshots / name for name in names if _ID.fullmatch(name)))
         remove_files(
             self._root,

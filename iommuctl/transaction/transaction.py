@@ -24,13 +24,14 @@ from iommuctl.transaction.durable import (
     temporary_name,
 )
 from iommuctl.transaction.freeze import settle
+from iommuctl.transaction.index import LATEST
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
 from iommuctl.transaction.reserve import reserve
 from iommuctl.transaction.restoration import Pending
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id, time_text
 from iommuctl.transaction.store import STATE_MODE, Clock, Store
 from iommuctl.tree import digest
 
@@ -138,7 +139,7 @@ class Transaction:
                 )
             targets = examine(root, work.edits, work.generated)
             check_space(root, store, targets)
-            manifest, contents = _snapshot(_later(clock(), store), purpose, targets)
+            manifest, contents = _snapshot(_later(clock(), root, store), purpose, targets)
             journal = _journal(root, work, targets, manifest)
             try:
                 store.add(manifest, contents)
@@ -321,10 +322,20 @@ def _failure(error: IommuctlError | InterruptedRun) -> str:
     return f"failed: {error.brief}" if isinstance(error, IommuctlError) else f"was interrupted by {error.signal.name}"
 
 
-def _later(now: datetime, store: Store) -> datetime:
+def _later(now: datetime, root: Root, store: Store) -> datetime:
     """Return a time after every snapshot's: their order is the order of what was done, also when a clock steps back."""
-    newest = max((one.created for one in store.list().snapshots), default=None)
-    return now if newest is None or newest < now else newest + timedelta(seconds=1)
+    newest = max(store.list().snapshots, default=None, key=lambda one: one.created)
+    if newest is None or newest.created < now:
+        return now
+    later = newest.created + timedelta(seconds=1)
+    if later >= LATEST:
+        folder = root.outside(store.snapshots / newest.id)
+        raise ConflictError(
+            f"snapshot {newest.id} is dated so late that none can come after it",
+            details=(f"created: {time_text(newest.created)}",),
+            hint=f"look at it, then move it away: mv {folder} {root.outside(store.directory / newest.id)}",
+        )
+    return later
 
 
 def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
