@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from iommuctl.host.root import Root
 from iommuctl.transaction.locks import state_lock
 from iommuctl.transaction.recovery import recover
 from iommuctl.transaction.restoration import Resolution
-from iommuctl.transaction.snapshot import State, new_id
+from iommuctl.transaction.snapshot import State
 from iommuctl.transaction.store import NewerStateError, Store
 
 Spoil = Callable[[dict[str, Any], dict[str, Any], Path], object]  # journal, manifest, the tree
 X = ".iommuctl-0123456789abcdef.tmp"
 SHA = "ab" * 32
+NOWHERE = "20200101T000000Z-aaaaaa"
 
 
 @pytest.fixture
@@ -99,9 +100,7 @@ SPOILT: dict[str, Spoil] = {
         temporary=journal["files"][1]["temporary"]
     ),
     "another content before": lambda journal, _manifest, _tree: journal["files"][0].update(before_sha256=SHA),
-    "a snapshot that is not there": lambda journal, _manifest, _tree: journal.update(
-        snapshot=new_id(datetime.now(UTC))
-    ),
+    "a snapshot that is not there": lambda journal, _manifest, _tree: journal.update(snapshot=NOWHERE),
     "no snapshot's name": lambda journal, _manifest, _tree: journal.update(snapshot="../../x"),
     "a directory of a long name": lambda journal, _manifest, _tree: journal.update(
         removed_directories=[{"path": "/" + "x" * 300, "mode": 0o755}]
@@ -117,15 +116,19 @@ SPOILT: dict[str, Spoil] = {
 }
 
 
+def refused(bench: Bench, resolution: Resolution) -> IommuctlError | None:
+    try:
+        recover(Root(bench.tree), Store(Root(bench.tree)), resolution)
+    except IommuctlError as error:
+        return error
+    return None
+
+
 def leads_out(bench: Bench) -> None:
     """Every way ends at once and says what to do; the last always gets on, and after it there is nothing to recover."""
     for resolution in Resolution.REFUSE, Resolution.RESTORE:
-        try:
-            recover(Root(bench.tree), Store(Root(bench.tree)), resolution)
-        except IommuctlError as error:
-            assert error.code in (74, 78), error
-            assert error.hint, error
-            assert "recover" in error.hint, error
+        error = refused(bench, resolution)
+        assert error is None or (error.code in (74, 78) and "recover" in (error.hint or "")), error
     recover(Root(bench.tree), Store(Root(bench.tree)), Resolution.ACCEPT_CURRENT)
     assert recover(Root(bench.tree), Store(Root(bench.tree))) is None
     assert {path.name for path in bench.tree.rglob(".iommuctl-*")} == set()
@@ -205,7 +208,7 @@ def test_a_mark_of_a_snapshot_that_has_gone_or_is_damaged_is_no_dead_end(cut: Be
     old = manifest_path(cut).parent.name
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr("iommuctl.transaction.transaction.complete", lambda *_: (_ for _ in ()).throw(SystemExit))
-        with cut.begin(marks={old: State.ROLLED_BACK, "20200101T000000Z-aaaaaa": State.APPLIED}) as one:
+        with cut.begin(marks={old: State.ROLLED_BACK, NOWHERE: State.APPLIED}) as one:
             one.write()
     (state(cut) / "snapshots" / old / "manifest.json").write_bytes(b"{}")
     with pytest.raises(ConflictError) as caught:
