@@ -49,6 +49,16 @@ class Rule(StrEnum):
     WRONG_PLATFORM = "wrong-platform", "a parameter of another platform"
 
     # A command line where it is used
+    DEVICE_IN_USE = "device-in-use", "a disk or network card of the host that vfio-pci would take"
+    GPU_FABRIC = "gpu-fabric", "GPUs that copy to each other, and a mode that their vendor advises against"
+    GROUP_MATES = "group-mates", "devices that go to a guest only together with others that the host uses"
+    ID_MATCHES_NOTHING = "id-matches-nothing", "an id for vfio-pci that no device has"
+    IDS_SHADOW_MODPROBE = "ids-shadow-modprobe", "ids on the line that take the place of those in modprobe.d"
+    INTEGRATED_GPU = "integrated-gpu", "an integrated GPU that this kernel leaves out, and that would be translated"
+    OTHER_MANAGER = "other-manager", "another program that sets the same parameters"
+    PASID_UNDER_PASSTHROUGH = "pasid-under-passthrough", "GPUs that need translation on this kernel"
+    SNP_LOST = "snp-lost", "a mode in which the host has no SEV-SNP guests"
+    TPM_SEALED = "tpm-sealed", "a key that the TPM keeps back once the command line has changed"
     BOOTCONFIG_TOO_LATE = "bootconfig-too-late", "an early parameter in a boot configuration"
     FIRMWARE_OFF = "firmware-off", "a firmware that shows no IOMMU"
     GUEST = "guest", "a guest that asks for lazy invalidation"

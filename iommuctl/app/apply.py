@@ -22,11 +22,14 @@ from iommuctl.errors import UnavailableError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 from iommuctl.plan import Rendering
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.running.environment import read_surroundings
+from iommuctl.running.sysfs import read_devices
 from iommuctl.tree import Overlay
 
 
@@ -57,7 +60,7 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,
         *rendering.findings,
-        *_lint(found, config, rendering, desired, parse_kernels(kernels)),
+        *_lint(host, found, config, rendering, desired, parse_kernels(kernels)),
         *(() if runs else pending(host, rendering.commands)),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
@@ -94,24 +97,34 @@ def _render(found: Survey, desired: DesiredArguments) -> tuple[Rendering, BootCo
 
 
 def _lint(
-    found: Survey, config: BootConfig, rendering: Rendering, desired: DesiredArguments, kernels: tuple[Kernel, ...]
+    host: Host,
+    found: Survey,
+    config: BootConfig,
+    rendering: Rendering,
+    desired: DesiredArguments,
+    kernels: tuple[Kernel, ...],
 ) -> tuple[Finding, ...]:
-    """Lint every line that the host would boot with: what the next kernel gets, and each normal entry.
+    """Lint every line that the host would boot with, on that host: what the next kernel gets, and each normal entry.
 
     Entries that are still to be made, of a menu or by a distribution's own tool, follow from the former.
     """
     stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
+    surroundings = read_surroundings(host.root, found.facts)
+    if not rendering.edits and not rendering.commands:
+        surroundings = surroundings._replace(seals=())  # what was measured stays as it is
+    devices = read_devices(host.root) if host.is_system else ()
+    rules = (*RULES, *HOST_RULES)
     findings: dict[Finding, None] = {}
     for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
-        subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired)
-        findings.update((one, None) for one in lint(subject, RULES) if one.severity is not Severity.INFO)
+        subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
+        findings.update((one, None) for one in lint(subject, rules) if one.severity is not Severity.INFO)
     return tuple(findings)
 
 
 def _rules(profile: Profile) -> Iterator[str]:
     """The rules of every finding that can stop an apply of this profile: lint's, and its own."""
-    yield from (rule.id for rule in RULES)
+    yield from (rule.id for rule in (*RULES, *HOST_RULES))
     yield from (one.rule for one in profile.notices)
     yield from (one.rule for one in profile.warns)
 

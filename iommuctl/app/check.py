@@ -18,8 +18,8 @@ from iommuctl.host.probe import read_runtime
 from iommuctl.host.space import Volume, read_volume
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.effect.promise import vendors
 from iommuctl.running.firmware import tables_of
-from iommuctl.running.promise import vendors
 from iommuctl.running.state import Observed
 from iommuctl.running.sysfs import Security, read_security
 from iommuctl.running.verify import DRIVERS, OVERRIDES

@@ -22,6 +22,8 @@ from iommuctl.profile.profile import Profile, members
 from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.environment import read_surroundings
+from iommuctl.running.state import Device
+from iommuctl.running.sysfs import read_devices
 
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 
@@ -117,14 +119,15 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     if found.running is not None:
         lines.append(LintedLine("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
     surroundings = read_surroundings(host.root, found.facts)
+    devices = read_devices(host.root) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)
-    results = [(line, lint(_subject(found, line, surroundings), rules)) for line in lines]
+    results = [(line, lint(_subject(found, line, surroundings, devices), rules)) for line in lines]
     missing = () if kernels else kernel_findings(present)
     return _linted(found.facts.platform, results, (*interrupted_findings(host), *config.findings, *missing))
 
 
-def _subject(found: Survey, line: LintedLine, surroundings: Surroundings) -> Subject:
-    return Subject(line.cmdline, found.catalogue, found.facts.platform, line.kernels, None, surroundings)
+def _subject(found: Survey, line: LintedLine, surroundings: Surroundings, devices: tuple[Device, ...]) -> Subject:
+    return Subject(line.cmdline, found.catalogue, found.facts.platform, line.kernels, None, surroundings, devices)
 
 
 def _platforms(profile: Profile, platform: Platform | None) -> tuple[Platform, ...]:

@@ -5,7 +5,7 @@ Tuples with names, where a dataclass would do: every dry-run imports this, and t
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.findings import Finding, Rule, Severity
@@ -23,6 +23,9 @@ from iommuctl.kernel.parameters import (
     covered,
 )
 from iommuctl.profile.desired import DesiredArguments
+
+if TYPE_CHECKING:
+    from iommuctl.running.state import Device
 
 # The newest kernel whose sources the catalogue was read from; it stands for kernels that are not known.
 NEWEST_KERNEL = Kernel.upstream(KernelVersion(7, 2))
@@ -56,7 +59,8 @@ class Subject:
     """One command line with what is known of where it is used.
 
     `platform` None: it may be any. `kernels` empty: the newest. `desired` is the profile that the line came from.
-    `items` are those of every parameter that the catalogue knows, in order.
+    `items` are those of every parameter that the catalogue knows, in order. `devices` are those of the machine; none
+    where they are not known.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Subject:
         kernels: tuple[Kernel, ...] = (),
         desired: DesiredArguments | None = None,
         surroundings: Surroundings = _NOTHING_KNOWN,
+        devices: "tuple[Device, ...]" = (),
     ) -> None:
         self.cmdline = cmdline
         self.catalogue = catalogue
@@ -74,6 +79,7 @@ class Subject:
         self.kernels = kernels
         self.desired = desired
         self.surroundings = surroundings
+        self.devices = devices
         self.items = tuple(_items(cmdline, catalogue))
 
     @property

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, Kind, Manages
 from iommuctl.lint.engine import Remark, RuleBook, Subject, is_managed, sets
+from iommuctl.lint.hardware_rules import HARDWARE_RULES
+from iommuctl.lint.neighbour_rules import NEIGHBOUR_RULES
 from iommuctl.running.firmware import tables_of
 
 rule = RuleBook()
@@ -25,7 +27,9 @@ def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
         definition = subject.catalogue.known(parameter.name)
         if definition is not None and definition.kind is Kind.EARLY and definition.manages is not Manages.NOTHING:
             message = "comes from the boot configuration, which is read after such parameters took effect"
-            yield Remark(message, parameter.text, f"write {parameter.text} on the command line of the boot loader")
+            hint = f"write {parameter.text} on the command line of the boot loader"
+            # An apply does not make it, and does not need it gone.
+            yield Remark(message, parameter.text, hint, Severity.WARNING if subject.desired is not None else None)
 
 
 @rule(Rule.XEN_HOST, Severity.WARNING, "arch/x86/kernel/pci-dma.c pci_iommu_alloc")
@@ -54,4 +58,4 @@ def _firmware_off(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, hint="turn VT-d, AMD-Vi or the SMMU on in the firmware's setup")
 
 
-HOST_RULES = rule.rules
+HOST_RULES = (*rule.rules, *HARDWARE_RULES, *NEIGHBOUR_RULES)

@@ -60,7 +60,7 @@ def read_observed(root: Root, catalogue: Catalogue) -> Observed:
     cpuinfo = _text(root, _CPUINFO)
     vendor, flags = parse_cpu(cpuinfo)
     interrupts = _bytes(root, _INTERRUPTS)
-    devices = tuple(_device(root, _DEVICES / name) for name in _names(root, _DEVICES))
+    devices = read_devices(root)
     return Observed(
         cmdline=(_bytes(root, _CMDLINE) or b"").decode("utf-8", "surrogateescape").removesuffix("\n"),
         release=release,
@@ -77,6 +77,11 @@ def read_observed(root: Root, catalogue: Catalogue) -> Observed:
         hypervisor=_hypervisor(root, flags),
         is_xen_host="control_d" in _text(root, _XEN),
     )
+
+
+def read_devices(root: Root) -> tuple[Device, ...]:
+    """Read the devices on PCI, by address."""
+    return tuple(_device(root, _DEVICES / name) for name in _names(root, _DEVICES))
 
 
 def read_security(root: Root) -> Security:

@@ -4,7 +4,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from iommuctl.running.exemption import Exemption
+from iommuctl.running.effect.exemption import Exemption
 
 
 class Result(StrEnum):

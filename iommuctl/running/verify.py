@@ -14,16 +14,16 @@ from iommuctl.kernel.parameters import Assignment, Catalogue
 from iommuctl.kernel.predict import DomainType
 from iommuctl.kernel.tables import behaviour
 from iommuctl.profile.desired import DesiredArguments
-from iommuctl.running.binding import DeviceId, judge_bindings, parse_ids
-from iommuctl.running.difference import compare_line, variables
-from iommuctl.running.exemption import Exemption, Situation, exempt
+from iommuctl.running.effect.binding import DeviceId, judge_bindings, parse_ids
+from iommuctl.running.effect.difference import compare_line, variables
+from iommuctl.running.effect.exemption import Exemption, Situation, exempt
+from iommuctl.running.effect.group_types import Promised, judge_groups
+from iommuctl.running.effect.modules import judge_modules
+from iommuctl.running.effect.promise import promise, shows_lazy, vendors
+from iommuctl.running.effect.reading import Reading, named, read_assignment
+from iommuctl.running.effect.ungrouped import judge_ungrouped
 from iommuctl.running.firmware import tables_of
-from iommuctl.running.group_types import Promised, judge_groups
-from iommuctl.running.modules import judge_modules
-from iommuctl.running.promise import promise, shows_lazy, vendors
-from iommuctl.running.reading import Reading, named, read_assignment
 from iommuctl.running.state import Observed
-from iommuctl.running.ungrouped import judge_ungrouped
 from iommuctl.running.verdict import Agent, Check, Verdict, Verification, failure, success, untold
 
 # drivers/iommu/{intel,amd}/Kconfig, drivers/iommu/Kconfig: any of these drives the platform's units.

@@ -18,7 +18,7 @@ from iommuctl.kernel.explain import Said
 from iommuctl.kernel.lines import parse_kernels
 from iommuctl.kernel.parameters import Advice, Availability, Definition, Myth, Token
 from iommuctl.plan import Change, Command, FileEdit
-from iommuctl.running.exemption import Exemption
+from iommuctl.running.effect.exemption import Exemption
 from iommuctl.running.state import Device
 from iommuctl.running.verdict import Check, Verification
 

@@ -24,23 +24,23 @@ VTD_ON = f"{VTD}CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "vtd_default_on", "ignores_loader"),
+    ("older", "newer", "vtd_default_on", "ignores_loader", "spares_gpu"),
     [
-        (VTD_ON, VTD_ON, True, False),
-        (VTD_ON, VTD, False, False),
-        (f"{VTD}CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n", VTD_ON, True, False),
-        ("CONFIG_ARM_SMMU_V3=y\nCONFIG_CMDLINE_FORCE=y\n", "", None, True),
-        (f"{VTD_ON}# CONFIG_CMDLINE_OVERRIDE is not set\n", VTD_ON, True, False),
-        (f"{VTD_ON}CONFIG_CMDLINE_OVERRIDE=y\n", VTD_ON, True, True),
-        ("", "", None, None),
+        (VTD_ON, VTD_ON, True, False, False),
+        (VTD_ON, VTD, False, False, False),
+        (f"{VTD}CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n", VTD_ON, True, False, True),
+        ("CONFIG_ARM_SMMU_V3=y\nCONFIG_CMDLINE_FORCE=y\n", "", None, True, False),
+        (f"{VTD_ON}# CONFIG_CMDLINE_OVERRIDE is not set\n", VTD_ON, True, False, False),
+        (f"{VTD_ON}CONFIG_CMDLINE_OVERRIDE=y\n", VTD_ON, True, True, False),
+        ("", "", None, None, None),
     ],
 )
 def test_what_the_installed_kernels_were_configured_to_do(
-    older: str, newer: str, vtd_default_on: bool | None, ignores_loader: bool | None
+    older: str, newer: str, vtd_default_on: bool | None, ignores_loader: bool | None, spares_gpu: bool | None
 ) -> None:
     files = {"/boot/config-6.1.0-1-amd64": older, "/lib/modules/6.12.1-1-amd64/config": newer}
     tree = MemoryTree.of({path: text for path, text in files.items() if text})
-    expected = Surroundings(vtd_default_on=vtd_default_on, ignores_loader=ignores_loader)
+    expected = Surroundings(vtd_default_on=vtd_default_on, ignores_loader=ignores_loader, spares_gpu=spares_gpu)
     assert read_surroundings(tree, release_facts()) == expected
 
 
@@ -48,7 +48,8 @@ def test_the_running_system_is_asked_for_its_firmware_hypervisor_and_boot_config
     host = {
         "/sys/firmware/acpi/tables/DMAR": "",
         "/sys/firmware/acpi/tables/FACP": "",
-        "/proc/cpuinfo": "processor : 0\nflags\t\t: fpu vme hypervisor lahf_lm\n",
+        "/proc/cpuinfo": "processor : 0\nflags\t\t: fpu vme hypervisor lahf_lm sev_snp\n",
+        "/sys/module/kvm_amd/parameters/sev_snp": "Y\n",
         "/proc/bootconfig": 'kernel.iommu = "pt"\n',
     }
     expected = Surroundings(
@@ -56,6 +57,8 @@ def test_the_running_system_is_asked_for_its_firmware_hypervisor_and_boot_config
         is_guest=True,
         is_xen_host=False,
         bootconfig=Cmdline.parse("iommu=pt"),
+        has_snp=True,
+        uses_snp=True,
     )
     assert read_surroundings(MemoryTree.of(host), release_facts(Runtime("quiet"))) == expected
 

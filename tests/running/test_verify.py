@@ -26,7 +26,7 @@ from verified import CATALOGUE, details, failed, observe, verified
 
 from iommuctl.facts import Platform
 from iommuctl.profile.desired import DesiredArguments, Wanted
-from iommuctl.running.exemption import Exemption
+from iommuctl.running.effect.exemption import Exemption
 from iommuctl.running.verdict import Result, Verdict
 from iommuctl.running.verify import verify
 

@@ -187,3 +187,6 @@ OPT_IN_BEATS_OFF = since(
     el10="..10.0 drivers/iommu/intel/iommu.c at 10.0",
     debian="..5.10/6.1 drivers/iommu/intel/iommu.c:4915 at 5.10.223",
 )
+
+# A device that is left untranslated can have a PASID on arm64 (STRTAB_STE_1_S1DSS_BYPASS).
+PASID_UNDER_PASSTHROUGH = since("6.10/6.11 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c, NVIDIA/nodewright-packages#122")

@@ -9,7 +9,7 @@ from kernelhosts import AMD, INTEL, PASSTHROUGH_LINE, STRICT_LINE, Pci
 from verified import details, observe, verified
 
 from iommuctl.facts import Platform
-from iommuctl.running.ungrouped import ungrouped
+from iommuctl.running.effect.ungrouped import ungrouped
 from iommuctl.running.verdict import Verdict
 
 GPU = Pci("0000:00:02.0", "8086:3e9b", "030000", None, "i915")

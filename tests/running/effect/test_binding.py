@@ -3,7 +3,7 @@
 
 import pytest
 
-from iommuctl.running.binding import DeviceId, judge_bindings, parse_ids
+from iommuctl.running.effect.binding import DeviceId, judge_bindings, parse_ids
 from iommuctl.running.state import Device
 from iommuctl.running.verdict import Result
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from iommuctl.kernel.predict import DomainType
-from iommuctl.running.exemption import Exemption
-from iommuctl.running.reading import Reading
+from iommuctl.running.effect.exemption import Exemption
+from iommuctl.running.effect.reading import Reading
 from iommuctl.running.state import Group
 from iommuctl.running.verdict import Check, Verdict, failure, success, untold
 

@@ -12,7 +12,7 @@ from iommuctl.kernel.predict import effective
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import SegmentError, TokenChange, apply_changes
-from iommuctl.running.promise import NEWEST
+from iommuctl.running.effect.promise import NEWEST
 from iommuctl.running.state import Observed
 
 _BY_GROUPS = frozenset({"units", "group-types", "strictness", "ungrouped-devices"})

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 
 from iommuctl.kernel.predict import DomainType
-from iommuctl.running.exemption import Situation, maps_no_graphics
+from iommuctl.running.effect.exemption import Situation, maps_no_graphics
 from iommuctl.running.state import Device, Observed
 from iommuctl.running.verdict import Check, failure, success, untold
 

@@ -8,7 +8,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.predict import DomainType
 from iommuctl.profile.shipped import shipped_catalogue
-from iommuctl.running.promise import promise, shows_lazy, vendors
+from iommuctl.running.effect.promise import promise, shows_lazy, vendors
 from iommuctl.running.state import Group, Observed, Unit
 
 OFF, IDENTITY, DMA, DMA_FQ = DomainType.OFF, DomainType.IDENTITY, DomainType.DMA, DomainType.DMA_FQ

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seals: keys that the TPM gives out by the values of its PCRs, as files of the host tell of them. Reading only."""
+
+import base64
+import binascii
+import json
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from iommuctl.errors import IommuctlError
+from iommuctl.kernel.environment import Seal
+from iommuctl.tree import Tree
+
+_CRYPTTAB = PurePosixPath("/etc/crypttab")
+_PCRLOCK = PurePosixPath("/var/lib/systemd/pcrlock.json")  # systemd-pcrlock(8)
+_FDE_TOOLS = PurePosixPath("/etc/sysconfig/fde-tools")  # openSUSE's fde-tools: FDE_SEAL_PCR_LIST
+_SNAPD = PurePosixPath("/var/lib/snapd/device/fde")  # snapd's full disk encryption, sealed with the command line
+_SNAPD_PCRS = frozenset({12})  # snapcore/secboot: the kernel command line is measured by the stub
+_FDE_LIST = re.compile(r'^\s*FDE_SEAL_PCR_LIST\s*=\s*"?([\d, ]*)', re.MULTILINE)
+# LUKS2 on-disk format, section 2.1: magic, version, size of the header; the JSON area begins after 4096 bytes.
+_LUKS2 = struct.Struct(">6sHQ")
+_MAGIC, _VERSION, _JSON_START, _HEADER_LIMIT = b"LUKS\xba\xbe", 2, 4096, 4 * 1024 * 1024
+
+
+def read_seals(tree: Tree) -> tuple[Seal, ...]:
+    """Return every seal that files of a host tell of; what may not be read tells of none."""
+    return (*_crypttab(tree), *_pcrlock(tree), *_fde_tools(tree), *_snapd(tree))
+
+
+def parse_tokens(header: bytes) -> tuple[frozenset[int] | None, ...]:
+    """Return the PCRs of each token of a LUKS2 header that the TPM opens; none for what is no such header."""
+    if len(header) < _LUKS2.size:
+        return ()
+    magic, version, size = _LUKS2.unpack_from(header)
+    if magic != _MAGIC or version != _VERSION:
+        return ()
+    area = header[_JSON_START : min(size, len(header))].partition(b"\0")[0]
+    try:
+        tokens = json.loads(area)["tokens"].values()
+        return tuple(_pcrs_of(token) for token in tokens if token.get("type") in {"systemd-tpm2", "clevis"})
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return ()
+
+
+def _pcrs_of(token: dict[str, object]) -> frozenset[int] | None:
+    if token["type"] == "clevis":
+        return _clevis(token)
+    if token.get("tpm2_pcrlock"):
+        return None  # pcrlock.json tells
+    pcrs = token.get("tpm2-pcrs")
+    return _numbers(pcrs) if isinstance(pcrs, list) else None
+
+
+def _clevis(token: dict[str, object]) -> frozenset[int] | None:
+    """clevis-encrypt-tpm2(1): the pins are in the protected header of the token's JWE."""
+    jwe = token.get("jwe")
+    protected = jwe.get("protected") if isinstance(jwe, dict) else None
+    if not isinstance(protected, str):
+        return None
+    try:
+        header = json.loads(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
+        ids = header["clevis"]["tpm2"].get("pcr_ids", "")
+    except (ValueError, KeyError, AttributeError, TypeError, binascii.Error):
+        return frozenset()  # another pin (tang, sss): no PCR that is told here
+    return _numbers(str(ids).split(","))
+
+
+def _numbers(values: object) -> frozenset[int]:
+    items = values if isinstance(values, list) else []
+    return frozenset(int(one) for one in items if str(one).strip().isdecimal())
+
+
+def _crypttab(tree: Tree) -> Iterator[Seal]:
+    """crypttab(5): tpm2-device= opens with the TPM, by the PCRs of tpm2-pcrs= or of the token in the header."""
+    for line in _text(tree, _CRYPTTAB).splitlines():
+        fields = line.split()
+        if len(fields) < len(("name", "device")) or fields[0].startswith("#"):
+            continue
+        options = dict(_option(one) for one in fields[3].split(",")) if len(fields) > len(("n", "d", "k")) else {}
+        what = f"volume {fields[0]!r}"
+        if header := options.get("header"):
+            content = _read(tree, PurePosixPath(header)) if header.startswith("/") else None
+            yield from (Seal(what, PurePosixPath(header), pcrs) for pcrs in parse_tokens(content or b""))
+        elif options.get("tpm2-device"):
+            named = options.get("tpm2-pcrs")
+            yield Seal(what, _CRYPTTAB, None if named is None else _numbers(re.split(r"[+,:]", named)))
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _pcrlock(tree: Tree) -> Iterator[Seal]:
+    try:
+        values = json.loads(_text(tree, _PCRLOCK) or "{}").get("pcrValues", [])
+        pcrs = _numbers([one["pcr"] for one in values])
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return
+    if pcrs:
+        yield Seal("what systemd-pcrlock locks", _PCRLOCK, pcrs)
+
+
+def _fde_tools(tree: Tree) -> Iterator[Seal]:
+    if found := _FDE_LIST.search(_text(tree, _FDE_TOOLS)):
+        yield Seal("the root volume of fde-tools", _FDE_TOOLS, _numbers(re.split(r"[, ]+", found[1])))
+
+
+def _snapd(tree: Tree) -> Iterator[Seal]:
+    try:
+        names = tree.names(_SNAPD)
+    except IommuctlError:
+        return
+    if names:
+        yield Seal("the volumes that snapd encrypts", _SNAPD, _SNAPD_PCRS)
+
+
+def _text(tree: Tree, path: PurePosixPath) -> str:
+    return (_read(tree, path) or b"").decode("utf-8", "replace")
+
+
+def _read(tree: Tree, path: PurePosixPath) -> bytes | None:
+    try:
+        return tree.read_part(path, 0, _HEADER_LIMIT)
+    except IommuctlError:
+        return None
