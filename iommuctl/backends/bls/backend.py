@@ -13,10 +13,9 @@ from iommuctl.backends.entries.survey import FoundEntry, Reading
 from iommuctl.backends.entries.versions import version_key
 from iommuctl.backends.grub import defaults
 from iommuctl.backends.grub import variables as grub_variables
-from iommuctl.backends.grub.distributions import GrubFamily, grub_family
+from iommuctl.backends.grub.distributions import GrubFamily, require_family
 from iommuctl.backends.grub.menus import MENUS
 from iommuctl.backends.grub.variables import KERNELOPTS, GrubVariables
-from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, expand, parse_entry, variables
@@ -193,11 +192,7 @@ def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
     """How this distribution builds its menu; None where GRUB has no settings file."""
     if tree.read(defaults.MAIN) is None:
         return None
-    family = grub_family(facts.distribution)
-    if family is None:
-        names = " or ".join(repr(name) for name in facts.distribution.names) or "a system without os-release"
-        raise UnavailableError(f"it is not known how {names} builds its GRUB menu")
-    return family
+    return require_family(facts.distribution, tree)
 
 
 def _future(tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]) -> Future:

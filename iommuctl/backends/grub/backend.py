@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.backends.grub import defaults, script
-from iommuctl.backends.grub.distributions import GrubFamily, grub_family
+from iommuctl.backends.grub.distributions import GrubFamily, require_family
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
 from iommuctl.findings import Finding, Rule, Severity
@@ -118,10 +118,7 @@ def _is_current(menu: grubcfg.GrubCfg, conformer: Conformer) -> bool:
 
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily:
-    family = grub_family(facts.distribution)
-    if family is None:
-        names = " or ".join(repr(name) for name in facts.distribution.names) or "a system without os-release"
-        raise UnavailableError(f"it is not known how {names} builds its GRUB menu")
+    family = require_family(facts.distribution, tree)
     if tree.read(defaults.MAIN) is None:
         raise UnavailableError(
             f"{defaults.MAIN} is missing", hint=f"install {family.package}, or name the --backend that boots"
