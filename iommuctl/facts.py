@@ -62,7 +62,8 @@ class Runtime(NamedTuple):
     variables LoaderEntrySelected, LoaderEntryDefault, LoaderEntryPreferred (systemd 260), LoaderInfo, StubInfo and
     LoaderDevicePartUUID of the Boot Loader Interface;
     `boot_program` is the path of the program that the firmware started; `mounts` are those of /boot, /efi and /boot/efi
-    on which something is mounted, and `partitions` the PARTUUIDs of what is, as far as they are known.
+    on which something is mounted, and `partitions` the PARTUUIDs of what is, as far as they are known. `machine` is the
+    model, by the device tree or DMI.
     """
 
     cmdline: str
@@ -77,6 +78,7 @@ class Runtime(NamedTuple):
     partitions: tuple[str, ...] = ()
     entry_default: str | None = None
     entry_preferred: str | None = None
+    machine: str | None = None
 
 
 class Facts(NamedTuple):

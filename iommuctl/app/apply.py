@@ -19,8 +19,10 @@ from iommuctl.app.planning import (
 from iommuctl.app.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import UnavailableError
+from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, parse_kernels
+from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
@@ -41,14 +43,18 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     profile = find_profile(host, profile_name)
     require_known("apply", choices.force, _rules(profile))
     settled = settle_view(host)
-    found = survey_host(host, platform=choices.platform, backend=choices.backend, files=settled.tree)
-    desired = resolve(profile, found.catalogue, found.facts, choices.inputs)
+
+    def resolved(catalogue: Catalogue, facts: Facts) -> DesiredArguments:
+        return resolve(profile, catalogue, facts, choices.inputs)
+
+    found = survey_host(host, platform=choices.platform, backend=choices.backend, files=settled.tree, asked=resolved)
+    desired = resolved(found.catalogue, found.facts)
     rendering, config = _render(found, desired)
     kernels = installed_kernels(found.facts, config)
     if kernels != found.facts.kernels:  # only the entries tell of some
         facts = found.facts._replace(kernels=kernels)
         asked = desired
-        desired = resolve(profile, found.catalogue, facts, choices.inputs)
+        desired = resolved(found.catalogue, facts)
         if desired != asked:
             rendering, config = _render(found, desired)
     runs = runs_commands(host, choices.regenerate)

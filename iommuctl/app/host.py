@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.backends.base import Backend, BootConfig
-from iommuctl.backends.detection.detect import Evidence, detect
+from iommuctl.backends.detection.detect import detect
+from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform, Runtime
@@ -19,6 +20,7 @@ from iommuctl.host.probe import read_facts, read_runtime
 from iommuctl.host.root import Root
 from iommuctl.kernel.lines import parse_kernels
 from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.tree import RecordingTree, Tree
 
@@ -83,17 +85,33 @@ class Survey(NamedTuple):
     running: Runtime | None
 
 
-def survey_host(host: Host, *, platform: Platform | None, backend: str | None, files: Tree | None = None) -> Survey:
+def survey_host(
+    host: Host,
+    *,
+    platform: Platform | None,
+    backend: str | None,
+    files: Tree | None = None,
+    asked: Callable[[Catalogue, Facts], DesiredArguments] | None = None,
+) -> Survey:
     """Look at a host, or at its files as they will be. Raises UnavailableError where no bootloader can be told and none
     is named.
+
+    `asked` resolves what is to be changed, which an error then names where it has to be done by hand.
     """
     if host.is_system:
         _refuse_container(host.root)
     tree = RecordingTree(host.root.held() if files is None else files)
     facts = facts_of(host, platform)
     runtime = read_runtime(host.root) if host.is_system else None
-    detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))
     catalogue = shipped_catalogue()
+    try:
+        detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))
+    except UnavailableError as error:
+        from iommuctl.backends.detection.byhand import ByHandError
+
+        if asked is None or not isinstance(error, ByHandError):
+            raise
+        raise error.naming(asked(catalogue, facts), catalogue) from error
     return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue, runtime)
 
 

@@ -10,7 +10,7 @@ from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
-from iommuctl.backends.detection.detect import Evidence
+from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity

@@ -41,6 +41,7 @@ _FILE_PATH_NODE = (4, 4)  # UEFI 2.10, section 10.3.5.4: media device path, file
 _XEN_CAPABILITIES = PurePosixPath("/proc/xen/capabilities")
 _XEN_HOST = b"control_d"
 _KERNEL_PREFIXES = ("vmlinuz-", "vmlinux-", "Image-", "kernel-")
+_MODELS = (PurePosixPath("/proc/device-tree/model"), PurePosixPath("/sys/class/dmi/id/product_name"))
 _RESCUE = "0-rescue-"  # 51-dracut-rescue.install: vmlinuz-0-rescue-MACHINE
 
 
@@ -91,6 +92,7 @@ def read_runtime(tree: Tree) -> Runtime:
         entry_preferred=_loader_variable(tree, "LoaderEntryPreferred"),
         loader_partition=_loader_variable(tree, "LoaderDevicePartUUID"),
         boot_program=_boot_program(tree),
+        machine=_first(tree, _MODELS).strip("\0\n ") or None,
         mounts=tuple(sorted(mounts)),
         partitions=tuple(sorted({found for device in mounts.values() if (found := _partition(tree, device))})),
     )

@@ -35,7 +35,12 @@ def quiet(_: Command) -> AbstractContextManager[None]:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A tree that tells nothing of its platform."""
-    for path, text in {"etc/os-release": "ID=debian\n", "etc/default/grub": GRUB_DEFAULT}.items():
+    files = {
+        "etc/os-release": "ID=debian\n",
+        "etc/default/grub": GRUB_DEFAULT,
+        "usr/sbin/grub-mkconfig": "# default/grub.d\n",
+    }
+    for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     return Host.open(tmp_path)

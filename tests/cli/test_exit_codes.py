@@ -119,8 +119,11 @@ def test_a_default_entry_that_no_profile_changes_is_told(sample_host: Path) -> N
     assert "default-entry-not-ours" not in [finding["rule"] for finding in report["findings"]]
 
 
-def test_a_menu_that_does_not_exist_yet_stops_nothing(sample_host: Path) -> None:
+def test_a_menu_that_does_not_exist_yet_stops_nothing_where_its_generator_is(sample_host: Path) -> None:
     (sample_host / "boot/grub/grub.cfg").unlink()
+    assert code_of("apply", "passthrough-perf", "--root", str(sample_host), *NEVER) == 69
+    (sample_host / "usr/sbin").mkdir()
+    (sample_host / "usr/sbin/grub-mkconfig").write_text("#!/bin/sh\n")
     assert code_of("apply", "passthrough-perf", "--root", str(sample_host), *NEVER) == 0
 
 

@@ -50,6 +50,7 @@ def test_an_immutable_target_is_told(path: str, sample_host: Path) -> None:
 def test_a_missing_generator_is_told(name: str, grub_host: GrubTree) -> None:
     folder = "sbin" if name == "grub-mkconfig" else "bin"
     (grub_host.path / "usr" / folder / name).unlink()
+    (grub_host.path / "boot/grub/grub.cfg").write_text("menuentry 'Debian' {\n linux /vmlinuz\n}\n")
     told = findings(grub_host.path, "apply", "passthrough-perf", "--regenerate", "always")
     assert told["program-missing"] == f"it will fail as things are: no program {name!r}"
 

@@ -10,7 +10,7 @@ from iommuctl.app.lint import LintedLine, LintResult, LocatedFinding
 from iommuctl.app.profiles import ProfileListing
 from iommuctl.app.status import Drift, Status
 from iommuctl.backends.base import Entry, Future
-from iommuctl.backends.detection.detect import Evidence
+from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.documents import models
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline

@@ -3,27 +3,16 @@
 
 import struct
 
+import efivars
 import pytest
+from efivars import ATTRIBUTES, FOLDER, load_option, text
 from trees import MemoryTree
 
 from iommuctl.facts import Runtime
 from iommuctl.host.probe import parse_load_option, read_runtime
 
-LOADER = "/sys/firmware/efi/efivars/{}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-GLOBAL = "/sys/firmware/efi/efivars/{}-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-ATTRIBUTES = struct.pack("<I", 6)
-
-
-def text(value: str) -> bytes:
-    return ATTRIBUTES + f"{value}\0".encode("utf-16-le")
-
-
-def load_option(path: str) -> bytes:
-    name = f"{path}\0".encode("utf-16-le")
-    disk = struct.pack("<BBH", 4, 1, 42) + bytes(38)
-    file = struct.pack("<BBH", 4, 4, 4 + len(name)) + name
-    devices = disk + file + struct.pack("<BBH", 0x7F, 0xFF, 4)
-    return struct.pack("<IH", 1, len(devices)) + "Linux\0".encode("utf-16-le") + devices
+LOADER = f"/{FOLDER}/{{}}-{efivars.LOADER}"
+GLOBAL = f"/{FOLDER}/{{}}-{efivars.GLOBAL}"
 
 
 def test_every_variable_is_read_by_its_vendor() -> None:
@@ -72,6 +61,18 @@ def test_a_host_without_efi_has_none_of_them() -> None:
 def test_a_xen_host_is_known_by_its_capabilities() -> None:
     tree = MemoryTree.of({"/proc/cmdline": "ro\n", "/proc/xen/capabilities": "control_d\n"})
     assert read_runtime(tree) == Runtime("ro", is_xen_host=True)
+
+
+@pytest.mark.parametrize(
+    ("files", "model"),
+    [
+        ({"/proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0"}, "Raspberry Pi 5 Model B Rev 1.0"),
+        ({"/sys/class/dmi/id/product_name": "PowerEdge R650\n"}, "PowerEdge R650"),
+        ({"/sys/class/dmi/id/product_name": "\n"}, None),
+    ],
+)
+def test_the_model_is_of_the_device_tree_or_of_dmi(files: dict[str, str | bytes], model: str | None) -> None:
+    assert read_runtime(MemoryTree.of({"/proc/cmdline": "ro\n"} | files)) == Runtime("ro", machine=model)
 
 
 def test_a_variable_that_may_not_be_read_is_as_good_as_none() -> None:

@@ -126,10 +126,20 @@ def look(tree: Tree, facts: Facts, *, builds: bool = True) -> Layout:
         )
     raise UnavailableError(
         "no boot entry of this system on the boot file systems",
-        details=tuple(f"{each.entry.path}: {each.reason}" for each in layout.found),
-        hint=survey.claim(layout.found)
-        or "mount the ESP (bootctl --print-esp-path tells where), then run the same command again",
+        details=(
+            *(f"{each.entry.path}: {each.reason}" for each in layout.found),
+            *(f"{each.path}: {each.left_alone}" for each in layout.images),
+        ),
+        hint=survey.claim(layout.found) or _way_on(layout),
     )
+
+
+def _way_on(layout: Layout) -> str:
+    """Return what gets on where nothing of this system can be seen: an image is there to be extended, or is missing."""
+    if not layout.images:
+        return "mount the ESP (bootctl --print-esp-path tells where), then run the same command again"
+    path = layout.images[0].path
+    return f"add an addon next to it (ukify build --cmdline=… --output={path}.extra.d/iommuctl.addon.efi)"
 
 
 def _booted(tree: Tree, facts: Facts, layout: Layout) -> Cmdline | None:

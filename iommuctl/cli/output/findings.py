@@ -9,7 +9,7 @@ from iommuctl.cli.output.text import visible
 from iommuctl.findings import Finding, Severity
 
 if TYPE_CHECKING:
-    from iommuctl.backends.detection.detect import Evidence
+    from iommuctl.backends.detection.evidence import Evidence
 
 _SEVERITY_STYLES = {Severity.ERROR: Style.RED, Severity.WARNING: Style.YELLOW, Severity.INFO: Style.CYAN}
 
