@@ -18,7 +18,7 @@ class Op(StrEnum):
 
 
 class FileClass(StrEnum):
-    """How a file goes back (design, promise 8)."""
+    """How a file goes back (architecture, promise 8)."""
 
     SOURCE = "source"
     GENERATED = "generated"

@@ -26,7 +26,7 @@ class Choices(NamedTuple):
 
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:
-    """Whether generated files are in scope (design, section 3, Regeneration)."""
+    """Whether generated files are in scope: on this host unless declined, in another root only where asked for."""
     return host.is_system if regenerate is Regenerate.AUTO else regenerate is Regenerate.ALWAYS
 
 
@@ -71,7 +71,7 @@ def fingerprint(found: Survey, *parts: str) -> str:
 def lagging(
     host: Host, edits: tuple[FileEdit, ...], commands: tuple[Command, ...], *, runs: bool
 ) -> tuple[Finding, ...]:
-    """Return where GRUB may go on reading the old files: on an XFS that may not be frozen (design, section 6)."""
+    """Return where GRUB may go on reading the old files: on an XFS that may not be frozen."""
     from iommuctl.host.mounts import unfreezable  # noqa: PLC0415 - an unchanged host needs none of it
 
     read_by_grub = {edit.path.parent for edit in edits if edit.file_class is not FileClass.SOURCE}

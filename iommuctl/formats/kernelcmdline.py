@@ -32,7 +32,7 @@ class KernelCmdline(NamedTuple):
     """The file. `lines` are those with parameters; the first takes additions.
 
     Most readers join the lines (kernel-install, mkinitcpio, sdbootutil); grubby and Proxmox know only the first of the
-    file. Comments are parameters to systemd 252 and to Fedora's 20-grub.install (boot-formats, section 3.1).
+    file. Comments are parameters to systemd 252 and to Fedora's 20-grub.install.
     """
 
     path: PurePosixPath

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollback: from a snapshot to a plan that brings every file back by its class (design, promise 8)."""
+"""Rollback: from a snapshot to a plan that brings every file back by its class (architecture, promise 8)."""
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, assert_never

@@ -237,7 +237,7 @@ def _rescues(found: tuple[FoundEntry, ...]) -> tuple[FoundEntry, ...]:
 def _follows(
     changes: tuple[Change, ...], source: str, sharing: tuple[FoundEntry, ...], when: str
 ) -> tuple[Finding, ...]:
-    """Return which entries share a source that changes, though they are not ours to change (design, promise 5)."""
+    """Return which entries, not ours to change, share a source that changes (architecture, promise 5)."""
     names = ", ".join(repr(each.entry.id) for each in sharing)
     return tuple(
         Finding(

@@ -18,7 +18,7 @@ _LENS = "Bls.lns"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).
 _BOOT_IMAGE = "BOOT_IMAGE="
 # What blsuki's bls_get_linux() adds to path and options, and the unit of GRUB's heap in which one byte is missing
-# (grub-core/commands/blsuki.c; boot-lab, section 5: 96 failed, 95 booted).
+# (grub-core/commands/blsuki.c; booted length by length: 96 failed, 95 booted).
 _LINUX_COMMAND = 8
 _HEAP_UNIT = 16
 # Who sets the variables that GRUB puts into entries, and how to make them set something else.

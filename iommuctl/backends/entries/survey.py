@@ -26,7 +26,7 @@ _OF_ANOTHER = "it belongs to the machine-id"
 _MACHINE_ID_FILE = PurePosixPath("/etc/machine-id")
 _ENTRY_TOKEN = PurePosixPath("/etc/kernel/entry-token")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
-# What tells one installation from another next to its machine-id (design, section 5).
+# What tells one installation from another next to its machine-id.
 _ROOT_PARAMETERS = ("root", "rootflags")
 _ROOT = "root="
 

@@ -211,7 +211,7 @@ def _generate(family: GrubFamily, *, sources_change: bool) -> tuple[Command, ...
 
 
 def _shared_removals(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tuple[Finding, ...]:
-    """Recovery entries get GRUB_CMDLINE_LINUX too: tell when they lose a parameter (design, promise 5)."""
+    """Recovery entries get GRUB_CMDLINE_LINUX too: tell when they lose a parameter (architecture, promise 5)."""
     taken = [change for change in changes if change.target == defaults.LINUX and change.op is not Op.ADD]
     rescues = [entry.title for entry in menu.entries if entry.recovery]
     return tuple(

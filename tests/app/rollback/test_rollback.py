@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollback: every file back by its class, whatever happened since (design, promise 8)."""
+"""Rollback: every file back by its class, whatever happened since (architecture, promise 8)."""
 
 import os
 import subprocess

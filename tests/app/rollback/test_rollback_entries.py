@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollback where entries boot: after the boot counter's rename, a kernel's update and edits by hand (promise 8)."""
+"""Rollback where entries boot: after boot counters, kernels and edits by hand came (architecture, promise 8)."""
 
 import os
 import shutil
