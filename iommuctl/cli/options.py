@@ -2,13 +2,16 @@
 """Options: each command-line option is declared once, here."""
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from iommuctl.cli.session import remember_debug, remember_json, remember_root, remember_verbose
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
+
+if TYPE_CHECKING:
+    from iommuctl.kernel.lines import Kernel
 
 
 def _complete_backend(incomplete: str) -> list[str]:
@@ -114,6 +117,26 @@ Set = Annotated[
         help="Fill an input of the profile, such as vfio-pci.ids=10de:1b80; may be repeated.",
     ),
 ]
+KernelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        metavar="RELEASE",
+        help="The kernel that reads it, such as 6.1 or 4.18.0-553.el8_10; may be repeated.",
+    ),
+]
+
+
+def parse_kernels(texts: list[str] | None) -> "tuple[Kernel, ...]":
+    """Read the values of --kernel. Raises a usage error (exit code 2)."""
+    from iommuctl.kernel import lines
+
+    for text in texts or ():
+        if lines.Kernel.parse(text) is None:
+            raise typer.BadParameter(f"{text!r} is no kernel release such as 6.1", param_hint="'--kernel'")
+    return lines.parse_kernels(tuple(texts or ()))
+
+
 Verbose = Annotated[
     bool,
     typer.Option(

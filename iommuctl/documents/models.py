@@ -300,6 +300,16 @@ class AdviceReport(_Model):
     answer: tuple[Text, ...]
 
 
+class KernelAnswerReport(_Model):
+    """Whether a kernel that was asked about reads a parameter, or one item of its value."""
+
+    item: Text
+    kernel: Text
+    architecture: Text | None = Field(description="null: all that were asked about agree")
+    reads: bool | None = Field(description="null: neither its line nor its release tells")
+    source: Text
+
+
 class ParameterReport(_Model):
     """One parameter as the catalogue has it."""
 
@@ -323,6 +333,7 @@ class ParameterReport(_Model):
     myths: tuple[MythReport, ...]
     notes: tuple[Text, ...]
     source: Text
+    kernels: tuple[KernelAnswerReport, ...] = Field(default=(), description="answers for the kernels of --kernel")
 
 
 class ExplainReport(_Report):

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from iommuctl.errors import NotFoundError
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
     Advice,
+    Architecture,
     Assignment,
     Availability,
     Catalogue,
@@ -15,6 +17,7 @@ from iommuctl.kernel.parameters import (
     Grammar,
     Kind,
     Token,
+    any_of,
 )
 from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
@@ -28,6 +31,8 @@ _READERS = {
     Kind.HYPERVISOR: "the hypervisor, not Linux",
     Kind.NOBODY: "nobody",
 }
+# How the releases of distributions name an architecture.
+_RELEASE_NAMES = {Architecture.X86: ("x86_64", "amd64"), Architecture.ARM64: ("aarch64", "arm64")}
 _REPEATS = {
     Grammar.FLAG: "takes no value",
     Grammar.BOOL: "0 or 1; the last one on the line counts",
@@ -45,6 +50,19 @@ class Said(NamedTuple):
     meaning: str
 
 
+class Answer(NamedTuple):
+    """Whether a kernel reads a parameter, or one item of its value; None where neither line nor release tells.
+
+    `architecture` is None where all that were asked about agree.
+    """
+
+    item: str
+    kernel: Kernel
+    architecture: Architecture | None
+    reads: bool | None
+    source: str
+
+
 class Explanation(NamedTuple):
     """A parameter, and what of its value was asked about. `rivals` set the same to something else, as `name=value`."""
 
@@ -53,10 +71,11 @@ class Explanation(NamedTuple):
     said: tuple[Said, ...]
     rivals: tuple[str, ...]
     advice: tuple[Advice, ...]
+    answers: tuple[Answer, ...] = ()
 
 
-def explain(text: str, catalogue: Catalogue) -> Explanation:
-    """Explain a parameter, with a value or without.
+def explain(text: str, catalogue: Catalogue, kernels: tuple[Kernel, ...] = ()) -> Explanation:
+    """Explain a parameter, with a value or without; and whether `kernels` read it.
 
     Raises NotFoundError, with the names that are nearest, for one that the catalogue does not have.
     """
@@ -72,7 +91,37 @@ def explain(text: str, catalogue: Catalogue) -> Explanation:
         tuple(Said(item or "", _meaning(definition, item)) for item in items),
         tuple(_rivals(definition, sets, catalogue)),
         tuple(one for one in definition.advice if not items or not one.values or _asked_of(definition, items, one)),
+        tuple(one for kernel in kernels for item in items or (None,) for one in _answers(definition, item, kernel)),
     )
+
+
+def _answers(definition: Definition, item: str | None, kernel: Kernel) -> Iterator[Answer]:
+    """Say whether a kernel reads a parameter or an item, and where that was read: once where architectures agree."""
+    name = definition.name if item is None else f"{definition.name}={item}"
+    tokens = definition.tokens_of(item)
+    is_unknown = item is not None and bool(definition.tokens) and definition.grammar is Grammar.OPTION_LIST
+    spans = [one for token in tokens for one in token.available] or list(definition.available)
+    if not spans or (is_unknown and not tokens):
+        yield Answer(name, kernel, None, definition.kind is Kind.USERSPACE, definition.source)
+        return
+    found: dict[Architecture, tuple[bool | None, str]] = {}
+    for architecture in dict.fromkeys(one.on for one in spans):
+        own = [one.kernels for one in spans if one.on is architecture]
+        source = next((text for one in own if (text := one.source(kernel))), definition.source)
+        found[architecture] = any_of(one.cover(kernel) for one in own), source
+    asked = [one for one in found if one in _asked_architectures(kernel)] or list(found)
+    if len({found[one][0] for one in asked}) == 1:
+        yield Answer(name, kernel, None, *found[asked[0]])
+    else:
+        yield from (Answer(name, kernel, one, *found[one]) for one in asked)
+
+
+def _asked_architectures(kernel: Kernel) -> tuple[Architecture, ...]:
+    """Return the architecture that a release names, else those of hypervisor hosts."""
+    for one, names in _RELEASE_NAMES.items():
+        if any(name in kernel.release for name in names):
+            return (one,)
+    return (Architecture.X86, Architecture.ARM64)
 
 
 def _asked_of(definition: Definition, items: Iterable[str | None], advice: Advice) -> bool:
@@ -119,20 +168,20 @@ def _bounds(span: Span) -> str:
 
 
 def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
-    names = tuple(one.name for one in catalogue.definitions)
+    """Say that a parameter is not in the catalogue; name another only where this is a slip of it."""
+    names = catalogue.names
     close = nearest(name, names) or nearest(name.lower(), names)  # names are told apart by case, and one slip is that
-    alike = [one for one in names if name and (name in one or _owner(one) == _owner(name))]
-    found = list(dict.fromkeys((*((close,) if close else ()), *alike)))[:5]
+    if close is not None:
+        brief = f"no parameter {name!r} in the catalogue of IOMMU parameters"
+        return NotFoundError(brief, details=(f"near it: {close}",), hint=f"run iommuctl explain {close}")
+    module = name.partition(".")[0] if "." in name else None
+    known = [one for one in names if module and one.partition(".")[0] == module]
+    of_module = (f"of {module} the catalogue has {', '.join(known)}",) if known else ()
     return NotFoundError(
-        f"no parameter {name!r} in the catalogue of IOMMU parameters",
-        details=(f"near it: {', '.join(found)}",) if found else (),
-        hint=f"run iommuctl explain {found[0] if found else 'iommu'}",
+        f"{name!r} is outside the catalogue of IOMMU parameters",
+        details=("it is kept as it is, unless a profile names it, and nothing is said of it", *of_module),
+        hint="see https://docs.kernel.org/admin-guide/kernel-parameters.html",
     )
-
-
-def _owner(name: str) -> str:
-    """The module of a parameter's name."""
-    return name.partition(".")[0]
 
 
 def _meaning(definition: Definition, item: str | None) -> str:
@@ -216,6 +265,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for said in explanation.said:
         yield ""
         yield from _wrapped(f"{definition.name}={said.item}: {said.meaning}", "", "    ")
+    for answer in explanation.answers:
+        yield ""
+        yield from _wrapped(f"kernel {answer.kernel}: {_verdict(answer)} ({answer.source})", "", "    ")
     for advice in explanation.advice:
         yield from ("", advice.question)
         for paragraph in advice.answer:
@@ -229,6 +281,17 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield from _wrapped(row, "  ", "      ")
     yield ""
     yield from _wrapped(f"source: {definition.source}", "", "    ")
+
+
+def _verdict(answer: Answer) -> str:
+    on = "" if answer.architecture is None else f" on {answer.architecture}"
+    match answer.reads:
+        case True:
+            return f"{answer.item} is read{on}"
+        case False:
+            return f"{answer.item} is not read{on}"
+        case None:
+            return f"whether {answer.item} is read{on} is not known; iommuctl verify tells after a boot"
 
 
 def _facts(explanation: Explanation) -> Iterator[tuple[str, str]]:

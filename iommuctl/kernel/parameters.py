@@ -87,6 +87,7 @@ class Token(NamedTuple):
     `same_as` is another parameter (`name=value`) that sets the same variable. `exact` is False where the kernel
     compares only as many characters as the name has. `takes_value`: followed by `=` and something. From `inert_since`
     on no driver of an IOMMU acts on it. `conflicts` are parameters (`name=value`) next to which it makes no sense.
+    `foreign`: known, but none of the IOMMU's, in a parameter of which other tokens are.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Token(NamedTuple):
     ends_list: bool = False
     inert_since: Spans | None = None
     conflicts: tuple[str, ...] = ()
+    foreign: bool = False
 
     def reads(self, item: str) -> bool:
         """Whether the kernel takes one item of a list for this token."""

@@ -222,7 +222,7 @@ def is_managed(definition: Definition, item: str | None) -> bool:
         case Manages.ALL:
             return True
         case Manages.TOKENS:
-            return bool(definition.tokens_of(item))
+            return any(not token.foreign for token in definition.tokens_of(item))
         case Manages.NOTHING:
             return False
 

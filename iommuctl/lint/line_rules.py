@@ -9,7 +9,7 @@ from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
-from iommuctl.kernel.tables import behaviour
+from iommuctl.kernel.tables import behaviour, host
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, is_patch, older_spelling, successor, upstream_bounds, written
 
@@ -26,6 +26,8 @@ _PROTECTION = frozenset(
 _IOMMU_NAMESPACE = "iommu."
 _OF_DOMAINS = frozenset({"iommu.passthrough", "iommu.strict", "iommu.forcedac"})
 _VFIO_IDS = "vfio-pci.ids"
+# Names that are known, but of which no slip is looked for: they are not about the IOMMU.
+_OF_HOSTS = frozenset(one.name for one in host.PARAMETERS)
 # The first letters of truth values that kernels learned later: true, false, enable, disable.
 _LATER_TRUTHS = {
     **dict.fromkeys("tf", behaviour.TRUTH_T),
@@ -84,7 +86,7 @@ def _sloppy_token(subject: Subject) -> Iterable[Remark]:
 
 @rule(Rule.UNKNOWN_PARAMETER, Severity.ERROR, _PARAMS)
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
-    names = subject.catalogue.names
+    names = tuple(name for name in subject.catalogue.names if name not in _OF_HOSTS)
     ours_only = tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
     for parameter in subject.cmdline.parameters:
         if subject.catalogue.known(parameter.name.partition("[")[0]) is not None:

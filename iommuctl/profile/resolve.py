@@ -117,7 +117,8 @@ class _Resolution:
         return tuple(result)
 
     def _is_driver(self, wanted: Wanted) -> bool:
-        return self.catalogue.define(wanted.name).kind is Kind.SETUP
+        definition = self.catalogue.define(wanted.name)
+        return definition.kind is Kind.SETUP and definition.manages is not Manages.NOTHING
 
     def _older_spellings(self, wanted: tuple[Wanted, ...]) -> "Iterable[_OlderSpelling]":
         """Return the older spelling of each parameter that an installed kernel is not known to read."""
@@ -251,7 +252,8 @@ def _managed(catalogue: Catalogue, reason: str) -> Iterable[Unwanted]:
             case Manages.ALL:
                 yield Unwanted(definition.name, None, reason)
             case Manages.TOKENS:
-                yield from (Unwanted(definition.name, token.name, reason) for token in definition.tokens)
+                own = (token for token in definition.tokens if not token.foreign)
+                yield from (Unwanted(definition.name, token.name, reason) for token in own)
             case Manages.NOTHING:
                 pass
 

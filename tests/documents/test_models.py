@@ -39,15 +39,15 @@ PAIRS = [
     (Availability, models.AvailabilityReport, {"on", "kernels"}, {"architecture", "since", "until"}),
     (Said, models.SaidReport, set(), set()),
     (Advice, models.AdviceReport, {"values"}, set()),
-    (Myth, models.MythReport, set(), set()),
+    (Myth, models.MythReport, {"is_number"}, set()),
     (Check, models.VerifyCheckReport, {"means"}, set()),
     (Exemption, models.ExemptionReport, {"is_certain"}, set()),
     (CheckItem, models.CheckItemReport, {"outcome"}, {"result"}),
-    (Definition, models.ParameterReport, {"manages", "replacement"}, {"asked", "said"}),
+    (Definition, models.ParameterReport, {"lifted", "manages", "replacement"}, {"asked", "said", "kernels"}),
     (
         Token,
         models.TokenReport,
-        {"conflicts", "ends_list", "exact", "group", "inert_since", "replacement", "takes_value"},
+        {"conflicts", "ends_list", "exact", "foreign", "group", "inert_since", "replacement", "takes_value"},
         set(),
     ),
     (

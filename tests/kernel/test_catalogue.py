@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogue: whole, free of contradictions, and read as the kernel reads."""
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
     Assignment,
+    Definition,
     Grammar,
     Kind,
     Manages,
@@ -17,6 +19,9 @@ from iommuctl.kernel.parameters import (
     portable_bool,
     same_id,
 )
+from iommuctl.kernel.span import Spans
+from iommuctl.kernel.tables import behaviour, host, kvm
+from iommuctl.kernel.tables.configuration import CONFIGURATION, SOURCES
 from iommuctl.profile.shipped import shipped_catalogue
 
 CATALOGUE = shipped_catalogue()
@@ -193,3 +198,47 @@ def test_loading_the_catalogue_takes_neither_a_toml_reader_nor_pydantic_nor_gene
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "iommuctl.kernel.tables.generic" in loaded
     assert {"tomllib", "pydantic", "dataclasses"}.isdisjoint(loaded)
+
+
+# A file with a release, of the kernel or of the program that reads the parameter.
+PLACE = re.compile(r"(?:no match in )?\S*/\S+.* at \S*\d\S*.*")
+
+
+def spans_of(definition: Definition) -> list[Spans]:
+    """Every span of releases that a row and its tokens have."""
+    available = [*definition.available, *(one for token in definition.tokens for one in token.available)]
+    when = [one for token in definition.tokens for one in (token.deprecated_since, token.inert_since)]
+    return [*(one.kernels for one in available), *(one for one in (definition.deprecated_since, *when) if one)]
+
+
+@pytest.mark.parametrize("definition", CATALOGUE.definitions, ids=lambda one: one.name)
+def test_every_row_has_a_source_with_file_and_release(definition: Definition) -> None:
+    assert PLACE.fullmatch(definition.source), definition.source
+    for spans in spans_of(definition):
+        for _, span in spans.lines:
+            assert PLACE.fullmatch(span.source), (definition.name, span)
+        assert not spans.upstream.source or PLACE.fullmatch(spans.upstream.source), spans.upstream
+
+
+def test_every_behaviour_has_a_source_for_each_line() -> None:
+    rows = [(name, value) for name, value in vars(behaviour).items() if isinstance(value, Spans) and name != "ALWAYS"]
+    assert len(rows) > 25
+    for name, spans in rows:
+        for span in (spans.upstream, *(span for _, span in spans.lines)):
+            assert PLACE.fullmatch(span.source), (name, span)
+
+
+def test_every_line_with_a_configuration_has_its_source() -> None:
+    named = {line for by_architecture in CONFIGURATION.values() for rows in by_architecture.values() for line in rows}
+    assert named == set(SOURCES)
+
+
+@pytest.mark.parametrize("text", ["drivers/iommu/iommu.c", "the source", "arch/x86/kernel/pci-dma.c iommu_setup"])
+def test_a_source_without_a_release_is_none(text: str) -> None:
+    assert PLACE.fullmatch(text) is None
+
+
+def test_what_is_no_matter_of_the_iommu_is_never_managed() -> None:
+    managed = {name for name in CATALOGUE.names if CATALOGUE.define(name).manages is not Manages.NOTHING}
+    assert managed & {one.name for one in (*host.PARAMETERS, *kvm.PARAMETERS)} == set()
+    assert not any(token.foreign for token in CATALOGUE.define("iommu").tokens)

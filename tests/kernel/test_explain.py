@@ -17,6 +17,7 @@ from iommuctl.errors import NotFoundError
 from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import WIDTH, completions, describe, explain
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Definition
 from iommuctl.kernel.spelling import nearest
 from iommuctl.lint.engine import Subject, lint
@@ -115,15 +116,81 @@ def test_what_explain_calls_a_conflict_lint_calls_an_error() -> None:
         ("iommu.pasthrough", "run iommuctl explain iommu.passthrough"),
         ("intel_iomu=on", "run iommuctl explain intel_iommu"),
         ("INTEL_IOMMU=on", "run iommuctl explain intel_iommu"),
-        ("vfio-pci.nothing", "run iommuctl explain vfio-pci.ids"),
-        ("quiet", "run iommuctl explain iommu"),
-        ("", "run iommuctl explain iommu"),
     ],
 )
-def test_an_unknown_parameter_is_met_with_the_nearest(name: str, hint: str) -> None:
+def test_a_slip_is_met_with_the_name_that_is_meant(name: str, hint: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         explain(name, CATALOGUE)
     assert (caught.value.code, caught.value.hint) == (66, hint)
+
+
+@pytest.mark.parametrize("name", ["vfio-pci.nothing", "quiet", "", "console=ttyS0", "root=UUID=1", "kvm.unheard_of=1"])
+def test_a_parameter_outside_the_catalogue_is_said_to_be_kept(name: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        explain(name, CATALOGUE)
+    assert "outside the catalogue" in caught.value.brief
+    assert "kept" in caught.value.details[0]
+    assert "explain" not in (caught.value.hint or "")
+
+
+def test_an_unknown_parameter_of_a_known_module_is_met_with_its_others() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        explain("vfio-pci.nothing", CATALOGUE)
+    assert "vfio-pci.ids" in caught.value.details[1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("kvm.ignore_msrs=1", "kvm-intel.nested=1", "kvm-amd.nested=1", "video=efifb:off", "hugepages=16"),
+        *("initcall_blacklist=sysfb_init", "pcie_aspm=off", "isolcpus=2-15", "pci=realloc", "kvm-intel.tdx=1"),
+    ],
+)
+def test_what_hypervisor_hosts_set_next_to_the_iommu_is_explained(asked: str) -> None:
+    assert explain(asked, CATALOGUE).definition.name == asked.partition("=")[0]
+
+
+@pytest.mark.parametrize("number", ["1", "2", "0", "16m"])
+def test_every_number_of_iommu_is_the_same_myth(number: str) -> None:
+    text = words(describe(explain(f"iommu={number}", CATALOGUE)))
+    assert f"iommu={number}: a myth: a number is the size in bytes of the remapping area" in text
+    assert WHICH in text
+
+
+def test_passthrough_is_said_to_leave_the_devices_of_guests_as_they_are() -> None:
+    text = words(describe(explain("iommu=pt", CATALOGUE)))
+    assert "A device that a guest owns is translated with iommu=pt and without it" in text
+    assert "What pt gives" in text
+    assert "What pt takes" in text
+
+
+def test_the_parameter_of_xen_is_told_from_that_of_linux() -> None:
+    assert "on the line of the hypervisor" in words(describe(explain("iommu=dom0-strict", CATALOGUE)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "release", "said"),
+    [
+        ("iommu.strict=1", "4.18.0-553.el8_10.x86_64", "iommu.strict=1 is read ("),
+        ("iommu.strict=1", "4.18.0-348.el8_5.x86_64", "iommu.strict=1 is not read ("),
+        ("iommu.strict=1", "4.18.0-348.el8_5", "iommu.strict=1 is not read on x86"),
+        ("amd_iommu=pgtbl_v2", "5.14.0-400.el9", "whether amd_iommu=pgtbl_v2 is read is not known"),
+        ("amd_iommu=on", "6.12", "amd_iommu=on is not read ("),
+        ("intel_iommu=relax_rmrr", "6.8.12-43-pve", "intel_iommu=relax_rmrr is read ("),
+        ("intel_iommu=relax_rmrr", "6.1.0-50-amd64", "intel_iommu=relax_rmrr is not read ("),
+        ("rd.driver.pre=vfio-pci", "6.1", "rd.driver.pre=vfio-pci is read ("),
+    ],
+)
+def test_a_kernel_is_asked_whether_it_reads_it(asked: str, release: str, said: str) -> None:
+    kernel = Kernel.parse(release)
+    assert kernel is not None
+    assert f"kernel {kernel}: {said}" in words(describe(explain(asked, CATALOGUE, (kernel,))))
+
+
+def test_json_says_what_a_kernel_reads() -> None:
+    report = json.loads(run("explain", "iommu.strict", "--kernel", "4.18.0-348.el8_5", "--json"))
+    answers = report["parameters"][0]["kernels"]
+    assert [(one["architecture"], one["reads"]) for one in answers] == [("arm64", True), ("x86", False)]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +293,7 @@ def test_json_has_what_the_catalogue_has() -> None:
         "myths": [],
         "notes": ["sets the same variable as intremap=, so a later intremap=on takes it back"],
         "source": "drivers/iommu/irq_remapping.c:50 setup_nointremap at 7.1.5",
+        "kernels": [],
     }
     assert report["parameters"][1]["said"][0]["item"] == "on"
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iommuctl.cli import options
 from iommuctl.cli.command import command
 from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result
@@ -35,14 +36,16 @@ def explain(
             metavar="PARAMETER[=VALUE]", help="Such as iommu=pt or intel_iommu.", autocompletion=_complete_parameter
         ),
     ],
+    kernel: options.KernelOption = None,
 ) -> None:
     """Tell what a parameter does, on which hardware and kernels.
 
-    Also what it conflicts with, and the place in the kernel's source that says so.
+    Also what it conflicts with, and the place in the kernel's source that says so; with --kernel, whether that kernel
+    reads it.
     """
     from iommuctl.app.explain import explain_parameters
 
-    found = explain_parameters(tuple(parameters))
+    found = explain_parameters(tuple(parameters), options.parse_kernels(kernel))
     print_result(context, lambda: _report(found), lambda: _text(found))
 
 
@@ -60,8 +63,24 @@ def _report(found: "Iterable[Explanation]") -> "ExplainReport":
 
 
 def _parameter(one: "Explanation") -> "ParameterReport":
-    from iommuctl.documents.models import ParameterReport, report
+    from iommuctl.documents.models import KernelAnswerReport, ParameterReport, report
 
+    kernels = tuple(
+        KernelAnswerReport(
+            item=answer.item,
+            kernel=answer.kernel.release,
+            architecture=answer.architecture,
+            reads=answer.reads,
+            source=answer.source,
+        )
+        for answer in one.answers
+    )
     return report(
-        ParameterReport, one.definition, asked=one.asked, said=one.said, advice=one.advice, conflicts=one.rivals
+        ParameterReport,
+        one.definition,
+        asked=one.asked,
+        said=one.said,
+        advice=one.advice,
+        conflicts=one.rivals,
+        kernels=kernels,
     )

@@ -17,7 +17,6 @@ from iommuctl.findings import Severity
 if TYPE_CHECKING:
     from iommuctl.app.lint import LintResult, LocatedFinding
     from iommuctl.documents.models import LintReport, LocatedFindingReport
-    from iommuctl.kernel.lines import Kernel
 
 _ERRORS_FOUND = 1
 
@@ -38,10 +37,7 @@ def lint(
     ] = None,
     root: options.Root = options.ROOT,
     platform: options.PlatformOption = "auto",
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option("--kernel", metavar="VERSION", help="The kernel that reads it, such as 6.1; may be repeated."),
-    ] = None,
+    kernel: options.KernelOption = None,
     backend: options.Backend = None,
     inputs: options.Set = None,
 ) -> None:
@@ -54,7 +50,7 @@ def lint(
     from iommuctl.app import lint as use_case
     from iommuctl.app.host import Host
 
-    chosen, kernels = options.parse_platform(platform), _parse_kernels(kernel)
+    chosen, kernels = options.parse_platform(platform), options.parse_kernels(kernel)
     found: LintResult
     if cmdline is not None:
         found = use_case.lint_text(cmdline, platform=chosen, kernels=kernels)
@@ -70,16 +66,6 @@ def lint(
         lambda: _text(found, colour=wants_colour(sys.stdout), verbose=session(context).verbose),
     )
     raise typer.Exit(_ERRORS_FOUND if found.has_errors else 0)
-
-
-def _parse_kernels(texts: list[str] | None) -> "tuple[Kernel, ...]":
-    """Read the values of --kernel. Raises a usage error (exit code 2)."""
-    from iommuctl.kernel.lines import Kernel, parse_kernels
-
-    for text in texts or ():
-        if Kernel.parse(text) is None:
-            raise typer.BadParameter(f"{text!r} is no kernel release such as 6.1", param_hint="'--kernel'")
-    return parse_kernels(tuple(texts or ()))
 
 
 def _text(found: "LintResult", *, colour: bool, verbose: bool) -> str:

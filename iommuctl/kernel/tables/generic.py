@@ -207,6 +207,41 @@ PARAMETERS = (
                 ),
                 ("1", "on", "true", "enabled", "auto", "strict", "pt", "nopt"),
             ),
+            Advice(
+                "Xen has an iommu= of its own: what does it read?",
+                (
+                    (
+                        "It is on the line of the hypervisor, not on Linux's, and reads truth values: "
+                        "force or required (no start without an IOMMU), verbose, debug, sharept, "
+                        "intremap, intpost, crash-disable, snoop, qinval, igfx (no-igfx is like "
+                        "intel_iommu=igfx_off), amd-iommu-perdev-intremap; a truth value alone turns all "
+                        "of it on or off. dom0-iommu= says whether the devices of dom0 are translated "
+                        "(docs/misc/xen-command-line.pandoc of xen-project/xen at 8f7824289910)."
+                    ),
+                    (
+                        "A Linux PV dom0 never looks for VT-d or AMD-Vi, so Linux's iommu= does nothing "
+                        "there. iommuctl does not edit the line of Xen."
+                    ),
+                ),
+                (
+                    "required",
+                    "verbose",
+                    "debug",
+                    "sharept",
+                    "intremap",
+                    "intpost",
+                    "crash-disable",
+                    "snoop",
+                    "qinval",
+                    "igfx",
+                    "no-igfx",
+                    "amd-iommu-perdev-intremap",
+                    "dom0-passthrough",
+                    "dom0-strict",
+                    "no",
+                    "yes",
+                ),
+            ),
         ),
     ),
     Definition(

@@ -138,7 +138,7 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.NOTHING,
         summary="a parameter of Xen, not of Linux: passthrough=, strict=, map-inclusive=, map-reserved=, none",
-        source="Xen docs/misc/xen-command-line.pandoc",
+        source="docs/misc/xen-command-line.pandoc of xen-project/xen at 8f7824289910",
         available=(x86(),),
         notes=("a Linux PV dom0 never looks for VT-d or AMD-Vi; Xen owns them",),
     ),

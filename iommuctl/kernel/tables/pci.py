@@ -10,8 +10,11 @@ PARAMETERS = (
         Kind.EARLY,
         Grammar.OPTION_LIST,
         Manages.TOKENS,
-        summary="options of the PCI core; only those that touch isolation are named here",
-        source="drivers/pci/pci.c:6709 pci_setup at 7.1.5",
+        summary=(
+            "options of the PCI core; those that touch isolation, and those that SR-IOV and "
+            "large BARs need, are named here"
+        ),
+        source="drivers/pci/pci.c:6706-6770 pci_setup, arch/x86/pci/common.c:518-620 at 7.1.5",
         available=(x86(), arm64()),
         notes=(
             "flags accumulate over repeats; of disable_acs_redir= and config_acs= the last one wins",
@@ -61,6 +64,62 @@ PARAMETERS = (
                 unsafe=True,
                 takes_value=True,
             ),
+            Token(
+                "realloc",
+                "more room for bridges than the firmware gave, for large BARs and SR-IOV; =on or =off may follow",
+                foreign=True,
+            ),
+            Token("noari", "no alternative routing: at most 8 functions a device, so few virtual ones", foreign=True),
+            Token(
+                "assign-busses",
+                "number the buses anew (x86), where the firmware left none for virtual functions",
+                exact=True,
+                foreign=True,
+                available=(x86(),),
+            ),
+            Token(
+                "nocrs",
+                "do not trust the windows that ACPI gives for host bridges (x86)",
+                exact=True,
+                foreign=True,
+                available=(x86(),),
+            ),
+            Token(
+                "use_crs",
+                "trust the windows that ACPI gives for host bridges (x86)",
+                exact=True,
+                foreign=True,
+                available=(x86(),),
+            ),
+            Token(
+                "big_root_window",
+                "a 64-bit window of the root bus on AMD (x86), for large BARs",
+                exact=True,
+                foreign=True,
+                available=(x86(),),
+            ),
+            Token(
+                "nommconf",
+                "no memory-mapped configuration space (x86): no extended capabilities, so no SR-IOV, ACS or ATS",
+                exact=True,
+                foreign=True,
+                available=(x86(),),
+            ),
+            Token("nomsi", "no message interrupts", exact=True, foreign=True),
+            Token("noaer", "no reports of PCIe errors", exact=True, foreign=True),
+            Token("pcie_bus_perf", "largest payloads that a path allows", foreign=True),
+            Token("pcie_bus_safe", "largest payload that every device of a path supports", foreign=True),
+            Token(
+                "pcie_bus_peer2peer", "smallest payload everywhere, so that devices can reach each other", foreign=True
+            ),
+            Token("pcie_bus_tune_off", "leave payloads as the firmware set them", foreign=True),
+            Token("pcie_scan_all", "look for devices at every number of a PCIe link", foreign=True),
+            Token("hpbussize", "buses to reserve for hotplug bridges", takes_value=True, foreign=True),
+            Token("hpmmiosize", "memory to reserve for hotplug bridges", takes_value=True, foreign=True),
+            Token(
+                "hpmmioprefsize", "prefetchable memory to reserve for hotplug bridges", takes_value=True, foreign=True
+            ),
+            Token("resource_alignment", "alignment of the BARs of these devices", takes_value=True, foreign=True),
         ),
     ),
     Definition(
@@ -82,6 +141,25 @@ PARAMETERS = (
         ),
         effect="groups split without being isolated: devices of two guests can reach each other",
         unsafe="set",
+    ),
+    Definition(
+        "pcie_aspm",
+        Kind.SETUP,
+        Grammar.SCALAR,
+        Manages.NOTHING,
+        summary="power saving of PCIe links: off leaves it as the firmware set it, force overrides ACPI's no",
+        source="drivers/pci/pcie/aspm.c:1765 pcie_aspm_disable at 7.1.5",
+        available=(x86(), arm64()),
+        notes=("to have it off whatever the firmware set, pcie_aspm.policy=performance",),
+    ),
+    Definition(
+        "pcie_aspm.policy",
+        Kind.MODULE,
+        Grammar.SCALAR,
+        Manages.NOTHING,
+        summary="power saving of PCIe links: default, performance (none), powersave, powersupersave",
+        source="drivers/pci/pcie/aspm.c:270, 1587 at 7.1.5",
+        available=(x86(), arm64()),
     ),
     Definition(
         "pcie_ports",

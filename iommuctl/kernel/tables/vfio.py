@@ -47,7 +47,7 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.NOTHING,
         summary="dracut: load these modules before any other driver",
-        source="dracut.cmdline(7)",
+        source="man/dracut.cmdline.7.asc of dracut-ng at 0c6d257f9c7d",
         notes=("accumulates over repeats",),
     ),
     Definition(
@@ -56,7 +56,7 @@ PARAMETERS = (
         Grammar.OPTION_LIST,
         Manages.NOTHING,
         summary="modules that modprobe does not load by alias",
-        source="kmod libkmod/libkmod-config.c kmod_config_parse_kcmdline",
+        source="libkmod/libkmod-config.c kmod_config_parse_kcmdline of kmod at 84fa569",
         notes=("accumulates over repeats; kmod reads it behind -- too",),
     ),
     Definition(
