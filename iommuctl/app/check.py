@@ -8,17 +8,25 @@ from typing import NamedTuple
 
 from iommuctl.app.host import Host, facts_of, survey_host
 from iommuctl.app.interrupted import interrupted_findings
+from iommuctl.app.profiles import find_profile
 from iommuctl.app.running import observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
-from iommuctl.findings import Rule
+from iommuctl.findings import DeclaredRule, Rule
 from iommuctl.host.probe import read_runtime
 from iommuctl.host.space import Volume, read_volume
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.lines import parse_kernels
 from iommuctl.kernel.parameters import Catalogue
+from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.hardware_rules import HARDWARE_RULES
+from iommuctl.lint.neighbour_rules import NEIGHBOUR_RULES
+from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.effect.promise import vendors
+from iommuctl.running.environment import read_surroundings
 from iommuctl.running.firmware import tables_of
 from iommuctl.running.state import Observed
 from iommuctl.running.sysfs import Security, read_security
@@ -33,6 +41,9 @@ _WRITTEN = {
 }
 # Next to the old contents a change needs room for its records and for a generated file that grew.
 SPACE = STATE_RESERVE + GENERATED_RESERVE
+_UNIT = 1024
+# Between them they ask for each mode of the IOMMU that can hurt a host.
+_JUDGED_PROFILES = ("passthrough-perf", "strict-isolation")
 
 
 class Outcome(StrEnum):
@@ -44,11 +55,12 @@ class Outcome(StrEnum):
 
 
 class CheckItem(NamedTuple):
-    """One thing that was looked at, and the evidence."""
+    """One thing that was looked at, the evidence, and what to do about it where it failed."""
 
     name: str
     outcome: Outcome
     evidence: str
+    remedy: str | None = None
 
 
 class CheckResult(NamedTuple):
@@ -60,6 +72,18 @@ class CheckResult(NamedTuple):
     def is_able(self) -> bool:
         """Whether nothing failed."""
         return all(item.outcome is not Outcome.FAIL for item in self.items)
+
+    @property
+    def sentence(self) -> str:
+        """Whether this host can do what a profile asks for, and what to do first where it cannot."""
+        failed = [item for item in self.items if item.outcome is Outcome.FAIL]
+        if failed:
+            first = failed[0].remedy or f"look at {failed[0].name}: {failed[0].evidence}"
+            rest = f" ({len(failed) - 1} more after that)" if len(failed) > 1 else ""
+            return f"this host cannot do it yet; first: {first}{rest}"
+        open_questions = [item.name for item in self.items if item.outcome is Outcome.UNKNOWN]
+        untold = f"; not known: {', '.join(open_questions)}" if open_questions else ""
+        return f"this host can do it{untold}"
 
 
 def check_host(host: Host, *, platform: Platform | None, backend: str | None) -> CheckResult:
@@ -76,6 +100,7 @@ def check_host(host: Host, *, platform: Platform | None, backend: str | None) ->
             *_boot_items(host, of_host, platform, backend),
             *(_room(host, name, folder) for name, folder in (*_WRITTEN.items(), *_boot_mounts(host))),
             *security_items(read_security(host.root)),
+            *_harm_items(host, catalogue, platform, observed),
             *_interrupted_items(host),
         )
     )
@@ -103,8 +128,12 @@ def machine_items(observed: Observed, platform: Platform, catalogue: Catalogue) 
     yield CheckItem(
         "guest", Outcome.UNKNOWN if guest else Outcome.PASS, f"a guest of {guest}" if guest else "bare metal"
     )
-    xen = "Xen owns the IOMMU, and no parameter of Linux reaches it" if observed.is_xen_host else "no Xen host"
-    yield CheckItem("xen", Outcome.FAIL if observed.is_xen_host else Outcome.PASS, xen)
+    if observed.is_xen_host:
+        remedy = "set iommu= and dom0-iommu= on the hypervisor's own line"
+        evidence = "Xen owns the IOMMU, and no parameter of Linux reaches it"
+        yield CheckItem("xen", Outcome.FAIL, evidence, remedy)
+    else:
+        yield CheckItem("xen", Outcome.PASS, "no Xen host")
 
 
 def security_items(security: Security) -> Iterator[CheckItem]:
@@ -128,10 +157,17 @@ def _tables(observed: Observed, meant: tuple[Platform, ...]) -> CheckItem:
     found = [name for name in expected if name in observed.firmware_tables]
     if found:
         return CheckItem("firmware-tables", Outcome.PASS, " ".join(found))
-    why = "the IOMMU is off in the firmware, or there is none"
+    if observed.units:
+        return CheckItem(
+            "firmware-tables", Outcome.PASS, f"none of {' '.join(expected)}, and units are active all the same"
+        )
+    why, remedy = (
+        "the IOMMU is off in the firmware, or there is none",
+        "switch VT-d, AMD-Vi or the SMMU on in the firmware",
+    )
     if observed.hypervisor is not None:
-        why = "the host gives this guest none"
-    return CheckItem("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: {why}")
+        why, remedy = "the host gives this guest none", "give this guest a virtual IOMMU on its host"
+    return CheckItem("firmware-tables", Outcome.FAIL, f"none of {' '.join(expected)}: {why}", remedy)
 
 
 def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: Catalogue) -> Iterator[CheckItem]:
@@ -147,14 +183,20 @@ def _configuration(observed: Observed, meant: tuple[Platform, ...], catalogue: C
     }
     symbols = dict.fromkeys((*drivers, *sorted(defaults)))
     told = [f"{symbol}={observed.config.get(symbol, 'n')}" for symbol in symbols]
-    built = observed.is_configured(*drivers)
     evidence = f"{observed.config_source}: {' '.join(told)}"
-    yield CheckItem("kernel-config", Outcome.PASS if built else Outcome.FAIL, evidence)
+    if observed.is_configured(*drivers) or observed.units:
+        yield CheckItem("kernel-config", Outcome.PASS, evidence)
+    else:
+        missing = " nor ".join(drivers)
+        remedy = f"boot a kernel with {' or '.join(drivers)} (kernel {observed.release} has none)"
+        yield CheckItem("kernel-config", Outcome.FAIL, f"no {missing} in {observed.config_source}", remedy)
     overrides = [symbol for symbol in OVERRIDES if observed.is_configured(symbol)]
-    reads = "that of the bootloader, which no built-in one replaces"
     if overrides:
         reads = f"{overrides[0]}=y: the built-in one, and nothing of what the bootloader says"
-    yield CheckItem("command-line-read", Outcome.FAIL if overrides else Outcome.PASS, reads)
+        yield CheckItem("command-line-read", Outcome.FAIL, reads, f"boot a kernel without {overrides[0]}")
+    else:
+        reads = "that of the bootloader, which no built-in one replaces"
+        yield CheckItem("command-line-read", Outcome.PASS, reads)
 
 
 def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backend: str | None) -> Iterator[CheckItem]:
@@ -180,14 +222,33 @@ def length_item(config: BootConfig, platform: Platform) -> CheckItem:
     lines = [config.future.cmdline, *(entry.cmdline for entry in config.entries if entry.ours)]
     longest = max(len(str(line).encode("utf-8", "surrogateescape")) for line in lines)
     limit = COMMAND_LINE_SIZE[platform] - 1
-    outcome = Outcome.PASS if longest <= limit else Outcome.FAIL
-    return CheckItem("command-line-length", outcome, f"the longest has {longest} of {limit} bytes")
+    evidence = f"the longest has {longest} of {limit} bytes"
+    if longest <= limit:
+        return CheckItem("command-line-length", Outcome.PASS, evidence)
+    return CheckItem("command-line-length", Outcome.FAIL, evidence, "take parameters away that nothing needs")
 
 
 def _refused(name: str, error: IommuctlError) -> CheckItem:
     """What could not be read: unknown where root could, else a failure, as an apply would end with it."""
     outcome = Outcome.UNKNOWN if isinstance(error, NotPermittedError) else Outcome.FAIL
-    return CheckItem(name, outcome, "; ".join((error.brief, *error.details)))
+    remedy = error.hint if outcome is Outcome.FAIL else None
+    return CheckItem(name, outcome, "; ".join((error.brief, *error.details)), remedy)
+
+
+def _harm_items(host: Host, catalogue: Catalogue, platform: Platform | None, observed: Observed) -> Iterator[CheckItem]:
+    """Say what the shipped profiles would do to this host that is not looked at above: nothing forbids them."""
+    facts = facts_of(host, platform)
+    surroundings = read_surroundings(host.root, facts._replace(runtime=read_runtime(host.root)))
+    found: dict[tuple[Rule | DeclaredRule, str], list[str]] = {}
+    for name in _JUDGED_PROFILES:
+        desired = resolve(find_profile(host, name), catalogue, facts, {})
+        line = Cmdline.parse(" ".join(map(str, desired.wanted)))
+        kernels = parse_kernels((*facts.kernels, observed.release))
+        subject = Subject(line, catalogue, facts.platform, kernels, desired, surroundings, observed.devices)
+        for one in lint(subject, (*HARDWARE_RULES, *NEIGHBOUR_RULES)):
+            found.setdefault((one.rule, one.message), []).append(name)
+    for (rule, message), names in found.items():
+        yield CheckItem(rule, Outcome.UNKNOWN, f"with {' or '.join(names)}: {message}")
 
 
 def _boot_mounts(host: Host) -> Iterator[tuple[str, PurePosixPath]]:
@@ -205,13 +266,26 @@ def _room(host: Host, name: str, folder: PurePosixPath) -> CheckItem:
         return _refused(name, error)
 
 
+def readable(size: int) -> str:
+    """Return a size as people read it: in the largest unit of which there is at least one."""
+    scaled, *units = float(size), "bytes", "KiB", "MiB", "GiB", "TiB"
+    for unit in units[:-1]:
+        if scaled < _UNIT:
+            return f"{scaled:.0f} {unit}" if unit == units[0] or scaled == int(scaled) else f"{scaled:.1f} {unit}"
+        scaled /= _UNIT
+    return f"{scaled:.1f} {units[-1]}"
+
+
 def room_item(name: str, volume: Volume) -> CheckItem:
     """Judge whether a change could be written there."""
-    evidence = f"{volume.folder}: {volume.free // 1024} KiB free"
+    evidence = f"{volume.folder}: {readable(volume.free)} free"
     if volume.is_read_only:
-        return CheckItem(name, Outcome.FAIL, f"{evidence}, mounted read-only")
+        remedy = f"mount -o remount,rw {volume.folder}"
+        return CheckItem(name, Outcome.FAIL, f"{evidence}, mounted read-only", remedy)
     if volume.free < SPACE:
-        return CheckItem(name, Outcome.FAIL, f"{evidence}, {SPACE // 1024} KiB needed")
+        remedy = f"free {readable(SPACE - volume.free)} in {volume.folder}"
+        return CheckItem(name, Outcome.FAIL, f"{evidence}, {readable(SPACE)} needed", remedy)
     if not volume.is_writable:
-        return CheckItem(name, Outcome.FAIL, f"{evidence}, not writable by this user: run as root (sudo)")
+        evidence = f"{evidence}, not writable by this user: run as root (sudo)"
+        return CheckItem(name, Outcome.FAIL, evidence, "sudo iommuctl check")
     return CheckItem(name, Outcome.PASS, f"{evidence}, writable")

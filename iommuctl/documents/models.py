@@ -413,6 +413,7 @@ class CheckItemReport(_Model):
     name: Text
     result: Literal["pass", "fail", "unknown"] = Field(validation_alias="outcome")
     evidence: Text
+    remedy: Text | None = Field(description="what to do about it where it failed")
 
 
 class CheckReport(_Report):
@@ -420,6 +421,7 @@ class CheckReport(_Report):
 
     command: Literal["check"] = "check"
     ok: bool
+    sentence: Text = Field(description="whether this host can do it, and what to do first where it cannot")
     items: tuple[CheckItemReport, ...]
 
 

@@ -7,7 +7,17 @@ from pathlib import Path, PurePosixPath
 import pytest
 from kernelhosts import ARM64, FIRMWARE_OFF, INTEL, INTEL_CONFIG, KernelHost
 
-from iommuctl.app.check import SPACE, CheckItem, Outcome, length_item, machine_items, room_item, security_items
+from iommuctl.app.check import (
+    SPACE,
+    CheckItem,
+    CheckResult,
+    Outcome,
+    length_item,
+    machine_items,
+    readable,
+    room_item,
+    security_items,
+)
 from iommuctl.backends.base import BootConfig, Entry, Future
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
@@ -58,9 +68,9 @@ UNCONFIGURED = {name: outcome for name, outcome in FINE.items() if name != "comm
             id="guest with a virtual IOMMU",
         ),
         pytest.param(
-            replace(INTEL, config="CONFIG_AMD_IOMMU=y\n"),
+            replace(INTEL, config="CONFIG_AMD_IOMMU=y\n", units={}),
             Platform.INTEL,
-            {**FINE, "kernel-config": Outcome.FAIL},
+            {**FINE, "kernel-config": Outcome.FAIL, "iommu": Outcome.UNKNOWN},
             id="driver not built",
         ),
         pytest.param(
@@ -93,7 +103,16 @@ def test_the_machine_is_judged_by_evidence(
     ("length", "ours", "expected"),
     [
         (2047, True, CheckItem("command-line-length", Outcome.PASS, "the longest has 2047 of 2047 bytes")),
-        (2048, True, CheckItem("command-line-length", Outcome.FAIL, "the longest has 2048 of 2047 bytes")),
+        (
+            2048,
+            True,
+            CheckItem(
+                "command-line-length",
+                Outcome.FAIL,
+                "the longest has 2048 of 2047 bytes",
+                "take parameters away that nothing needs",
+            ),
+        ),
         (4000, False, CheckItem("command-line-length", Outcome.PASS, "the longest has 2 of 2047 bytes")),
     ],
 )
@@ -128,14 +147,81 @@ BOOT = PurePosixPath("/boot")
 @pytest.mark.parametrize(
     ("volume", "expected"),
     [
-        (Volume(BOOT, SPACE, False, True), (Outcome.PASS, "/boot: 192 KiB free, writable")),
-        (Volume(BOOT, SPACE - 1, False, True), (Outcome.FAIL, "/boot: 191 KiB free, 192 KiB needed")),
-        (Volume(BOOT, SPACE, True, False), (Outcome.FAIL, "/boot: 192 KiB free, mounted read-only")),
+        (Volume(BOOT, SPACE, False, True), (Outcome.PASS, "/boot: 192 KiB free, writable", None)),
+        (
+            Volume(BOOT, SPACE - 1024, False, True),
+            (Outcome.FAIL, "/boot: 191 KiB free, 192 KiB needed", "free 1 KiB in /boot"),
+        ),
+        (
+            Volume(BOOT, SPACE, True, False),
+            (Outcome.FAIL, "/boot: 192 KiB free, mounted read-only", "mount -o remount,rw /boot"),
+        ),
         (
             Volume(BOOT, SPACE, False, False),
-            (Outcome.FAIL, "/boot: 192 KiB free, not writable by this user: run as root (sudo)"),
+            (
+                Outcome.FAIL,
+                "/boot: 192 KiB free, not writable by this user: run as root (sudo)",
+                "sudo iommuctl check",
+            ),
         ),
     ],
 )
-def test_room_to_write_in(volume: Volume, expected: tuple[Outcome, str]) -> None:
+def test_room_to_write_in(volume: Volume, expected: tuple[Outcome, str, str | None]) -> None:
     assert room_item("room-boot", volume) == CheckItem("room-boot", *expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (192 * 1024, "192 KiB"),
+        (5 * 1024**3 + 300 * 1024**2, "5.3 GiB"),
+        (3 * 1024**4, "3.0 TiB"),
+        (5000 * 1024**4, "5000.0 TiB"),
+    ],
+)
+def test_sizes_are_read_by_people(size: int, text: str) -> None:
+    assert readable(size) == text
+
+
+GOOD = CheckItem("cpu-vendor", Outcome.PASS, "GenuineIntel")
+UNTOLD = CheckItem("secure-boot", Outcome.UNKNOWN, "no EFI variable")
+
+
+@pytest.mark.parametrize(
+    ("items", "sentence"),
+    [
+        ((GOOD,), "this host can do it"),
+        ((GOOD, UNTOLD), "this host can do it; not known: secure-boot"),
+        (
+            (GOOD, CheckItem("firmware-tables", Outcome.FAIL, "none of DMAR", "switch VT-d on"), UNTOLD),
+            "this host cannot do it yet; first: switch VT-d on",
+        ),
+        (
+            (
+                CheckItem("bootloader", Outcome.FAIL, "none found"),
+                CheckItem("room-etc", Outcome.FAIL, "full", "free it"),
+            ),
+            "this host cannot do it yet; first: look at bootloader: none found (1 more after that)",
+        ),
+    ],
+)
+def test_the_answer_is_one_sentence(items: tuple[CheckItem, ...], sentence: str) -> None:
+    assert CheckResult(items).sentence == sentence
+
+
+def test_the_symbol_that_is_missing_is_named(tmp_path: Path) -> None:
+    host = replace(INTEL, config="CONFIG_AMD_IOMMU=y\n", units={}, types={}, devices=())
+    items = machine_items(read_observed(Root(host.write(tmp_path)), CATALOGUE), Platform.INTEL, CATALOGUE)
+    failed = [item for item in items if item.outcome is Outcome.FAIL]
+    assert failed == [
+        CheckItem(
+            "kernel-config",
+            Outcome.FAIL,
+            "no CONFIG_INTEL_IOMMU in /boot/config-6.12.107+deb13-amd64",
+            "boot a kernel with CONFIG_INTEL_IOMMU (kernel 6.12.107+deb13-amd64 has none)",
+        )
+    ]

@@ -9,6 +9,8 @@ import typer
 from iommuctl.cli import options
 from iommuctl.cli.command import command
 from iommuctl.cli.output.results import result_lines
+from iommuctl.cli.output.style import Style, styled
+from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, wants_colour
 
 if TYPE_CHECKING:
@@ -38,12 +40,15 @@ def check(
 
 
 def _text(found: "CheckResult", *, colour: bool) -> str:
-    """Every item, a row each."""
+    """Every item, a row each, and the answer."""
     lines = result_lines(((item.outcome, item.name, item.evidence) for item in found.items), colour=colour)
-    return "".join(f"{line}\n" for line in lines)
+    answer = styled(visible(found.sentence), Style.GREEN if found.is_able else Style.RED, colour=colour)
+    return "".join(f"{line}\n" for line in (*lines, "", answer))
 
 
 def _report(found: "CheckResult") -> "CheckReport":
     from iommuctl.documents import models
 
-    return models.CheckReport(ok=found.is_able, items=models.reports(models.CheckItemReport, found.items))
+    return models.CheckReport(
+        ok=found.is_able, sentence=found.sentence, items=models.reports(models.CheckItemReport, found.items)
+    )
