@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -75,16 +75,24 @@ def recover_locked(root: Root, store: Store, resolution: Resolution = Resolution
         store.sweep()
         return None
     if pending.is_committed:
-        complete(root, store, pending.journal, resolution)
+        complete(root, store, pending.journal, reserves(pending.journal), resolution)
         return Recovered(pending.manifest, completed=True)
     return undo(root, store, pending, resolution)
 
 
-def complete(root: Root, store: Store, journal: Journal, resolution: Resolution = Resolution.REFUSE) -> None:
-    """Close a committed transaction: the states of other snapshots, then the journal, then what was left over.
+def complete(
+    root: Root,
+    store: Store,
+    journal: Journal,
+    reserved: Iterable[PurePosixPath],
+    resolution: Resolution = Resolution.REFUSE,
+) -> None:
+    """Close a committed transaction: the room that is not needed any more, the states of other snapshots, the journal.
 
-    Raises ConflictError for a snapshot that cannot be read, unless that is accepted.
+    `reserved` is where it may be. Raises ConflictError for a snapshot that cannot be read, unless that is accepted.
     """
+    store.sweep()
+    remove_files(root, reserved)
     for name, state in journal.marks.items():
         try:
             store.mark(name, state)
@@ -93,8 +101,7 @@ def complete(root: Root, store: Store, journal: Journal, resolution: Resolution 
                 error.hint = root.command("recover", "--accept-current")
                 raise
     remove_journal(root, store)
-    with suppress(IommuctlError):  # the next run sweeps again
-        store.sweep()
+    with suppress(IommuctlError):  # the next run does so
         store.prune()
         store.write_index()
 

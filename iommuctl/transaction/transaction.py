@@ -19,7 +19,6 @@ from iommuctl.transaction.durable import (
     Metadata,
     Replacement,
     remove_empty_directory,
-    remove_files,
     replace_files,
     temporary_name,
 )
@@ -261,14 +260,13 @@ class Transaction:
         edited = {edit.path for edit in self._work.edits}
         changed = [one.final.parent for one in self._targets if one.path in edited or one.before != one.after]
         try:
-            remove_files(self._root, self._reserved)  # from here on nothing is written where they are
             settle(self._root, self._store.directory, changed)
             self._store.save(self._manifest)
         except IommuctlError as error:
             self._undo(error)
             raise
         try:
-            complete(self._root, self._store, self._journal)
+            complete(self._root, self._store, self._journal, self._reserved)
         except IommuctlError as error:
             raise ExecutionError(
                 f"everything is written, but the transaction could not be closed: {error.brief}",

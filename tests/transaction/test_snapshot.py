@@ -276,3 +276,23 @@ def test_sweeping_removes_what_is_left_over_and_nothing_else(store: Store, tmp_p
     left = sorted(str(path.relative_to(state)) for path in state.rglob("*"))
     kept_in = f"snapshots/{kept.id}"
     assert left == ["snapshots", kept_in, f"{kept_in}/contents", f"{kept_in}/manifest.json"]
+
+
+@pytest.mark.slow
+def test_many_snapshots_are_pruned_with_few_syncs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, kept = 2000, 50
+    folder = tmp_path / "var/lib/iommuctl/snapshots"
+    for number in range(count):
+        created = START + timedelta(seconds=number)
+        one = EXPECTED._replace(id=new_id(created), created=created, files=(), changes=(), made_directories=())
+        (folder / one.id).mkdir()
+        (folder / one.id / "manifest.json").write_bytes(one.encode())
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fsync", syncs.append)
+    store.prune(kept)
+    assert (len(list(folder.iterdir())), len(syncs)) == (kept, 2)
+    assert [one.created for one in store.list().snapshots] == [
+        START + timedelta(seconds=number) for number in range(count - 1, count - 1 - kept, -1)
+    ]
