@@ -23,7 +23,7 @@ from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.engine import Subject, lint, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 from iommuctl.plan import Rendering
@@ -40,6 +40,13 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
 
     Raises ProfileError where a finding is an error that is not forced, and what reading the host raises.
     """
+    plan = draft_apply(host, profile_name, choices)
+    stop_on_errors(plan.steps.findings, choices.force)
+    return plan
+
+
+def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
+    """Return the plan with every finding, errors included. Raises what reading the host raises."""
     profile = find_profile(host, profile_name)
     require_known("apply", choices.force, _rules(profile))
     settled = settle_view(host)
@@ -71,7 +78,6 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
-    stop_on_errors(findings, choices.force)
     steps = Steps(
         survey=found,
         changes=rendering.changes,
@@ -110,7 +116,7 @@ def _lint(
     desired: DesiredArguments,
     kernels: tuple[Kernel, ...],
 ) -> tuple[Finding, ...]:
-    """Lint every line that the host would boot with, on that host: what the next kernel gets, and each normal entry.
+    """Lint every line that the host would boot with, on that host, and the one that the profile makes by itself.
 
     Entries that are still to be made, of a menu or by a distribution's own tool, follow from the former.
     """
@@ -125,6 +131,8 @@ def _lint(
     for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in lint(subject, rules) if one.severity is not Severity.INFO)
+    own = lint_desired(desired, found.catalogue, kernels, RULES)
+    findings.update((one, None) for one in own if one.severity is not Severity.INFO)
     return tuple(findings)
 
 

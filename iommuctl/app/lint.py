@@ -5,17 +5,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from iommuctl.app.apply import draft_apply
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
 from iommuctl.app.interrupted import interrupted_findings
+from iommuctl.app.planning import Choices
 from iommuctl.app.profiles import find_profile
-from iommuctl.errors import UnavailableError
+from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_runtime
 from iommuctl.kernel.cmdline import Cmdline, join
 from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.lines import Kernel, parse_kernels
-from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.engine import Subject, lint, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 from iommuctl.profile.profile import Profile, members
@@ -70,22 +72,33 @@ def lint_profile(
     inputs: Mapping[str, str],
     platform: Platform | None,
     kernels: tuple[Kernel, ...],
+    backend: str | None = None,
 ) -> LintResult:
     """Lint the line that a profile makes, on every platform that it does not refuse or on the one that is named.
 
-    Raises ProfileError, NotFoundError.
+    Of another root it has what an apply there would tell as well, or why that cannot be told. Raises ProfileError,
+    NotFoundError.
     """
     profile, catalogue = find_profile(host, name), shipped_catalogue()
     results: list[tuple[LintedLine, tuple[Finding, ...]]] = []
     notices: list[Finding] = []
-    for one in _platforms(profile, platform):
+    platforms = _platforms(profile, platform)
+    if not host.is_system:
+        try:
+            plan = draft_apply(host, name, Choices(platform=platform, backend=backend, inputs=inputs))
+        except (UnavailableError, BootConfigError) as error:
+            notices.append(Finding(Rule.BOOT_CONFIGURATION_UNREAD, Severity.WARNING, error.brief, hint=error.hint))
+        else:
+            notices += plan.steps.findings
+            if not kernels:
+                asked = Cmdline.parse(join(map(str, plan.desired.wanted)))
+                results.append((LintedLine(f"{profile.name} on {plan.desired.platform}", asked, ()), ()))
+                platforms = ()
+    for one in platforms:
         facts = Facts(one, platform_assumed=False, distribution=Distribution(), kernels=tuple(map(str, kernels)))
         desired = resolve(profile, catalogue, facts, inputs)
         line = LintedLine(f"{profile.name} on {one}", Cmdline.parse(join(map(str, desired.wanted))), kernels)
-        subject = Subject(line.cmdline, catalogue, one, kernels, desired)
-        # Of an isolating profile what it asks for is judged by its promise, of any other one as if an operator asked.
-        judged = subject if subject.isolates else Subject(line.cmdline, catalogue, one, kernels)
-        results.append((line, lint(judged, RULES)))
+        results.append((line, lint_desired(desired, catalogue, kernels, RULES)))
         notices += desired.findings
     return _linted(platform, results, notices)
 

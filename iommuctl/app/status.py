@@ -2,6 +2,7 @@
 """Status: which bootloader and why, what runs now, what boots next, and what has drifted from the applied profile."""
 
 from collections import Counter
+from contextlib import suppress
 from typing import NamedTuple
 
 from iommuctl.app.history import newest_applied
@@ -90,8 +91,15 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         effective=_effective(host, found, desired),
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
-        way_in_step=host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run"),
+        way_in_step=_way_in_step(host, newest, findings),
     )
+
+
+def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ...]) -> str:
+    """The command that shows what would end the drift; of a profile that cannot be read again, what was changed."""
+    if newest is not None and any(one.rule is Rule.PROFILE_NOT_COMPARED for one in findings):
+        return host.root.command("history", "show", newest.id)
+    return host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run")
 
 
 def _effective(host: Host, found: Survey, desired: DesiredArguments | None) -> Effective | None:
@@ -122,8 +130,21 @@ def _desired(
         facts = found.facts._replace(kernels=installed_kernels(found.facts, config))
         return resolve(profile, found.catalogue, facts, applied.inputs), ()
     except IommuctlError as error:
-        message = f"the applied profile {applied.profile!r} cannot be compared: {error.brief}"
-        return None, (Finding(Rule.PROFILE_NOT_COMPARED, Severity.INFO, message, hint=error.hint),)
+        return _as_changed(host, found, applied, error)
+
+
+def _as_changed(
+    host: Host, found: Survey, applied: Summary, error: IommuctlError
+) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
+    """What the snapshot changed, for a profile that was given by a path or has gone since."""
+    from iommuctl.app.applied import arguments_of  # noqa: PLC0415 - only such a profile needs the whole manifest
+
+    message = f"the applied profile {applied.profile!r} cannot be read again: {error.brief}"
+    desired = None
+    with suppress(IommuctlError):  # a damaged manifest is told by the history
+        desired = arguments_of(host.store.load(applied.id), found.facts.platform)
+        message += f"; compared with what snapshot {applied.id} changed"
+    return desired, (Finding(Rule.PROFILE_NOT_COMPARED, Severity.INFO, message, hint=error.hint),)
 
 
 def _drift(config: BootConfig, conformer: Conformer) -> tuple[Drift, ...]:

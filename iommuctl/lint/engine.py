@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
+from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name, join
 from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
@@ -203,6 +203,19 @@ def lint(subject: Subject, rules: Iterable[LintRule]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda one: (order.index(one.severity), one.rule, one.parameter or "", one.message))
     )
+
+
+def lint_desired(
+    desired: DesiredArguments, catalogue: Catalogue, kernels: tuple[Kernel, ...], rules: Iterable[LintRule]
+) -> tuple[Finding, ...]:
+    """Return what the rules find on the line that a profile makes by itself.
+
+    Of an isolating profile what it asks for is judged by its promise, of any other one as if an operator asked.
+    """
+    line = Cmdline.parse(join(map(str, desired.wanted)))
+    subject = Subject(line, catalogue, desired.platform, kernels, desired)
+    judged = subject if subject.isolates else Subject(line, catalogue, desired.platform, kernels)
+    return lint(judged, rules)
 
 
 def _items(cmdline: Cmdline, catalogue: Catalogue) -> Iterable[Item]:

@@ -91,6 +91,29 @@ def test_what_is_left_over_is_what_should_not_be_there(tmp_path: Path) -> None:
     assert (found.where, "iommu.passthrough=0" in found.found) == ("/etc/kernel/cmdline (the next kernel)", True)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize(("spoil", "drift"), [(" iommu.strict=1", 2), ("nothing", 0)])
+def test_a_profile_that_was_given_by_a_path_is_compared_by_what_it_changed(
+    tmp_path: Path, spoil: str, drift: int, *, gone: bool
+) -> None:
+    own = tmp_path / "own.toml"
+    setting = 'parameter = "iommu.strict={}"\nreason = "r"\n'
+    own.write_text(f'name = "own"\nsummary = "s"\n[[set]]\n{setting.format(1)}')
+    tree = Path(shutil.copytree(GOLDEN / "systemd-boot/arch/before", tmp_path / "host", symlinks=True))
+    host = Host.open(tree)
+    choices = Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER)
+    carry_out(host, plan_apply(host, str(own), choices), progress=lambda _: nullcontext())
+    own.write_text(own.read_text().replace("=1", "=0"))
+    if gone:
+        own.unlink()
+    path = tree / "boot/loader/entries/arch.conf"
+    path.write_text(path.read_text().replace(spoil, ""))
+    found = status(tree)
+    # The entry, and the next kernel, whose line is made of it.
+    assert [one.expected for one in found.drift] == ["iommu.strict=1"] * drift
+    assert found.way_in_step == f"iommuctl history show {host.store.list().snapshots[0].id} --root {tree}"
+
+
 def test_an_image_is_shown_with_the_command_line_inside(tmp_path: Path) -> None:
     tree = applied(tmp_path, "systemd-boot/arch-uki")
     (image,) = status(tree).config.entries

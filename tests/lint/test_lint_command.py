@@ -201,3 +201,30 @@ def test_apply_does_not_judge_an_entry_that_is_still_to_be_written(name: str, tm
     code, text = run("apply", "strict-isolation", "--root", str(host), "--platform", "intel", "--dry-run")
     assert code == 0, text
     assert "unsafe" not in text
+
+
+@pytest.mark.parametrize("host", ["bls/rhel-8", "grub2/debian-12-guides", "systemd-boot/arch", "systemd-boot/pop-os"])
+@pytest.mark.parametrize("profile", ["passthrough-perf", "strict-isolation", "own.toml"])
+def test_a_profile_on_another_root_is_linted_as_it_would_be_applied(host: str, profile: str, tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    shutil.copytree(GOLDEN / host / "before", root, symlinks=True)
+    if profile.endswith(".toml"):
+        asked = 'parameter = "pcie_acs_override=downstream"\nreason = "r"\n'
+        (tmp_path / profile).write_text(f'name = "own"\nsummary = "s"\n[[set]]\n{asked}')
+        profile = str(tmp_path / profile)
+    options = ("--root", str(root), "--platform", "intel", "--json")
+    linted = json.loads(run("lint", profile, *options)[1])["findings"]
+    applied = json.loads(run("apply", profile, *options, "--dry-run")[1])["findings"]
+    told = {(one["rule"], one["parameter"], one["message"]) for one in linted}
+    planned = {(one["rule"], one["parameter"], one["message"]) for one in applied}
+    assert planned <= told
+    weighed = {(one["rule"], one["parameter"], one["message"]) for one in linted if one["severity"] != "info"}
+    assert weighed <= planned
+    assert ("unsafe" in {rule for rule, _, _ in planned}) == profile.endswith(".toml")
+
+
+def test_a_profile_is_linted_where_its_root_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    code, text = run("lint", "passthrough-perf", "--root", str(tmp_path), "--platform", "amd", "--json")
+    assert code == 0
+    assert "boot-configuration-unread" in {one["rule"] for one in json.loads(text)["findings"]}

@@ -56,7 +56,7 @@ def lint(
         found = use_case.lint_text(cmdline, platform=chosen, kernels=kernels)
     elif profile is not None:
         host, values = Host.open(root), options.parse_inputs(inputs)
-        found = use_case.lint_profile(host, profile, inputs=values, platform=chosen, kernels=kernels)
+        found = use_case.lint_profile(host, profile, inputs=values, platform=chosen, kernels=kernels, backend=backend)
     else:
         host = Host.open(root)
         found = use_case.lint_host(host, platform=chosen, backend=backend, kernels=kernels)
