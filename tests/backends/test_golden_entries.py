@@ -27,6 +27,8 @@ CASES = (
     ("systemd-boot/pop-os", "passthrough-perf", ("passthrough-perf", *INTEL)),
     ("systemd-boot/opensuse-sdbootutil", "passthrough-perf", ("passthrough-perf", *INTEL)),
     ("systemd-boot/arch-uki", "passthrough-perf", ("passthrough-perf", *INTEL)),
+    ("systemd-boot/arch-uki-profiles", "strict-isolation", ("strict-isolation", *INTEL)),
+    ("systemd-boot/fedora-uki-entry", "passthrough-perf", ("passthrough-perf", *INTEL)),
 )
 
 

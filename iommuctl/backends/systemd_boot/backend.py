@@ -274,13 +274,11 @@ def _future(tree: Tree, layout: Layout) -> Future:
 
 
 def _left_alone(layout: Layout) -> tuple[Finding, ...]:
+    other = (each for each in layout.images if each.left_alone is not None)
+    names = ((each.path.with_name(each.id) if each.is_other_profile else each.path, each.left_alone) for each in other)
     return (
         *survey.findings(layout.found),
-        *(
-            Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{each.path} is left alone: {each.left_alone}")
-            for each in layout.images
-            if each.left_alone is not None
-        ),
+        *(Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{where} is left alone: {reason}") for where, reason in names),
     )
 
 

@@ -50,6 +50,11 @@ class Image(NamedTuple):
     is_signed: bool = False
     item: Item | None = None
 
+    @property
+    def is_other_profile(self) -> bool:
+        """Whether it is another profile of its image than the default one."""
+        return self.item is not None and self.item.is_other_profile
+
     def shown(self, source: PurePosixPath) -> Entry:
         """The image as status shows it; `source` is what it is built of."""
         return Entry(
