@@ -17,10 +17,11 @@ from iommuctl.kernel.parameters import (
     Grammar,
     Kind,
     Token,
-    any_of,
+    is_left_out,
 )
 from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
+from iommuctl.kernel.tables.configuration import SOURCES
 
 WIDTH = 100  # columns of the text
 _READERS = {
@@ -108,7 +109,10 @@ def _answers(definition: Definition, item: str | None, kernel: Kernel) -> Iterat
     for architecture in dict.fromkeys(one.on for one in spans):
         own = [one.kernels for one in spans if one.on is architecture]
         source = next((text for one in own if (text := one.source(kernel))), definition.source)
-        found[architecture] = any_of(one.cover(kernel) for one in own), source
+        needed = (definition.needs, *(token.needs for token in tokens))
+        left_out = next((one for one in needed if is_left_out(one, architecture, kernel)), None)
+        source = source if left_out is None else f"{left_out}=n, {SOURCES[kernel.line]}"
+        found[architecture] = definition.is_known(architecture, kernel, item), source
     asked = [one for one in found if one in _asked_architectures(kernel)] or list(found)
     if len({found[one][0] for one in asked}) == 1:
         yield Answer(name, kernel, None, *found[asked[0]])

@@ -80,6 +80,15 @@ def covered(spans: Iterable[Availability], architecture: Architecture, kernel: K
     return any_of(span.kernels.cover(kernel) for span in spans if span.on is architecture)
 
 
+def is_left_out(symbol: str | None, architecture: Architecture, kernel: Kernel) -> bool:
+    """Whether the kernels of a line are built without a symbol of their configuration."""
+    if symbol is None:
+        return False
+    from iommuctl.kernel.tables.configuration import configured  # noqa: PLC0415 - few parameters need a symbol
+
+    return configured(kernel, symbol, architecture) == "n"
+
+
 class Token(NamedTuple):
     """One token of an option list.
 
@@ -87,7 +96,8 @@ class Token(NamedTuple):
     `same_as` is another parameter (`name=value`) that sets the same variable. `exact` is False where the kernel
     compares only as many characters as the name has. `takes_value`: followed by `=` and something. From `inert_since`
     on no driver of an IOMMU acts on it. `conflicts` are parameters (`name=value`) next to which it makes no sense.
-    `foreign`: known, but none of the IOMMU's, in a parameter of which other tokens are.
+    `needs` is a symbol of the kernel's configuration without which it is not there. `foreign`: known, but none of the
+    IOMMU's, in a parameter of which other tokens are.
     """
 
     name: str
@@ -104,6 +114,7 @@ class Token(NamedTuple):
     inert_since: Spans | None = None
     conflicts: tuple[str, ...] = ()
     foreign: bool = False
+    needs: str | None = None
 
     def reads(self, item: str) -> bool:
         """Whether the kernel takes one item of a list for this token."""
@@ -148,7 +159,8 @@ class Lifted(NamedTuple):
 class Definition(NamedTuple):
     """One parameter. `unsafe` is the value that weakens isolation, `platforms` those whose driver acts on it.
 
-    `conflicts` are parameters (`name=value`) next to which it makes no sense.
+    `conflicts` are parameters (`name=value`) next to which it makes no sense. `needs` is a symbol of the kernel's
+    configuration without which it is not there.
     """
 
     name: str
@@ -170,6 +182,7 @@ class Definition(NamedTuple):
     tokens: tuple[Token, ...] = ()
     myths: tuple[Myth, ...] = ()
     conflicts: tuple[str, ...] = ()
+    needs: str | None = None
     lifted: tuple[Lifted, ...] = ()
     advice: tuple[Advice, ...] = ()
 
@@ -233,10 +246,15 @@ class Definition(NamedTuple):
 
         None where neither the kernel's line nor its number tells. An item that is no token counts like the parameter.
         """
-        if platform not in self.acting:
+        return platform in self.acting and self.is_known(architecture_of(platform), kernel, item)
+
+    def is_known(self, architecture: Architecture, kernel: Kernel, item: str | None = None) -> bool | None:
+        """Whether a kernel of an architecture has the parameter, or one of the tokens that it takes an item for."""
+        tokens = self.tokens_of(item)
+        spans = [span for token in tokens for span in (token.available or self.available)]
+        if any(is_left_out(symbol, architecture, kernel) for symbol in (self.needs, *(one.needs for one in tokens))):
             return False
-        spans = [span for token in self.tokens_of(item) for span in (token.available or self.available)]
-        return covered(spans or self.available, architecture_of(platform), kernel)
+        return covered(spans or self.available, architecture, kernel)
 
     @property
     def acting(self) -> frozenset[Platform]:

@@ -20,7 +20,6 @@ from iommuctl.kernel.parameters import (
     Manages,
     Token,
     architecture_of,
-    covered,
 )
 from iommuctl.profile.desired import DesiredArguments
 
@@ -129,8 +128,7 @@ class Subject:
 
         None where its line and release do not tell.
         """
-        spans = [span for token in item.tokens for span in (token.available or item.definition.available)]
-        return covered(spans or item.definition.available, architecture_of(platform), kernel)
+        return item.definition.is_known(architecture_of(platform), kernel, item.text)
 
     def wants(self, item: Item) -> bool:
         """Whether the profile itself asks for an item."""

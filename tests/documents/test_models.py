@@ -43,11 +43,11 @@ PAIRS = [
     (Check, models.VerifyCheckReport, {"means"}, set()),
     (Exemption, models.ExemptionReport, {"is_certain"}, set()),
     (CheckItem, models.CheckItemReport, {"outcome"}, {"result"}),
-    (Definition, models.ParameterReport, {"lifted", "manages", "replacement"}, {"asked", "said", "kernels"}),
+    (Definition, models.ParameterReport, {"lifted", "manages", "needs", "replacement"}, {"asked", "said", "kernels"}),
     (
         Token,
         models.TokenReport,
-        {"conflicts", "ends_list", "exact", "foreign", "group", "inert_since", "replacement", "takes_value"},
+        {"conflicts", "ends_list", "exact", "foreign", "group", "inert_since", "needs", "replacement", "takes_value"},
         set(),
     ),
     (

@@ -294,7 +294,10 @@ PARAMETERS = (
         source="drivers/iommu/iommu.c:809 iommu_dma_setup at 7.1.5",
         available=(
             arm64("4.19/4.20 drivers/iommu/iommu.c:234 at 5.4", el8="8.1 drivers/iommu/iommu.c:48 at 4.18.0-147.5.1"),
-            x86("5.12/5.14", el8="8.5/8.6 drivers/iommu/iommu.c:355-378 at 4.18.0-372.32.1.el8_6"),
+            x86(
+                "5.12/5.14 drivers/iommu/iommu.c:360 at 5.14.0-70.30.1.el9_0, no x86 driver at 5.10.223",
+                el8="8.5/8.6 drivers/iommu/iommu.c:355-378 at 4.18.0-372.32.1.el8_6",
+            ),
             s390(
                 "6.4/6.8 drivers/iommu/s390-iommu.c:817 at 6.12.117",
                 el8="8.10/ arch/s390/pci/pci_dma.c at 8.3 to 8.10",

@@ -25,7 +25,11 @@ PARAMETERS = (
             Token("nopost", "no posted interrupts"),
             Token(
                 "posted_msi",
-                "message interrupts of the host as posted interrupts (CONFIG_X86_POSTED_MSI)",
+                (
+                    "message interrupts of the host as posted interrupts, where the kernel is built "
+                    "with CONFIG_X86_POSTED_MSI (Fedora, Oracle's UEK 8; not Enterprise Linux 10, "
+                    "Debian, openSUSE)"
+                ),
                 available=(
                     x86(
                         "6.8/6.12 drivers/iommu/irq_remapping.c:75 at 6.12.117",
@@ -33,6 +37,7 @@ PARAMETERS = (
                         el9="9.6/ no match in drivers/iommu/irq_remapping.c at 9.0 to 9.6",
                     ),
                 ),
+                needs="CONFIG_X86_POSTED_MSI",
             ),
         ),
     ),
@@ -46,7 +51,7 @@ PARAMETERS = (
         available=(x86(),),
         notes=("sets the same variable as intremap=, so a later intremap=on takes it back",),
         same_as="intremap=off",
-        deprecated_since=since("4.15"),
+        deprecated_since=since("4.15 drivers/iommu/irq_remapping.c:50 at 7.1.5"),
         unsafe="set",
     ),
     Definition(

@@ -51,7 +51,7 @@ PARAMETERS = (
         available=(
             arm64(
                 "4.19 drivers/iommu/arm-smmu.c:71 at 5.4",
-                el8="8.3 drivers/iommu/arm-smmu.c:122 at 4.18.0-240.22.1.el8_3",
+                el8="8.1 drivers/iommu/arm-smmu.c:109 at 4.18.0-147.5.1",
             ),
         ),
         default="1 upstream and in Debian, 0 in Enterprise Linux and Oracle's UEK",
@@ -78,7 +78,7 @@ PARAMETERS = (
         available=(
             arm64(
                 "4.19..6.8/6.12 drivers/iommu/arm-smmu-v3.c:392 at 5.4",
-                el8="8.3 drivers/iommu/arm-smmu-v3.c:398 at 4.18.0-240.22.1.el8_3",
+                el8="8.1 drivers/iommu/arm-smmu-v3.c:371 at 4.18.0-147.5.1",
                 el9="9.0..9.4/9.5 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:37 at 5.14.0-70.30.1.el9_0",
                 el10="10.0/ no match in drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c at 10.0",
             ),
@@ -116,6 +116,7 @@ PARAMETERS = (
                 el9="9.5/9.6 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:107 at 5.14.0-570.32.1.el9_6",
             ),
         ),
+        needs="CONFIG_TEGRA241_CMDQV",
     ),
     Definition(
         "tegra241-cmdqv.bypass_vcmdq",
@@ -131,6 +132,7 @@ PARAMETERS = (
                 el9="9.5/9.6 drivers/iommu/arm/arm-smmu-v3/tegra241-cmdqv.c:107 at 5.14.0-570.32.1.el9_6",
             ),
         ),
+        needs="CONFIG_TEGRA241_CMDQV",
     ),
     Definition(
         "dom0-iommu",

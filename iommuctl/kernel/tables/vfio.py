@@ -68,6 +68,7 @@ PARAMETERS = (
         source="drivers/vfio/pci/vfio_pci.c:43 at 7.1.5",
         available=(x86(), arm64()),
         kconfig=("CONFIG_VFIO_PCI_VGA",),
+        needs="CONFIG_VFIO_PCI_VGA",
     ),
     Definition(
         "vfio-pci.disable_idle_d3",
@@ -183,6 +184,8 @@ PARAMETERS = (
         default="0",
         effect="a guest can forge interrupts of the host",
         unsafe="1",
+        needs="CONFIG_IOMMUFD",
+        kconfig=("CONFIG_IOMMUFD",),
     ),
     Definition(
         "vfio.enable_unsafe_noiommu_mode",
@@ -196,5 +199,6 @@ PARAMETERS = (
         effect="the program reaches all memory; taints the kernel; of no use for virtual machines",
         kconfig=("CONFIG_VFIO_NOIOMMU",),
         unsafe="1",
+        needs="CONFIG_VFIO_NOIOMMU",
     ),
 )
