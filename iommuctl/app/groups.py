@@ -6,6 +6,7 @@ from typing import NamedTuple
 from iommuctl.app.host import Host
 from iommuctl.app.running import observe_host
 from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.effect.ungrouped import ungrouped
 from iommuctl.running.pci_ids import Names
 from iommuctl.running.state import Device, Group
 from iommuctl.running.sysfs import read_names
@@ -20,18 +21,23 @@ class GroupMembers(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Every group by id, and the names of what is in them. `has_units`: an IOMMU is active."""
+    """Every group by id, and the names of what is in them. `has_units`: an IOMMU is active; `ungrouped` are the devices
+    that it does not hold although it is.
+    """
 
     assignments: tuple[GroupMembers, ...]
     names: Names
     has_units: bool
+    ungrouped: tuple[Device, ...] = ()
 
 
 def read_groups(host: Host) -> Groups:
     """Read the groups. Raises UsageError for another root."""
     observed = observe_host(host, shipped_catalogue(), "groups")
-    names = read_names(host.root, (device for group in observed.groups for device in group.devices))
-    return Groups(tuple(map(assignment, observed.groups)), names, bool(observed.units))
+    left_out = ungrouped(observed)
+    members = (device for group in observed.groups for device in group.devices)
+    names = read_names(host.root, (*members, *left_out))
+    return Groups(tuple(map(assignment, observed.groups)), names, bool(observed.units), left_out)
 
 
 def assignment(group: Group) -> GroupMembers:

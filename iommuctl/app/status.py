@@ -9,7 +9,7 @@ from iommuctl.app.history import newest_applied
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
 from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.app.profiles import find_profile
-from iommuctl.app.running import observe_host
+from iommuctl.app.running import desired_now, observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
@@ -88,7 +88,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         config=config,
         profile=newest.profile if newest else None,
         drift=drift,
-        effective=_effective(host, found, desired),
+        effective=_effective(host, found, None if desired is None else newest),
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=_way_in_step(host, newest, findings),
@@ -102,11 +102,16 @@ def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ..
     return host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run")
 
 
-def _effective(host: Host, found: Survey, desired: DesiredArguments | None) -> Effective | None:
+def _effective(host: Host, found: Survey, applied: Summary | None) -> Effective | None:
+    """What `verify` says of the applied profile, None where it cannot be compared."""
     if not host.is_system:
         return None
     observed = observe_host(host, found.catalogue, "status")
-    return Effective(observed, None if desired is None else verify(observed, desired, found.catalogue))
+    if applied is None:
+        return Effective(observed, None)
+    profile = find_profile(host, applied.profile)
+    desired = desired_now(profile, found.catalogue, found.facts, observed, applied.inputs)
+    return Effective(observed, verify(observed, desired, found.catalogue))
 
 
 def _history(host: Host) -> Listing:

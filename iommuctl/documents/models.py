@@ -405,6 +405,7 @@ class GroupsReport(_Report):
 
     command: Literal["groups"] = "groups"
     groups: tuple[GroupReport, ...]
+    ungrouped: tuple[DeviceReport, ...] = Field(description="devices that no group holds although an IOMMU is active")
 
 
 class CheckItemReport(_Model):

@@ -171,7 +171,7 @@ class Observed(NamedTuple):
 
     `firmware_tables` are the names of ACPI tables, as `firmware.present` counts them. `interrupts_remapped`: an
     interrupt goes through an IOMMU. `modules` are module parameters by name. `config` is the kernel's configuration, a
-    symbol that is not set left out.
+    symbol that is not set left out. `is_hidden`: units or groups may not be listed by who asks.
     """
 
     cmdline: str
@@ -188,6 +188,7 @@ class Observed(NamedTuple):
     cpu_flags: frozenset[str] = frozenset()
     hypervisor: str | None = None
     is_xen_host: bool = False
+    is_hidden: bool = False
 
     @property
     def real_groups(self) -> tuple[Group, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.errors import IommuctlError
+from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.host.root import READ_LIMIT, Root
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.parameters import Catalogue, Kind
@@ -76,6 +76,7 @@ def read_observed(root: Root, catalogue: Catalogue) -> Observed:
         cpu_flags=flags,
         hypervisor=_hypervisor(root, flags),
         is_xen_host="control_d" in _text(root, _XEN),
+        is_hidden=any(_is_forbidden(root, path) for path in (_UNITS, _GROUPS)),
     )
 
 
@@ -118,6 +119,17 @@ def _names(root: Root, path: PurePosixPath) -> tuple[str, ...]:
         return root.names(path)
     except IommuctlError:
         return ()
+
+
+def _is_forbidden(root: Root, path: PurePosixPath) -> bool:
+    """Whether a directory is there and may not be listed."""
+    try:
+        root.names(path)
+    except NotPermittedError:
+        return True
+    except IommuctlError:
+        return False
+    return False
 
 
 def _link(root: Root, path: PurePosixPath) -> str | None:

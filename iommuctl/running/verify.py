@@ -231,6 +231,8 @@ class _Comparison:
             return failure(name, detail) if names else success(name, detail)
         if names:
             return success(name, f"{names} active")
+        if self.observed.is_hidden and self.wants_units:
+            return untold(name, "the units and groups may not be listed by this user", Verdict.UNPROVEN)
         return failure(name, "no IOMMU is active") if self.wants_units else untold(name, "no IOMMU active")
 
     def _interrupts(self) -> Check:

@@ -265,6 +265,20 @@ HOSTILE_NAME = 'a"b\\c\x1b[31m'
 
 
 @pytest.mark.usefixtures("running")
+def test_devices_in_no_group_are_listed(tmp_path: Path) -> None:
+    host = replace(INTEL, devices=(replace(GPU, group=None),), types={0: "DMA"})
+    text = invoke(host.write(tmp_path), "groups")[1]
+    assert text.splitlines()[-3:] == [
+        "in no group",
+        "|- 0000:03:00.0  class 030000: 1002 744c (1002:744c)  [amdgpu, reset: bus]",
+        "`- cannot go to a guest: no IOMMU holds them from any memory",
+    ]
+    left_out = report(tmp_path, "groups", "groups")[1]["ungrouped"]
+    assert isinstance(left_out, list)
+    assert [one["address"] for one in left_out] == ["0000:03:00.0"]
+
+
+@pytest.mark.usefixtures("running")
 def test_groups_as_a_graph(tmp_path: Path) -> None:
     write(tmp_path / "usr/share/misc/pci.ids", f"1002  AMD\n\t744c  {HOSTILE_NAME}\n")
     host = replace(AMD_PASID, devices=(GPU,), types={3: "identity"})

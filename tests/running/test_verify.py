@@ -435,6 +435,15 @@ def test_a_device_that_another_driver_took_first_is_found(tmp_path: Path, driver
     assert [check.result for check in found.checks if check.name == "device-binding"] == [result]
 
 
+def test_what_may_not_be_listed_is_not_taken_for_absent(tmp_path: Path) -> None:
+    observed = observe(NO_IOMMU, tmp_path)._replace(is_hidden=True)
+    found = verified(observed, "strict-isolation", INTEL_P)
+    assert (found.verdict, found.sentence) == (
+        Verdict.UNPROVEN,
+        "the units and groups may not be listed by this user",
+    )
+
+
 def test_the_log_and_its_lies_are_not_read(tmp_path: Path) -> None:
     """`DMAR: IOMMU enabled` is in the log of a machine without any IOMMU."""
     lies = "DMAR: IOMMU enabled\niommu: Default domain type: Translated\n"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from iommuctl.running.state import Device
 
 
+_UNGROUPED = "cannot go to a guest: no IOMMU holds them from any memory"
+
+
 class GroupFormat(StrEnum):
     """How `groups` prints where JSON is not asked for."""
 
@@ -45,7 +48,11 @@ def _text(found: "Groups") -> str:
     """The groups as a tree: each with its type, its devices, and what of it a guest can have."""
     if not found.assignments:
         return "no IOMMU groups: no IOMMU is active\nhint: iommuctl check\n"
-    return "".join(f"{line}\n" for one in found.assignments for line in _group_lines(one, found.names))
+    lines = [line for one in found.assignments for line in _group_lines(one, found.names)]
+    if found.ungrouped:
+        rows = [*(_device_text(device, found.names) for device in found.ungrouped), _UNGROUPED]
+        lines += ["in no group", *(f"{'`-' if row is rows[-1] else '|-'} {visible(row)}" for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _group_lines(one: "GroupMembers", names: "Names") -> Iterator[str]:
@@ -109,7 +116,8 @@ def _report(found: "Groups") -> "GroupsReport":
                 obstacle=one.obstacle,
             )
             for one in found.assignments
-        )
+        ),
+        ungrouped=tuple(_device(device, found.names) for device in found.ungrouped),
     )
 
 

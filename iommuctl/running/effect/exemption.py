@@ -35,6 +35,9 @@ _UNTRUSTED = "the device is behind an external port and not trusted, so it is tr
 _MAYBE_UNTRUSTED = (
     "a device after an external port would be translated whatever is asked, and this kernel does not show which are"
 )
+# drivers/iommu/iommu.c iommu_group_show_type: what it says of a group that has no default domain.
+_NO_DOMAIN = "unknown"
+_WITHOUT_DOMAIN = "its driver gave the group no default domain, so nothing shows what these devices reach"
 _PASID = "AMD leaves devices with PASID untranslated without force_isolation"
 _HIDDEN = "its capabilities, which root alone may read, would tell whether the kernel has to"
 
@@ -94,6 +97,9 @@ def exempt(group: Group, promised: frozenset[DomainType], situation: Situation) 
     """
     if group.type is None:
         return None
+    if group.type == _NO_DOMAIN:
+        addresses = tuple(device.address for device in group.devices)
+        return Exemption(group.id, group.type, addresses, _WITHOUT_DOMAIN, is_certain=False)
     reasons = [one for one in _reasons(group, promised, situation) if one.devices]
     best = next((one for one in reasons if one.is_certain), next(iter(reasons), None))
     if best is None:

@@ -163,6 +163,16 @@ def test_a_dart_does_what_its_hardware_can(tmp_path: Path) -> None:
     )
 
 
+def test_a_group_without_a_default_domain_proves_nothing(tmp_path: Path) -> None:
+    host = replace(ARM64, types={0: "DMA", 1: "unknown"}, devices=(*ARM64.devices, Pci("ae00000.gpu", "", "", 1)))
+    found = verified(observe(host, tmp_path), "strict-isolation", ARM_P)
+    assert found.verdict is UNPROVEN
+    assert found.sentence == (
+        "promised DMA, found group 1 (ae00000.gpu) unknown: its driver gave the group no default domain, "
+        "so nothing shows what these devices reach"
+    )
+
+
 def test_mediated_devices_are_in_no_group_of_an_iommu(tmp_path: Path) -> None:
     made_up = Pci("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "", "", 40)
     host = replace(INTEL, devices=(*INTEL.devices, made_up), types={**INTEL.types, 40: "unknown"})
