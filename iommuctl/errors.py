@@ -20,6 +20,10 @@ class IommuctlError(Exception):
         self.details = tuple(details)
         self.hint = hint
 
+    def add(self, *facts: str) -> None:
+        """Say facts more, which only who passes the error on knows."""
+        self.details = (*self.details, *facts)
+
 
 class UsageError(IommuctlError):
     """The request makes no sense as asked: a combination of options, or an option on a root that cannot have it."""

@@ -25,7 +25,7 @@ from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.tree import RecordingTree, Tree
 
 if TYPE_CHECKING:
-    from iommuctl.host.commands import Runner
+    from iommuctl.host.commands import SystemRunner
     from iommuctl.transaction.store import Store
 
 # systemd's container interface, and the marker files of podman and docker.
@@ -57,7 +57,7 @@ class Host(NamedTuple):
         return shlex.join(argv if self.is_system else ("chroot", str(self.path), *argv))
 
     @property
-    def runner(self) -> "Runner":
+    def runner(self) -> "SystemRunner":
         """What runs programs inside the root."""
         from iommuctl.host.commands import SystemRunner
 

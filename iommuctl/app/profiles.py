@@ -29,8 +29,8 @@ def find_profile(host: Host, name: str) -> Profile:
         try:
             return load_profile(name, known)
         except NotFoundError as error:
-            error.hint = host.root.command("profile", "list")
-            raise
+            hint = host.root.command("profile", "list")
+            raise NotFoundError(error.brief, details=error.details, hint=hint) from error
     from iommuctl.profile.schema import parse_profile  # noqa: PLC0415 - pydantic, and only what a user wrote needs it
 
     found = decode_profile(_read(host, Path(name)), name)

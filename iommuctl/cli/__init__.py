@@ -84,7 +84,7 @@ def _fail(error: IommuctlError, session: "Session") -> int:
     from iommuctl.cli.output.text import visible
 
     if session.root is not None and isinstance(error, BootConfigError):
-        error.details = (*error.details, f"the path is one inside {session.root}")
+        error.add(f"the path is one inside {session.root}")
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:

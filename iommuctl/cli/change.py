@@ -65,7 +65,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
             _show(context, host, plan, executed=executed)
     except ExecutionError as error:
         if executed.snapshot is not None:
-            error.details = (*error.details, f"the change itself is made: snapshot {executed.snapshot}")
+            error.add(f"the change itself is made: snapshot {executed.snapshot}")
         raise
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError, UnavailableError
 from iommuctl.host import confine
@@ -75,14 +75,6 @@ class Completed(NamedTuple):
             f"{self.argv[0]!r} failed",
             details=(f"command: {shlex.join(self.argv)}", _outcome(self.returncode), *_last_lines(self.stderr)),
         )
-
-
-class Runner(Protocol):
-    """Something that runs a program inside a root and waits for it."""
-
-    def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
-        """Run a program to its success; `timeout` in seconds. Raises what SystemRunner.run raises."""
-        ...
 
 
 class SystemRunner:

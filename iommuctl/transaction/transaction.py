@@ -72,7 +72,7 @@ class Work(NamedTuple):
 def add_fact(error: BaseException, fact: str) -> None:
     """Have an error, or the signal that ended the run, say a fact more."""
     if isinstance(error, IommuctlError):
-        error.details = (*error.details, fact)
+        error.add(fact)
     elif isinstance(error, InterruptedRun):
         error.outcome = fact if error.outcome == UNTOLD else f"{error.outcome}; {fact}"
 

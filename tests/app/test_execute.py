@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from unittest.mock import NonCallableMagicMock
 
 import pytest
 from pytest_mock import MockerFixture
@@ -59,116 +60,103 @@ def test_an_assumed_platform_is_no_change(host: Host) -> None:
     assert carry_out(host, plan, progress=quiet).snapshot is not None
 
 
-class FailingRunner:
-    """Fails the first time, and notes what a program would have read."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = source
-        self.runs: list[tuple[tuple[str, ...], str]] = []
-
-    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
-        assert timeout
-        self.runs.append((command, self.source.read_text()))
-        return Completed(command, 1 if len(self.runs) == 1 else 0, "", "").check()
+REFRESH = ("proxmox-boot-tool", "refresh")
+ALWAYS = Choices(regenerate=Regenerate.ALWAYS)
 
 
-def test_a_program_that_writes_by_itself_runs_again_after_an_undo(
-    proxmox: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = Host.open(proxmox)
-    source = proxmox / "etc/kernel/cmdline"
-    before = source.read_text()
-    runner = FailingRunner(source)
-    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
-    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+def failure() -> ExecutionError:
+    return ExecutionError("the program failed")
+
+
+@pytest.fixture
+def runner(mocker: MockerFixture) -> NonCallableMagicMock:
+    """What runs programs, in place of the real one; nothing runs."""
+    stub = mocker.create_autospec(SystemRunner, instance=True)
+    mocker.patch.object(Host, "runner", mocker.PropertyMock(return_value=stub))
+    assert isinstance(stub, NonCallableMagicMock)
+    return stub
+
+
+def kill(*_: object, **__: object) -> None:
+    """End the process as SIGKILL does: nothing of ours gets to do anything more."""
+    os._exit(9)
+
+
+def killed(host: Host) -> None:
+    """Carry a plan out in a child, which is killed on its way."""
+    if (child := os.fork()) == 0:
+        carry_out(host, plan_apply(host, "passthrough-perf", ALWAYS), progress=quiet)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_program_that_writes_by_itself_runs_again_after_an_undo(proxmox: Path, runner: NonCallableMagicMock) -> None:
+    host, source = Host.open(proxmox), proxmox / "etc/kernel/cmdline"
+    before, outcomes, read = source.read_text(), iter((failure(), None)), []
+
+    def run(command: tuple[str, ...], *, timeout: float) -> Completed:
+        read.append(source.read_text())
+        if (error := next(outcomes)) is not None:
+            raise error
+        return Completed(command, 0, "", "")
+
+    runner.run.side_effect = run
+    plan = plan_apply(host, "passthrough-perf", ALWAYS)
     with pytest.raises(ExecutionError) as caught:
         carry_out(host, plan, progress=quiet)
     assert UNDONE in caught.value.details
-    refresh = ("proxmox-boot-tool", "refresh")
-    assert [argv for argv, _ in runner.runs] == [refresh, refresh]
-    assert "iommu=pt" in runner.runs[0][1]
-    assert runner.runs[1][1] == before
+    assert [call.args for call in runner.run.call_args_list] == [(REFRESH,), (REFRESH,)]
+    assert "iommu=pt" in read[0]
+    assert read[1] == before
 
 
-def test_what_a_program_leaves_running_is_told(proxmox: Path, mocker: MockerFixture) -> None:
-    runner = mocker.create_autospec(SystemRunner, instance=True)
-    runner.run.return_value = Completed(("proxmox-boot-tool", "refresh"), 0, "", "", ("lvmpolld (process 7)",))
-    mocker.patch.object(Host, "runner", mocker.PropertyMock(return_value=runner))
+def test_what_a_program_leaves_running_is_told(proxmox: Path, runner: NonCallableMagicMock) -> None:
+    runner.run.return_value = Completed(REFRESH, 0, "", "", ("lvmpolld (process 7)",))
     host = Host.open(proxmox)
-    executed = carry_out(
-        host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet
-    )
+    executed = carry_out(host, plan_apply(host, "passthrough-perf", ALWAYS), progress=quiet)
     assert [(one.rule, one.message) for one in executed.findings] == [
         (Rule.PROCESS_LEFT, "proxmox-boot-tool has left running: lvmpolld (process 7)")
     ]
 
 
-class KilledRunner:
-    """Ends the run as SIGKILL does: nothing of ours gets to do anything more."""
-
-    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
-        assert timeout
-        os._exit(9)
-
-
-def test_a_program_that_writes_by_itself_is_named_after_a_kill(proxmox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_writes_by_itself_is_named_after_a_kill(proxmox: Path, runner: NonCallableMagicMock) -> None:
     host = Host.open(proxmox)
-    if (child := os.fork()) == 0:
-        monkeypatch.setattr(Host, "runner", property(lambda _: KilledRunner()))
-        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    runner.run.side_effect = kill
+    killed(host)
     recovered = recover_host(host)
     assert recovered is not None
-    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recovered.started == (REFRESH,)
     assert recover_text(host, recovered).splitlines()[-2:] == [
         "what this one wrote is not undone before it runs again:",
         f"hint: chroot {host.path} proxmox-boot-tool refresh",
     ]
 
 
-class FailingThenKilledRunner(FailingRunner):
-    """Fails the first time, and ends the run as SIGKILL does the second time."""
-
-    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
-        if self.runs:
-            os._exit(9)
-        return super().run(command, timeout=timeout)
-
-
 def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
-    proxmox: Path, monkeypatch: pytest.MonkeyPatch
+    proxmox: Path, runner: NonCallableMagicMock
 ) -> None:
-    host = Host.open(proxmox)
-    source = proxmox / "etc/kernel/cmdline"
+    host, source = Host.open(proxmox), proxmox / "etc/kernel/cmdline"
     before = source.read_text()
-    if (child := os.fork()) == 0:
-        runner = FailingThenKilledRunner(source)
-        monkeypatch.setattr(Host, "runner", property(lambda _: runner))
-        carry_out(host, plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS)), progress=quiet)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+    def fail_then_kill(*_: object, **__: object) -> None:
+        if runner.run.call_count > 1:
+            kill()
+        raise failure()
+
+    runner.run.side_effect = fail_then_kill
+    killed(host)
     assert source.read_text() == before
     recovered = recover_host(host)
     assert recovered is not None
-    assert recovered.started == (("proxmox-boot-tool", "refresh"),)
+    assert recovered.started == (REFRESH,)
     assert recover_host(host) is None
 
 
-class FailingThenStoppedRunner(FailingRunner):
-    """Fails the first time; the second time a signal stops it."""
-
-    def run(self, command: tuple[str, ...], *, timeout: float) -> Completed:
-        if self.runs:
-            raise InterruptedRun(signal.SIGTERM)
-        return super().run(command, timeout=timeout)
-
-
 def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_undo(
-    proxmox: Path, monkeypatch: pytest.MonkeyPatch
+    proxmox: Path, runner: NonCallableMagicMock
 ) -> None:
     host = Host.open(proxmox)
-    runner = FailingThenStoppedRunner(proxmox / "etc/kernel/cmdline")
-    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
-    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    runner.run.side_effect = (failure(), InterruptedRun(signal.SIGTERM))
+    plan = plan_apply(host, "passthrough-perf", ALWAYS)
     with pytest.raises(ExecutionError) as caught:
         carry_out(host, plan, progress=quiet)
     assert caught.value.details[-2:] == (
@@ -177,14 +165,13 @@ def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_u
     )
 
 
-def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_that_we_publish_for_does_not_run_again(sample_host: Path, runner: NonCallableMagicMock) -> None:
     host = Host.open(sample_host)
-    runner = FailingRunner(sample_host / "etc/default/grub")
-    monkeypatch.setattr(Host, "runner", property(lambda _: runner))
-    plan = plan_apply(host, "passthrough-perf", Choices(regenerate=Regenerate.ALWAYS))
+    runner.run.side_effect = failure()
+    plan = plan_apply(host, "passthrough-perf", ALWAYS)
     with pytest.raises(ExecutionError):
         carry_out(host, plan, progress=quiet)
-    assert [argv[0] for argv, _ in runner.runs] == ["grub-mkconfig"]
+    assert [call.args[0][0] for call in runner.run.call_args_list] == ["grub-mkconfig"]
 
 
 def test_snapshots_stand_in_the_order_of_what_was_done_also_when_the_clock_steps_back(sample_host: Path) -> None:

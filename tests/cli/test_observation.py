@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
 from lacking import program
 from project import PACKAGE
+from pytest_mock import MockerFixture
 from typer.testing import CliRunner
 
 from iommuctl.cli.application import application
@@ -32,10 +33,15 @@ C 06  Bridge
 """
 
 
+def run_in(mocker: MockerFixture) -> None:
+    """Take every root for that of the running system from now on."""
+    mocker.patch.object(Root, "is_running_system", new_callable=mocker.PropertyMock, return_value=True)
+
+
 @pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch) -> None:
+def running(mocker: MockerFixture) -> None:
     """Take every root for that of the running system."""
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
 
 
 def invoke(root: Path, *arguments: str) -> tuple[int, str]:
@@ -122,20 +128,18 @@ def test_verify_needs_a_profile_where_none_is_applied(tmp_path: Path) -> None:
     assert invoke(INTEL.write(tmp_path), "verify") == (66, "no profile is applied")
 
 
-def test_verify_takes_the_profile_of_the_newest_apply(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_takes_the_profile_of_the_newest_apply(sample_host: Path, mocker: MockerFixture) -> None:
     for profile in ("passthrough-perf", "strict-isolation"):
         arguments = ("apply", profile, "--platform", "intel", "--regenerate", "never")
         assert invoke(sample_host, *arguments)[0] == 0
     INTEL.write(sample_host)
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
     code, document = report(sample_host, "verify", "verify", "--platform", "intel")
     # The sample host has a kernel in /boot, which is new enough for the generic spelling.
     assert (code, document["profile"], document["verdict"]) == (0, "strict-isolation", "active")
 
 
-def test_verify_and_status_take_the_inputs_of_the_newest_apply(
-    sample_host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_and_status_take_the_inputs_of_the_newest_apply(sample_host: Path, mocker: MockerFixture) -> None:
     arguments = (
         "apply",
         "vfio-bind",
@@ -148,7 +152,7 @@ def test_verify_and_status_take_the_inputs_of_the_newest_apply(
     )
     assert invoke(sample_host, *arguments)[0] == 0
     INTEL.write(sample_host)
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
     document = report(sample_host, "verify", "verify", "--platform", "intel")[1]
     assert document["profile"] == "vfio-bind"
     assert "'vfio-pci.ids=10de:1b80' is missing" in str(document["checks"])
@@ -156,23 +160,19 @@ def test_verify_and_status_take_the_inputs_of_the_newest_apply(
     assert "profile-not-compared" not in str(document["findings"])
 
 
-def test_a_profile_that_was_rolled_back_is_not_the_applied_one(
-    sample_host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_that_was_rolled_back_is_not_the_applied_one(sample_host: Path, mocker: MockerFixture) -> None:
     invoke(sample_host, "apply", "strict-isolation", "--platform", "intel", "--regenerate", "never")
     assert invoke(sample_host, "rollback", "--regenerate", "never")[0] == 0
     INTEL.write(sample_host)
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
     assert invoke(sample_host, "verify", "--platform", "intel") == (66, "no profile is applied")
 
 
-def test_status_shows_the_effective_state_beside_the_configured_one(
-    sample_host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_shows_the_effective_state_beside_the_configured_one(sample_host: Path, mocker: MockerFixture) -> None:
     assert report(sample_host, "status", "status")[1]["effective"] is None
     invoke(sample_host, "apply", "strict-isolation", "--platform", "intel", "--regenerate", "never")
     replace(INTEL, types={0: "DMA", 1: "DMA", 2: "identity"}).write(sample_host)
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
     arguments = ("status", "--platform", "intel", "--backend", "grub2")
     assert report(sample_host, "status", *arguments)[1]["effective"] == {
         "units": ["dmar0"],
@@ -308,11 +308,11 @@ def test_graphviz_reads_the_graph(tmp_path: Path) -> None:
     assert sum(line.startswith("node ") for line in drawn.stdout.splitlines()) == 4
 
 
-def test_check_looks_at_everything(sample_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_looks_at_everything(sample_host: Path, mocker: MockerFixture) -> None:
     INTEL.write(sample_host)
     write(sample_host / "sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
     write(sample_host / "proc/self/mounts", "/dev/sda1 /boot/efi vfat rw 0 0\n/dev/sda2 /boot ext4 rw 0 0\n")
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    run_in(mocker)
     code, document = report(sample_host, "check", "check", "--platform", "intel", "--backend", "grub2")
     items = document["items"]
     assert isinstance(items, list)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
+from pytest_mock import MockerFixture
 from transaction_bench import EDITS, GRUB, MAKE_GRUB, Bench
 
 from iommuctl.errors import (
@@ -166,12 +167,11 @@ def test_pacmans_lock_is_seen(bench: Bench) -> None:
 
 @pytest.mark.parametrize("running", [False, True])
 def test_a_package_manager_matters_to_the_running_system_alone(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, running: bool
+    bench: Bench, mocker: MockerFixture, running: bool
 ) -> None:
-    monkeypatch.setattr(
-        "iommuctl.transaction.transaction.package_manager_at_work", lambda _root: "/lock is locked by process 7"
-    )
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _root: running))
+    at_work = "iommuctl.transaction.transaction.package_manager_at_work"
+    mocker.patch(at_work, autospec=True, return_value="/lock is locked by process 7")
+    mocker.patch.object(Root, "is_running_system", new_callable=mocker.PropertyMock, return_value=running)
     if running:
         refused(bench, BusyError, "a package manager is at work")
     else:

@@ -32,6 +32,7 @@ from program import (
     start,
     states,
 )
+from pytest_mock import MockerFixture
 from smalltree import MENU, SOURCE, SmallTree, processes_in, small_host
 from warm import IOMMUCTL
 
@@ -353,10 +354,8 @@ def locked_by_another_process(path: Path) -> Iterator[int]:
 DPKG_LOCK = "var/lib/dpkg/lock-frontend"
 
 
-def test_a_package_manager_on_the_running_system_is_waited_for(
-    small_host: SmallTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+def test_a_package_manager_on_the_running_system_is_waited_for(small_host: SmallTree, mocker: MockerFixture) -> None:
+    mocker.patch.object(Root, "is_running_system", new_callable=mocker.PropertyMock, return_value=True)
     host = Host.open(small_host.path)
     plan = plan_apply(host, PROFILE, Choices(regenerate=Regenerate.NEVER))
     before = live(small_host.path)

@@ -167,9 +167,11 @@ class _Reader(ShellGrammar):
     @contextmanager
     def _subshell(self) -> Iterator[None]:
         assignments, hazards = len(self.assignments), len(self.hazards)
-        yield
-        del self.assignments[assignments:]
-        del self.hazards[hazards:]
+        try:
+            yield
+        finally:
+            del self.assignments[assignments:]
+            del self.hazards[hazards:]
 
 
 def _expands_after_export(part: Char | Reference | Opaque) -> bool:

@@ -358,8 +358,10 @@ class ShellGrammar(ABC):
     @contextmanager
     def _inside(self, reason: str) -> Iterator[None]:
         self._context.append(reason)
-        yield
-        self._context.pop()
+        try:
+            yield
+        finally:
+            self._context.pop()
 
 
 def _either(closers: frozenset[str]) -> str:
