@@ -101,6 +101,10 @@ class BootConfigError(IommuctlError):
         self.message = message
 
 
+class NotRepresentableError(BootConfigError):
+    """A file that may do well as it is, and whose effect or change cannot be told exactly: what only reads goes on."""
+
+
 class LensError(BootConfigError):
     """A lens could not represent a file, or an edit left the value that it was meant for."""
 

@@ -82,10 +82,15 @@ class Rule(StrEnum):
     # The bootloader, its entries and files
     BLS_BLANK_LINE = "bls-blank-line", "an entry with options after a blank line, which GRUB does not read"
     BLS_OPTIONS_LINES = "bls-options-lines", "an entry with several options lines, of which GRUB reads the first"
+    CONDITIONAL_APPEND = "conditional-append", "a line of GRUB's settings that adds something where a condition holds"
     BOOT_CONFIGURATION_UNREAD = "boot-configuration-unread", "the bootloader cannot be told, so only what runs is seen"
     NO_ENTRY_YET = "no-entry-yet", "a tree before its first kernel: its sources are written, and nothing boots yet"
     SOURCES_DISAGREE = "sources-disagree", "one source of the command line has what another lacks"
     DEFAULT_ENTRY_NOT_OURS = "default-entry-not-ours", "the entry that boots by default is one that no profile changes"
+    DROP_IN_NOT_READ = (
+        "drop-in-not-read",
+        "a drop-in of GRUB's settings that grub-mkconfig never reads here",
+    )
     ENTRY_LEFT_ALONE = "entry-left-alone", "an entry or image that is not changed, with the reason"
     ESP_LOADER_UNKNOWN = (
         "esp-loader-unknown",
@@ -97,8 +102,12 @@ class Rule(StrEnum):
     KERNEL_CMDLINE_LINES = "kernel-cmdline-lines", "several lines, or a blank first one, which readers take differently"
     LATER_MKCONFIG = "later-mkconfig", "parameters of entries that a grub2-mkconfig which rewrites them drops"
     LOADER_ELSEWHERE = "loader-elsewhere", "the loader that booted is on another partition than what is mounted"
+    NEXT_ENTRY_SET = "next-entry-set", "an entry that GRUB boots once at its next start"
     RESCUE_FOLLOWS = "rescue-follows", "rescue or recovery entries share a source that changes"
+    SETTINGS_NOT_UNDERSTOOD = "settings-not-understood", "settings whose value cannot be told, so they are not compared"
     UNIFIED_IMAGE_REFUSED = "unified-image-refused", "unified kernel images that cannot be built anew"
+    VALUE_FILTERED = "value-filtered", "a value of GRUB's settings that goes through a command"
+    VARIABLE_NOT_READ = "variable-not-read", "parameters in a variable that GRUB does not read"
     XEN_ENTRIES = "xen-entries", "entries that start Xen, which are not read back"
 
     # A change to the host, and the way back

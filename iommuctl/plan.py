@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from iommuctl.errors import BootConfigError
     from iommuctl.findings import Finding
 
 
@@ -88,7 +89,8 @@ class Rendering(NamedTuple):
     """What a backend makes of the desired arguments: never written by the backend itself.
 
     `rebuilt` are the files that something else writes of the sources, so what they hold now does not count. `entries`
-    are the entries that are files of their own, whoever's they are, edited in place.
+    are the entries that are files of their own, whoever's they are, edited in place. `unproven` is why the edits may be
+    made only where the commands run, whose output shows what they come to.
     """
 
     changes: tuple[Change, ...] = ()
@@ -97,6 +99,7 @@ class Rendering(NamedTuple):
     findings: "tuple[Finding, ...]" = ()
     rebuilt: tuple[PurePosixPath, ...] = ()
     entries: tuple[PurePosixPath, ...] = ()
+    unproven: "BootConfigError | None" = None
 
 
 def _lines(content: bytes | None) -> list[str]:

@@ -67,6 +67,8 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     runs = runs_commands(host, choices.regenerate)
     if not runs:
         _require_normal_entry(config)
+        if rendering.unproven is not None:
+            raise rendering.unproven
     findings = (
         *settled.findings,
         *_assumed(found),
@@ -74,7 +76,7 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *desired.findings,
         *rendering.findings,
         *_lint(host, found, config, rendering, desired, parse_kernels(kernels)),
-        *(() if runs else pending(host, rendering.commands)),
+        *(() if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
@@ -91,11 +93,24 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     return ApplyPlan(steps, profile.name, desired, choices.inputs)
 
 
+def _again(host: Host, profile_name: str, choices: Choices) -> str:
+    """The command that carries out the same with generators in it."""
+    words = ["apply", profile_name]
+    words += () if choices.platform is None else ("--platform", choices.platform.value)
+    words += () if choices.backend is None else ("--backend", choices.backend)
+    for name, value in choices.inputs.items():
+        words += ("--set", f"{name}={value}")
+    for rule in sorted(choices.force):
+        words += ("--force", rule)
+    return host.root.command(*words, "--regenerate", "always")
+
+
 def _require_normal_entry(config: BootConfig) -> None:
     """Raise UnavailableError for a menu that starts no kernel of this system, which no generator will fix now."""
-    if config.entries and not any(entry.ours and not entry.rescue for entry in config.entries):
+    has_entries = bool(config.entries) or config.menu is not None
+    if has_entries and not any(entry.ours and not entry.rescue for entry in config.entries):
         raise UnavailableError(
-            "the boot menu has no normal entry of this system",
+            f"{config.menu or 'the boot menu'} has no normal entry of this system",
             details=tuple(f"{entry.title!r}: {entry.reason}" for entry in config.entries),
             hint="have the menu built anew with --regenerate always, or name the --backend that boots this host",
         )
@@ -128,7 +143,8 @@ def _lint(
     devices = read_devices(host.root) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)
     findings: dict[Finding, None] = {}
-    for line in {str(line): line for line in (config.future.cmdline, *entries)}.values():
+    coming = () if config.future.cmdline is None else (config.future.cmdline,)
+    for line in {str(line): line for line in (*coming, *entries)}.values():
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in lint(subject, rules) if one.severity is not Severity.INFO)
     own = lint_desired(desired, found.catalogue, kernels, RULES)

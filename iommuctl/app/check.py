@@ -220,7 +220,7 @@ def _boot_items(host: Host, of_host: Platform, platform: Platform | None, backen
 def length_item(config: BootConfig, platform: Platform) -> CheckItem:
     """Compare the longest command line with what the kernel reads; it cuts off the rest without a word."""
     lines = [config.future.cmdline, *(entry.cmdline for entry in config.entries if entry.ours)]
-    longest = max(len(str(line).encode("utf-8", "surrogateescape")) for line in lines)
+    longest = max((len(str(line).encode("utf-8", "surrogateescape")) for line in lines if line is not None), default=0)
     limit = COMMAND_LINE_SIZE[platform] - 1
     evidence = f"the longest has {longest} of {limit} bytes"
     if longest <= limit:

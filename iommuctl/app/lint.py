@@ -123,7 +123,10 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     config = found.backend.read(found.tree, found.facts)
     present = installed_kernels(found.facts, config)
     installed = kernels or parse_kernels(present)
-    lines = [LintedLine(f"the next kernel ({config.future.source})", config.future.cmdline, installed)]
+    coming = config.future
+    lines = (
+        [] if coming.cmdline is None else [LintedLine(f"the next kernel ({coming.source})", coming.cmdline, installed)]
+    )
     for entry in config.entries:
         if entry.ours and not entry.rescue:
             own = Kernel.parse(entry.kernel_release or "")

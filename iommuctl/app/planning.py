@@ -118,8 +118,21 @@ def writing_in_place(commands: tuple[Command, ...]) -> tuple[Command, ...]:
     return commands[last + 1 :]
 
 
-def pending(host: Host, commands: tuple[Command, ...]) -> tuple[Finding, ...]:
-    """Tell that commands are left out, and which ones would have to run: inside the root that they are for."""
+def pending(host: Host, commands: tuple[Command, ...], *, again: str | None = None) -> tuple[Finding, ...]:
+    """Tell that commands are left out, and which ones would have to run: inside the root that they are for.
+
+    `again` is the command of ours that runs them, confined, in a root that is not the running system.
+    """
+    if commands and again is not None and not host.is_system:
+        left = [str(command.output.target) for command in commands if command.output]
+        line = shlex.join(commands[-1].argv)
+        message = (
+            f"{', '.join(left)} is left as it is; the change has no effect before it is generated"
+            if left
+            else f"{line} is left out; the change has no effect before it runs"
+        )
+        message += ", in the image's own boot or, where you trust the tree, by the hint"
+        return (_pending(message, again),)
     findings: list[Finding] = []
     without_output: list[Command] = []
     for command in commands:

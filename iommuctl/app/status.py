@@ -156,7 +156,7 @@ def _drift(config: BootConfig, conformer: Conformer) -> tuple[Drift, ...]:
     """Compare every source and every entry; entries of one menu that differ alike are told once, with their number."""
     places = [(f"{config.future.source} (the next kernel)", config.future.cmdline)]
     places += [(str(source.source), source.cmdline) for source in config.beside]
-    drift = [one for where, cmdline in places if (one := _differing(where, cmdline, conformer))]
+    drift = [one for where, cmdline in places if cmdline is not None and (one := _differing(where, cmdline, conformer))]
     booted = [entry for entry in config.entries if entry.ours and not entry.rescue]
     alike = Counter(one for entry in booted if (one := _differing(str(entry.path), entry.cmdline, conformer)))
     drift += [

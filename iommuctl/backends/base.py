@@ -28,22 +28,24 @@ class Entry(NamedTuple):
 
 
 class Future(NamedTuple):
-    """What a kernel installed later would boot with, and the file that says so."""
+    """What a kernel installed later would boot with, None where that cannot be told, and the file that says so."""
 
-    cmdline: Cmdline
+    cmdline: Cmdline | None
     source: PurePosixPath
 
 
 class BootConfig(NamedTuple):
     """A host's boot configuration: what boots now, and what the next kernel would boot with.
 
-    `beside` are the other sources that are kept in step, since something else would make entries of them.
+    `beside` are the other sources that are kept in step, since something else would make entries of them. `menu` is
+    the file that holds the entries, where one file holds all of them and is there.
     """
 
     entries: tuple[Entry, ...]
     future: Future
     findings: tuple[Finding, ...] = ()
     beside: tuple[Future, ...] = ()
+    menu: PurePosixPath | None = None
 
 
 class Backend(Protocol):

@@ -148,7 +148,7 @@ class EntryReport(_Model):
 class FutureReport(_Model):
     """What a kernel installed later boots with, and the file that says so."""
 
-    cmdline: Text
+    cmdline: Text | None = Field(description="null where it cannot be told; a finding says why")
     source: RootPath
 
 

@@ -40,9 +40,16 @@ _SECTION = re.compile(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
 _NORMAL_SECTION = re.compile(r"10_linux(?!_xen)")
 _XEN_SECTION = re.compile(r"\d+_linux_xen")
 _LAST_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_RESCUE = "0-rescue"
 _RECOVERY = re.compile(r"\brecovery\b", re.IGNORECASE)
 _RELEASE = re.compile(r"-(\d+\.\d+.*)")
 _NUMBER = re.compile(r"[0-9]{1,9}")  # no menu has more entries
+_SAVED = ("${saved_entry}", "$saved_entry")
+_COMPONENTS = re.compile(r"(?<!>)>(?!>)")
+_OPENS = frozenset({"if", "while", "until"})
+_CLOSES = frozenset({"fi", "done"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_HEADER = "00_header"
 
 
 class LinuxLine(NamedTuple):
@@ -56,6 +63,32 @@ class LinuxLine(NamedTuple):
     kernel: str
     cmdline: Cmdline
     variables: tuple[str, ...] = ()
+
+
+class Setting(NamedTuple):
+    """One `set name=text`; `variables` names those that GRUB puts into the text, as written there.
+
+    `conditional`: it is inside an `if`, a loop, a function or an entry, so GRUB may pass it by.
+    """
+
+    line: int
+    name: str
+    text: str
+    variables: tuple[str, ...]
+    section: str
+    conditional: bool
+
+
+class Place(NamedTuple):
+    """One line of a menu as the user sees it: an entry, or a submenu. `parent` is the submenu's place it is in.
+
+    `entry` is its place among the entries; None for a submenu.
+    """
+
+    parent: int | None
+    id: str
+    title: str
+    entry: int | None
 
 
 class MenuEntry(NamedTuple):
@@ -75,19 +108,30 @@ class MenuEntry(NamedTuple):
     def recovery(self) -> bool:
         """Whether it is a way back: 10_linux writes `-recovery-` into the id, a title says `(recovery mode)`."""
         last = _LAST_PARENTHESES.search(self.title)
-        return "-recovery-" in self.id or (last is not None and _RECOVERY.search(last[1]) is not None)
+        recovery = "-recovery-" in self.id or (last is not None and _RECOVERY.search(last[1]) is not None)
+        return recovery or self.rescue
+
+    @property
+    def rescue(self) -> bool:
+        """Whether it starts dracut's rescue kernel, which 10_linux lists like any other (51-dracut-rescue.install)."""
+        kernels = (line.kernel.rpartition("/")[2] for line in self.linux)
+        named = _RESCUE in self.title or f"-{_RESCUE}-" in self.id
+        return named or any(name.startswith(f"vmlinuz-{_RESCUE}") for name in kernels)
 
 
 class GrubCfg(NamedTuple):
     """A grub.cfg: its entries in file order, the grub.d scripts that wrote into it, and what it boots by default.
 
-    `default` is the one value that `default` is set to next to `${next_entry}`; None where there is none or several.
+    `default` is the one value that `default` is set to next to `${next_entry}`, by 00_header where that is there; None
+    where there is none or several. `places` are entries and submenus as they are listed.
     """
 
     entries: tuple[MenuEntry, ...]
     sections: tuple[str, ...]
     has_blscfg: bool
     default: str | None
+    settings: tuple[Setting, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 def parse_menu(path: PurePosixPath, text: str) -> GrubCfg:
@@ -107,26 +151,34 @@ def xen_entries(cfg: GrubCfg) -> tuple[MenuEntry, ...]:
     return tuple(entry for entry in cfg.entries if _XEN_SECTION.match(entry.section))
 
 
-def default_entry(cfg: GrubCfg) -> MenuEntry | None:
-    """Return the entry that boots by default; None where that is not known, as with `saved`.
+def default_entry(cfg: GrubCfg, saved: str | None = None) -> MenuEntry | None:
+    """Return the entry that boots by default; None where that is not known. `saved` is `saved_entry` of the block.
 
-    GRUB takes a number for a place in the top menu, counted from 0 with submenus, and any other text for an id or a
-    title; `>` leads into a submenu (grub-core/normal/menu.c get_entry_number). Of a path only its end is looked at.
+    GRUB takes a number for a place in its menu, counted from 0 with submenus, and any other text for an id or a title;
+    `>` leads into a submenu, and `>>` is that character. What names nothing is the first place
+    (grub-core/normal/menu.c get_entry_number and run_menu). Of a submenu that is named alone GRUB shows the menu.
     """
-    if cfg.default is None:
+    name = cfg.default
+    if name in _SAVED:
+        name = saved or ""
+    if name is None or "$" in name:
         return None
-    if _NUMBER.fullmatch(cfg.default):
-        top: list[MenuEntry | str] = []
-        for entry in cfg.entries:
-            if not entry.submenus:
-                top.append(entry)
-            elif not top or top[-1] != entry.submenus[0]:
-                top.append(entry.submenus[0])
-        place = int(cfg.default)
-        chosen = top[place] if place < len(top) else None
-        return chosen if isinstance(chosen, MenuEntry) else None
-    name = cfg.default.rpartition(">")[2]
-    return next((entry for entry in cfg.entries if name in (entry.id, entry.title)), None)
+    parent: int | None = None
+    for component in _COMPONENTS.split(name):
+        listed = [(number, place) for number, place in enumerate(cfg.places) if place.parent == parent]
+        if not listed:
+            return None
+        parent, place = listed[_place_of(component.replace(">>", ">"), [each for _, each in listed])]
+        if place.entry is not None:
+            return cfg.entries[place.entry]
+    return None
+
+
+def _place_of(name: str, places: list[Place]) -> int:
+    if _NUMBER.fullmatch(name.strip()):
+        number = int(name)
+        return number if number < len(places) else 0
+    return next((number for number, place in enumerate(places) if name and name in (place.id, place.title)), 0)
 
 
 def kernel_release(kernel_path: str) -> str | None:
@@ -186,6 +238,7 @@ class _Block(NamedTuple):
     line: int
     title: str | None = None
     entry: int | None = None
+    place: int | None = None
 
 
 class _Reader:
@@ -195,7 +248,10 @@ class _Reader:
         self.blocks: list[_Block] = []
         self.heads: list[MenuEntry] = []
         self.bodies: list[list[LinuxLine]] = []
-        self.defaults: set[str] = set()
+        self.defaults: dict[str, set[str]] = {}
+        self.settings: list[Setting] = []
+        self.places: list[Place] = []
+        self.conditions = 0
         self.cmdlines: dict[str, Cmdline] = {}
         self.has_blscfg = False
 
@@ -209,8 +265,9 @@ class _Reader:
             for head, body in zip(self.heads, self.bodies, strict=True)
         )
         sections = tuple(dict.fromkeys(name for _, name in self.script.markers if name))
-        default = next(iter(self.defaults)) if len(self.defaults) == 1 else None
-        return GrubCfg(entries, sections, self.has_blscfg, default)
+        defaults = self.defaults.get(_HEADER) or {text for each in self.defaults.values() for text in each}
+        default = next(iter(defaults)) if len(defaults) == 1 else None
+        return GrubCfg(entries, sections, self.has_blscfg, default, tuple(self.settings), tuple(self.places))
 
     def _commands(self) -> Iterator[tuple[int, list[str], bool]]:
         """Return every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
@@ -224,6 +281,8 @@ class _Reader:
                     words.append(word)
                 elif word not in _PREFIXES:
                     words, start = [word], token.start("word")
+                elif word in _OPENS:
+                    self.conditions += 1
                 continue
             if kind == "stray" or (kind == "open" and not words):
                 raise self._error(self.script.line(token.start(kind)), _complaint(token[kind]))
@@ -241,18 +300,23 @@ class _Reader:
             self._linux(line, raw_words[1:])
         elif name == "blscfg":
             self.has_blscfg = True
-        elif name.startswith("default="):
-            self._default(line, name)
+        elif name in _CLOSES:
+            self.conditions -= self.conditions > 0
         elif name == "set" and len(raw_words) > 1:
-            self._default(line, raw_words[1])
+            self._setting(line, raw_words[1])
+        elif len(raw_words) == 1 and _ASSIGNMENT.match(name):
+            self._setting(line, name)
         if not opens:
             return
         if len(self.blocks) == _DEPTH_LIMIT:
             raise self._error(line, f"more than {_DEPTH_LIMIT} blocks inside each other")
         if name in _ENTRY_COMMANDS or name == "submenu":
             identity, title = self._heading(line, raw_words[1:])
-            if name == "submenu":
-                self.blocks.append(_Block(line, title=title))
+            parent = next((block.place for block in reversed(self.blocks) if block.place is not None), None)
+            is_entry = name != "submenu"
+            self.places.append(Place(parent, identity, title, len(self.heads) if is_entry else None))
+            if not is_entry:
+                self.blocks.append(_Block(line, title=title, place=len(self.places) - 1))
                 return
             submenus = tuple(block.title for block in self.blocks if block.title is not None)
             self.blocks.append(_Block(line, entry=len(self.heads)))
@@ -277,10 +341,17 @@ class _Reader:
         variables = tuple(dict.fromkeys(name for word in words for name in word.variables))
         self.bodies[entry].append(LinuxLine(line, words[0].text, cmdline, variables))
 
-    def _default(self, line: int, raw_word: str) -> None:
-        name, equals, value = self._word(line, raw_word).text.partition("=")
-        if name == "default" and equals and value not in ("$next_entry", "${next_entry}"):
-            self.defaults.add(value)
+    def _setting(self, line: int, raw_word: str) -> None:
+        word = self._word(line, raw_word)
+        name, equals, value = word.text.partition("=")
+        if not equals:
+            return
+        section = self.script.section(line)
+        self.settings.append(
+            Setting(line, name, value, word.variables, section, bool(self.blocks) or self.conditions > 0)
+        )
+        if name == "default" and value not in ("$next_entry", "${next_entry}"):
+            self.defaults.setdefault(section, set()).add(value)
 
     def _heading(self, line: int, raw_words: list[str]) -> tuple[str, str]:
         """Return the id and the title of a menu entry or submenu, whose options may stand anywhere."""

@@ -16,7 +16,7 @@ _INPUT = "/input"
 _TREE = "/tree"
 _ERROR = "/augeas/text/tree/error"
 # Every node but those that keep a line whole: to name one of those takes time by the number of them.
-_EDITABLE = f"{_TREE}/*[label() != 'line' and label() != '#line']"
+_EDITABLE = f"{_TREE}/*[label() != 'lines' and label() != 'line' and label() != '#line']"
 
 # What libaugeas keeps for itself: the end of a C string, and the marks of its own encoding of a tree, at which it
 # aborts the whole process (src/lens.c, enc_format_indent; src/internal.h, ENC_EQ and its like).

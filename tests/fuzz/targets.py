@@ -34,7 +34,8 @@ from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.formats.kernelcmdline import parse_kernel_cmdline
 from iommuctl.formats.peimage import parse_image
 from iommuctl.formats.shell.assignments import parse_shell_file
-from iommuctl.formats.shell.variables import chain, rewrite
+from iommuctl.formats.shell.edits import rewrite
+from iommuctl.formats.shell.variables import chain
 from iommuctl.host.probe import parse_load_option, parse_os_release
 from iommuctl.host.root import Root
 from iommuctl.kernel.cmdline import Cmdline

@@ -11,7 +11,8 @@ from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.entries.survey import FoundEntry, Reading
 from iommuctl.backends.entries.versions import version_key
-from iommuctl.backends.grub import defaults
+from iommuctl.backends.grub import defaults, notes
+from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub import variables as grub_variables
 from iommuctl.backends.grub.distributions import GrubFamily, require_family
 from iommuctl.backends.grub.menus import MENUS
@@ -53,17 +54,19 @@ class Bls:
         family = _family(tree, facts)
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
+        given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
             findings=(
                 *_about(found),
                 *(() if found else (survey.no_entry_yet(KERNEL_CMDLINE),)),
-                *_later_menu(tree, facts, found),
+                *told,
+                *_later_menu(given, found),
                 *_about_file(tree),
                 *self._drift(tree, facts, known, found),
             ),
-            beside=() if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),),
+            beside=() if given is None else (Future(given, grub_sources.MAIN),),
         )
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
@@ -78,10 +81,12 @@ class Bls:
         findings = [*_about(found), *self._drift(tree, facts, known, found)]
         findings += () if ours else (survey.no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
-            settings = defaults.conform_sources(tree, family, conformer, additions=defaults.LINUX)
+            settings = defaults.conform_sources(tree, family, conformer, additions=grub_sources.LINUX)
             changes += settings.changes
             edits += settings.files
-            findings += _follows(settings.changes, defaults.LINUX, _rescues(found), "once grub2-mkconfig rewrites them")
+            findings += _follows(
+                settings.changes, grub_sources.LINUX, _rescues(found), "once grub2-mkconfig rewrites them"
+            )
         options = grub_variables.conform_kernelopts(
             known, conformer, used=any(_uses(each.entry, KERNELOPTS) for each in ours)
         )
@@ -113,9 +118,9 @@ class Bls:
         """Return /etc/kernel/cmdline where GRUB's settings change: the next kernel's hook overwrites an older one."""
         paths = {edit.path for edit in edits}
         content = tree.read(KERNEL_CMDLINE)
-        if defaults.MAIN not in paths or KERNEL_CMDLINE in paths or content is None:
+        if grub_sources.MAIN not in paths or KERNEL_CMDLINE in paths or content is None:
             return ()
-        reason = f"unchanged; it must not be older than {defaults.MAIN}, or grub2-mkconfig overwrites it"
+        reason = f"unchanged; it must not be older than {grub_sources.MAIN}, or grub2-mkconfig overwrites it"
         return (FileEdit(KERNEL_CMDLINE, FileClass.SOURCE, content, content, reason),)
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
@@ -133,9 +138,10 @@ class Bls:
             return ()
         lines = [(str(each.entry.path), each.cmdline) for each in ours]
         if (family := _family(tree, facts)) is not None:
-            lines.append((str(defaults.MAIN), defaults.read(tree, family).cmdline))
+            lines.append((str(grub_sources.MAIN), grub_sources.read(tree, family).cmdline))
         coming = _future(tree, facts, known, found)
-        lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
+        if coming.cmdline is not None:
+            lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
 
@@ -143,15 +149,11 @@ class Bls:
         self, tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]
     ) -> tuple[Finding, ...]:
         family = _family(tree, facts)
+        given, _ = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
         coming = _future(tree, facts, known, found)
-        sources = [
-            *(
-                ()
-                if family is None
-                else (Source(str(defaults.MAIN), _SETTINGS_USE, defaults.read(tree, family).cmdline),)
-            ),
-            *((Source(str(coming.source), _NEXT_USE, coming.cmdline),) if coming.source == KERNEL_CMDLINE else ()),
-        ]
+        sources = [] if given is None else [Source(str(grub_sources.MAIN), _SETTINGS_USE, given)]
+        if coming.source == KERNEL_CMDLINE and coming.cmdline is not None:
+            sources.append(Source(str(coming.source), _NEXT_USE, coming.cmdline))
         booted = sorted((each for each in found if each.ours), key=lambda each: not each.is_basis)
         entries = [Source(str(each.entry.path), "GRUB boots", each.cmdline) for each in booted]
         return disagreements(sources, entries, self._catalogue)
@@ -190,7 +192,7 @@ def _about(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
     """How this distribution builds its menu; None where GRUB has no settings file."""
-    if tree.read(defaults.MAIN) is None:
+    if tree.read(grub_sources.MAIN) is None:
         return None
     return require_family(facts.distribution, tree)
 
@@ -251,12 +253,11 @@ def _follows(
     )
 
 
-def _later_menu(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
+def _later_menu(given_line: Cmdline | None, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     """Return what a grub2-mkconfig that rewrites entries would take from them: it knows GRUB's settings alone."""
-    family = _family(tree, facts)
-    if family is None:
+    if given_line is None:
         return ()
-    given = {token.text for token in defaults.read(tree, family).cmdline.tokens}
+    given = {token.text for token in given_line.tokens}
     lost = {
         token.text: None
         for each in found
@@ -266,7 +267,9 @@ def _later_menu(tree: Tree, facts: Facts, found: tuple[FoundEntry, ...]) -> tupl
     }
     if not lost:
         return ()
-    message = f"{defaults.MAIN} lacks what entries have: {' '.join(lost)}; a grub2-mkconfig that rewrites them drops it"
+    message = (
+        f"{grub_sources.MAIN} lacks what entries have: {' '.join(lost)}; a grub2-mkconfig that rewrites them drops it"
+    )
     return (Finding(Rule.LATER_MKCONFIG, Severity.INFO, message),)
 
 

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRUB2 with menu entries in grub.cfg: the sources are edited, then the menu is generated anew and read back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from iommuctl.backends.base import BootConfig, Entry, Future
-from iommuctl.backends.grub import defaults, script
+from iommuctl.backends.entries.survey import no_entry_yet
+from iommuctl.backends.grub import defaults, menus, notes, script, words
+from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily, require_family
+from iommuctl.backends.grub.words import Words
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats import grubcfg
+from iommuctl.formats.grubenv import GrubEnv
+from iommuctl.formats.shell.variables import literal_text
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import STAGING, Change, Command, FileEdit, Generated, Op, Rendering
@@ -24,6 +29,17 @@ _STAGED_MENU = STAGING / "grub.cfg"
 _BOOT_IMAGE = "BOOT_IMAGE="
 
 
+class _GrubHost(NamedTuple):
+    """The menu that boots, None where it is not there or may not be read, its words, and what to tell of it."""
+
+    place: menus.BootMenu
+    menu: grubcfg.GrubCfg | None
+    words: Words
+    block: GrubEnv | None
+    findings: tuple[Finding, ...]
+    is_unreadable: bool = False
+
+
 class Grub2:
     """Backend of hosts whose grub.cfg holds the menu entries: Debian, Ubuntu, Proxmox, openSUSE, Arch, Gentoo."""
 
@@ -33,30 +49,54 @@ class Grub2:
         self._catalogue = catalogue
 
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
-        """Read the menu's entries and what the next generated menu would say."""
+        """Read the menu's entries and what the next generated menu would say, where the sources tell that."""
         family = _family(tree, facts)
-        sources = defaults.read(tree, family)
-        menu, findings = _menu(tree, family)
+        host = _read_host(tree, family, facts)
+        coming, notes = self._coming(tree, family, host)
         return BootConfig(
-            entries=() if menu is None else _entries(menu, family.menu),
-            future=Future(sources.cmdline, defaults.MAIN),
-            findings=findings,
+            entries=_entries(host),
+            future=Future(coming, grub_sources.MAIN),
+            findings=(*host.findings, *notes),
+            menu=None if host.menu is None else host.place.path,
         )
+
+    def _coming(self, tree: Tree, family: GrubFamily, host: _GrubHost) -> tuple[Cmdline | None, tuple[Finding, ...]]:
+        """What the next kernel's entry gets of the sources; None, with a finding, where that cannot be told."""
+        given, found = notes.settings_line(tree, family, self._catalogue)
+        if given is None:
+            return None, found
+        try:
+            return host.words.shown(script.line_of(str(given))), found
+        except BootConfigError:
+            return given, found
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of the sources, and the generator's run where the menu does not say what is wanted."""
         family = _family(tree, facts)
         conformer = Conformer(desired, self._catalogue)
-        edit = defaults.conform_sources(tree, family, conformer, additions=defaults.DEFAULT)
-        menu, findings = _menu(tree, family)
-        if menu is not None:
-            findings += _shared_removals(edit.changes, menu)
-        _check_length(edit.after, menu, facts)
+        host = _read_host(tree, family, facts)
+        menus.require_written(host.place)
+        edit = defaults.conform_sources(tree, family, conformer, additions=grub_sources.DEFAULT, menu_proves=True)
+        normal = () if host.menu is None else grubcfg.normal_entries(host.menu)
+        lines = tuple(line for entry in normal for line in entry.linux)
+        _check_length(edit.after, lines, facts)
         script.require_uncut(tree, family, edit.after, conformer)
-        findings += conformer.observe((edit.after,))
-        current = menu is not None and not edit.files and _is_current(menu, conformer)
-        commands = () if current else _generate(family, sources_change=bool(edit.files))
-        return Rendering(edit.changes, edit.files, commands, findings)
+        words.require_agreement(host.words, (words.predicted(script.line_of(str(edit.after)), lines),), conformer)
+        findings = (
+            *host.findings,
+            *edit.findings,
+            *notes.unread(tree, family, self._catalogue),
+            *(() if host.menu is None else _rescues_follow(edit.changes, host.menu)),
+            *conformer.observe((edit.after,)),
+        )
+        current = bool(lines) and not edit.files and not _shortcomings(host, conformer)
+        if host.menu is None and not host.is_unreadable and facts.runtime is None and not facts.kernels:
+            return Rendering(
+                edit.changes, edit.files, (), (*findings, no_entry_yet(grub_sources.MAIN)), unproven=edit.unproven
+            )
+        commands = () if current else _generate(family, host.place.path, sources_change=bool(edit.files))
+        unproven = edit.unproven if commands else None
+        return Rendering(edit.changes, edit.files, commands, findings, unproven=unproven)
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Return none: the generator writes all entries into one menu."""
@@ -68,42 +108,49 @@ class Grub2:
 
     def regenerate(self, tree: Tree, facts: Facts) -> tuple[Command, ...]:
         """Return the commands that make the menu follow the sources, whatever those say."""
-        return _generate(_family(tree, facts), sources_change=True)
+        family = _family(tree, facts)
+        return _generate(family, menus.boot_menu(tree, family, facts).path, sources_change=True)
 
     def read_back(
         self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
     ) -> tuple[str, ...]:
         """Tell, in words, how sources and menu fall short; nothing where they do not."""
         family = _family(tree, facts)
-        sources = defaults.read(tree, family)
+        sources = grub_sources.read(tree, family)
         conformer = None if desired is None else Conformer(desired, self._catalogue)
-        problems = () if conformer is None else _placed(str(defaults.MAIN), conformer.shortcomings(sources.cmdline))
+        problems = () if conformer is None else _placed(str(grub_sources.MAIN), conformer.shortcomings(sources.cmdline))
         if not generated:
             return problems
-        menu, _ = _menu(tree, family)
-        normal = () if menu is None else grubcfg.normal_entries(menu)
+        host = _read_host(tree, family, facts)
+        normal = () if host.menu is None else grubcfg.normal_entries(host.menu)
         if not normal:
-            return (*problems, f"{family.menu} has no normal entry of this system")
+            return (*problems, f"{host.place.path} has no normal entry of this system")
+        if conformer is not None:
+            return (*problems, *_shortcomings(host, conformer))
         expected = script.as_menu_says(str(sources.cmdline))
+        optional = {
+            token.text
+            for chain in sources.chains
+            for each in chain.optional
+            for token in Cmdline.parse(literal_text(each)).tokens
+        } - {token.text for token in expected.tokens}
+        is_known = not any(chain.filters for chain in sources.chains)
         for entry in normal:
             for line in entry.linux:
-                where = f"{family.menu}:{line.line}: entry {entry.title!r}"
-                short = (
-                    self._not_following(line.cmdline, expected)
-                    if conformer is None
-                    else conformer.shortcomings(line.cmdline)
-                )
-                problems += _placed(where, short)
+                short = self._not_following(line.cmdline, expected, optional, in_order=is_known)
+                problems += _placed(f"{host.place.path}:{line.line}: entry {entry.title!r}", short)
         return problems
 
-    def _not_following(self, cmdline: Cmdline, expected: Cmdline) -> tuple[str, ...]:
+    def _not_following(
+        self, cmdline: Cmdline, expected: Cmdline, optional: set[str], *, in_order: bool
+    ) -> tuple[str, ...]:
         """Say where an entry does not hold the sources' parameters in one run, or holds one of ours next to them.
 
-        A distribution may add its own before and after.
+        A distribution may add its own before and after, and the sources where a condition holds.
         """
-        have = [token.text for token in cmdline.tokens]
+        have = [token.text for token in cmdline.tokens if token.text not in optional]
         want = [token.text for token in expected.tokens]
-        in_one_run = any(have[at : at + len(want)] == want for at in range(len(have) - len(want) + 1))
+        in_one_run = not in_order or any(have[at : at + len(want)] == want for at in range(len(have) - len(want) + 1))
         if in_one_run and self._managed(cmdline) == self._managed(expected):
             return ()
         return (f"does not have {str(expected)!r}, as its sources say",)
@@ -112,92 +159,133 @@ class Grub2:
         return [one.text for one in cmdline.parameters if self._catalogue.known(one.name)]
 
 
-def _is_current(menu: grubcfg.GrubCfg, conformer: Conformer) -> bool:
-    normal = grubcfg.normal_entries(menu)
-    return bool(normal) and not any(conformer.shortcomings(line.cmdline) for entry in normal for line in entry.linux)
+def _shortcomings(host: _GrubHost, conformer: Conformer) -> tuple[str, ...]:
+    """Say how the menu's normal entries fall short, with each value of each word in them."""
+    problems: dict[str, None] = {}
+    for entry in () if host.menu is None else grubcfg.normal_entries(host.menu):
+        for line in entry.linux:
+            where = f"{host.place.path}:{line.line}: entry {entry.title!r}"
+            for cmdline, name, value in host.words.readings(line):
+                if name is None and any(host.words.values.get(each) for each in line.variables):
+                    continue  # no word of it is empty
+                note = "" if value is None else f", where ${name} is {value.text!r}"
+                problems |= dict.fromkeys(f"{where}: {each}{note}" for each in conformer.shortcomings(cmdline))
+    return tuple(problems)
 
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily:
     family = require_family(facts.distribution, tree)
-    if tree.read(defaults.MAIN) is None:
+    if tree.read(grub_sources.MAIN) is None:
         raise UnavailableError(
-            f"{defaults.MAIN} is missing", hint=f"install {family.package}, or name the --backend that boots"
+            f"{grub_sources.MAIN} is missing", hint=f"install {family.package}, or name the --backend that boots"
         )
     return family
 
 
-def _menu(tree: Tree, family: GrubFamily) -> tuple[grubcfg.GrubCfg | None, tuple[Finding, ...]]:
-    """The generated menu; None, with a finding, where it may not be read, and where it does not exist yet."""
+def _read_host(tree: Tree, family: GrubFamily, facts: Facts) -> _GrubHost:
+    """Read the menu that boots, with its words; a finding where it may not be read, no menu where it is not there."""
+    place = menus.boot_menu(tree, family, facts)
+    block = _environment(tree, place)
     try:
-        content = tree.read(family.menu)
+        content = tree.read(place.path)
     except NotPermittedError:
         unreadable = Finding(
             Rule.GRUB_CFG_UNREADABLE,
             Severity.WARNING,
-            f"{family.menu} may not be read, so it is not known whether its entries are up to date",
+            f"{place.path} may not be read, so it is not known whether its entries are up to date",
             hint="run the same command as root (sudo)",
         )
-        return None, (unreadable,)
+        nothing = words.read_words(tree, None, place.path, block)
+        return _GrubHost(place, None, nothing, block, (unreadable,), is_unreadable=True)
     if content is None:
-        return None, ()
-    menu = grubcfg.parse_menu(family.menu, defaults.decode(family.menu, content))
-    findings = _default_not_ours(menu, family.menu)
-    if not grubcfg.xen_entries(menu):
-        return menu, findings
-    xen = Finding(
-        Rule.XEN_ENTRIES,
-        Severity.INFO,
-        f"{family.menu} has entries that start Xen; Xen, not Linux, owns the IOMMU there, and they are not read back",
-        hint="the hypervisor's own iommu= goes into GRUB_CMDLINE_XEN",
-    )
-    return menu, (*findings, xen)
+        return _GrubHost(place, None, words.read_words(tree, None, place.path, block), block, ())
+    menu = grubcfg.parse_menu(place.path, grub_sources.decode(place.path, content))
+    host = _GrubHost(place, menu, words.read_words(tree, menu, place.path, block), block, ())
+    return host._replace(findings=tuple(_menu_findings(host)))
 
 
-def _default_not_ours(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Finding, ...]:
-    """Return where the entry that boots by default gets nothing of a profile."""
-    default = grubcfg.default_entry(menu)
-    if default is None or default in grubcfg.normal_entries(menu):
+def _environment(tree: Tree, place: menus.BootMenu) -> GrubEnv | None:
+    """The block that the menu loads; None where there is none that may be read, or that GRUB could use."""
+    try:
+        content = tree.read(place.environment)
+        return None if content is None else GrubEnv.parse(place.environment, content)
+    except (NotPermittedError, BootConfigError):
+        return None
+
+
+def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
+    menu, path = host.menu, host.place.path
+    if menu is None:
+        return
+    default = _default(host)
+    if default is not None and default not in grubcfg.normal_entries(menu):
+        yield Finding(
+            Rule.DEFAULT_ENTRY_NOT_OURS,
+            Severity.WARNING,
+            f"{path} boots {default.title!r} by default, an entry that no profile changes",
+            hint=f"choose another one with GRUB_DEFAULT in {grub_sources.MAIN}, or edit that entry where it is written",
+        )
+    once = "" if host.block is None else host.block.get("next_entry")
+    if once:
+        yield Finding(
+            Rule.NEXT_ENTRY_SET,
+            Severity.INFO,
+            f"GRUB boots {once!r} once at its next start, as next_entry in {host.place.environment} asks",
+            hint=f"grub-editenv {host.place.environment} unset next_entry",
+        )
+    if grubcfg.xen_entries(menu):
+        yield Finding(
+            Rule.XEN_ENTRIES,
+            Severity.INFO,
+            f"{path} has entries that start Xen; Xen, not Linux, owns the IOMMU there, and they are not read back",
+            hint="the hypervisor's own iommu= goes into GRUB_CMDLINE_XEN",
+        )
+
+
+def _default(host: _GrubHost) -> grubcfg.MenuEntry | None:
+    if host.menu is None:
+        return None
+    saved = None if host.block is None else host.block.get("prev_saved_entry") or host.block.get("saved_entry")
+    return grubcfg.default_entry(host.menu, saved)
+
+
+def _entries(host: _GrubHost) -> tuple[Entry, ...]:
+    if host.menu is None:
         return ()
-    finding = Finding(
-        Rule.DEFAULT_ENTRY_NOT_OURS,
-        Severity.WARNING,
-        f"{path} boots {default.title!r} by default, an entry that no profile changes",
-        hint=f"choose another one with GRUB_DEFAULT in {defaults.MAIN}, or edit that entry where it is written",
-    )
-    return (finding,)
-
-
-def _entries(menu: grubcfg.GrubCfg, path: PurePosixPath) -> tuple[Entry, ...]:
-    normal = frozenset(entry.line for entry in grubcfg.normal_entries(menu))
+    normal = frozenset(entry.line for entry in grubcfg.normal_entries(host.menu))
+    hypervisors = frozenset(entry.line for entry in grubcfg.xen_entries(host.menu))
+    default = _default(host)
     entries: list[Entry] = []
-    default = grubcfg.default_entry(menu)
-    for entry in menu.entries:
-        for line in entry.linux:
-            ours = entry.line in normal
-            reason = (
-                "normal entry"
-                if ours
-                else "recovery entry"
-                if entry.recovery
-                else f"of {entry.section or 'no section'}"
-            )
-            entries.append(
-                Entry(
-                    id=entry.id,
-                    title=" > ".join((*entry.submenus, entry.title)),
-                    kernel_release=grubcfg.kernel_release(line.kernel),
-                    path=path,
-                    cmdline=line.cmdline,
-                    rescue=entry.recovery,
-                    default=entry is default,
-                    ours=ours,
-                    reason=reason,
-                )
-            )
+    for entry in host.menu.entries:
+        shown = Entry(
+            id=entry.id,
+            title=" > ".join((*entry.submenus, entry.title)),
+            kernel_release=None,
+            path=host.place.path,
+            cmdline=Cmdline.parse(""),
+            rescue=entry.recovery,
+            default=entry is default,
+            ours=entry.line in normal,
+            reason=_reason(entry, ours=entry.line in normal),
+        )
+        entries += (
+            shown._replace(kernel_release=grubcfg.kernel_release(line.kernel), cmdline=host.words.shown(line))
+            for line in entry.linux
+        )
+        if entry.line in hypervisors and not entry.linux:
+            entries.append(shown._replace(reason="starts Xen, which owns the IOMMU"))
     return tuple(entries)
 
 
-def _generate(family: GrubFamily, *, sources_change: bool) -> tuple[Command, ...]:
+def _reason(entry: grubcfg.MenuEntry, *, ours: bool) -> str:
+    if ours:
+        return "normal entry"
+    if entry.rescue:
+        return "rescue entry: the way back"
+    return "recovery entry" if entry.recovery else f"of {entry.section or 'no section'}"
+
+
+def _generate(family: GrubFamily, menu: PurePosixPath, *, sources_change: bool) -> tuple[Command, ...]:
     reason = "the menu is built from the files above" if sources_change else "the menu does not say what is wanted"
     staged = str(_STAGED_MENU)
     return (
@@ -205,41 +293,43 @@ def _generate(family: GrubFamily, *, sources_change: bool) -> tuple[Command, ...
         Command(
             (family.script_check, staged),
             "a menu that GRUB cannot read is never put in place",
-            Generated(_STAGED_MENU, family.menu),
+            Generated(_STAGED_MENU, menu),
         ),
     )
 
 
-def _shared_removals(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tuple[Finding, ...]:
-    """Recovery entries get GRUB_CMDLINE_LINUX too: tell when they lose a parameter (architecture, promise 5)."""
-    taken = [change for change in changes if change.target == defaults.LINUX and change.op is not Op.ADD]
-    rescues = [entry.title for entry in menu.entries if entry.recovery]
-    return tuple(
-        Finding(
-            Rule.RESCUE_FOLLOWS,
-            Severity.WARNING,
-            f"recovery entries share {defaults.LINUX} and lose it too: {', '.join(map(repr, rescues))}",
-            parameter=change.before,
-        )
-        for change in taken
-        if rescues
-    )
+def _rescues_follow(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tuple[Finding, ...]:
+    """Tell what ways back share a source that changes: they get GRUB_CMDLINE_LINUX; dracut's rescue entry gets both."""
+    recovery = [entry.title for entry in menu.entries if entry.recovery and not entry.rescue]
+    rescue = [entry.title for entry in menu.entries if entry.rescue]
+    told: list[Finding] = []
+    for change in changes:
+        loses = change.op is not Op.ADD
+        if recovery and loses and change.target == grub_sources.LINUX:
+            names = ", ".join(map(repr, recovery))
+            message = f"recovery entries share {grub_sources.LINUX} and lose it too: {names}"
+            told.append(Finding(Rule.RESCUE_FOLLOWS, Severity.WARNING, message, parameter=change.before))
+        if rescue:
+            names = ", ".join(map(repr, rescue))
+            message = f"rescue entries share {change.target} and {'lose' if loses else 'gain'} it too: {names}"
+            parameter = change.before if loses else change.after
+            told.append(Finding(Rule.RESCUE_FOLLOWS, Severity.WARNING, message, parameter=parameter))
+    return tuple(told)
 
 
-def _check_length(after: Cmdline, menu: grubcfg.GrubCfg | None, facts: Facts) -> None:
+def _check_length(after: Cmdline, lines: tuple[grubcfg.LinuxLine, ...], facts: Facts) -> None:
     """Raise BootConfigError where a line would be longer than the kernel reads; it cuts silently."""
     limit = COMMAND_LINE_SIZE[facts.platform] - 1
-    entries = () if menu is None else tuple(line for entry in grubcfg.normal_entries(menu) for line in entry.linux)
     # What 10_linux itself adds (root=, ro) is what an entry's line has next to the variables' tokens.
     wanted = {token.text for token in after.tokens}
-    own = max((_own_length(line, wanted) for line in entries), default=0)
+    own = max((_own_length(line, wanted) for line in lines), default=0)
     length = own + len(str(after).encode("utf-8", "surrogateescape"))
     if length > limit:
         raise BootConfigError(
-            defaults.MAIN,
+            grub_sources.MAIN,
             None,
             f"the command line would be {length} bytes long; the kernel reads {limit} and cuts the rest silently",
-            hint=f"take parameters out of {defaults.MAIN}, then run the same command again",
+            hint=f"take parameters out of {grub_sources.MAIN}, then run the same command again",
         )
 
 

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/etc/default/grub and its drop-ins: what grub-mkconfig makes of them, and the edits that bring them to a profile."""
+"""/etc/default/grub and its drop-ins: the edits that bring them to a profile."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.grub.distributions import GrubFamily
+from iommuctl.backends.grub.notes import left_alone, require_unmanaged
+from iommuctl.backends.grub.sources import MAIN, Sources, read
 from iommuctl.errors import BootConfigError
+from iommuctl.findings import Finding
 from iommuctl.formats.lens import Lens, Span
-from iommuctl.formats.shell.assignments import ShellAssignment, ShellFile, parse_shell_file
-from iommuctl.formats.shell.variables import Chain, ValueEdit, chain, requote, splice
+from iommuctl.formats.shell.assignments import ShellAssignment
+from iommuctl.formats.shell.edits import ValueEdit, requote, splice
+from iommuctl.formats.shell.variables import Chain
 from iommuctl.formats.shell.words import Char
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit, Op
@@ -19,90 +22,43 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import Segment, SegmentError, TokenChange
 from iommuctl.tree import Overlay, Tree
 
-MAIN = PurePosixPath("/etc/default/grub")
-LINUX = "GRUB_CMDLINE_LINUX"
-DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
 _LENS = "Grubdefault.lns"
-_MOST_BYTES = 128 * 1024  # of one file; the largest real one that is known has 40 kB, half of it comments
-_DROP_INS = PurePosixPath("/etc/default/grub.d")
-# How a grub-mkconfig that sources drop-ins names their directory, whatever its sysconfdir variable is called.
-_DROP_INS_IN_SCRIPT = b"default/grub.d"
-_PROGRAMS = (PurePosixPath("/usr/sbin"), PurePosixPath("/usr/bin"), PurePosixPath("/sbin"))
-
-
-class Sources(NamedTuple):
-    """The shell files that grub-mkconfig sources, in its order, and what they make of the two variables.
-
-    10_linux writes `${GRUB_CMDLINE_LINUX} ${GRUB_CMDLINE_LINUX_DEFAULT}` into a normal entry, in that order, and only
-    the first into a recovery entry (util/grub.d/10_linux.in).
-    """
-
-    files: tuple[ShellFile, ...]
-    linux: Chain
-    default: Chain
-
-    @property
-    def chains(self) -> tuple[Chain, Chain]:
-        """The two variables in the order in which 10_linux joins them."""
-        return self.linux, self.default
-
-    @property
-    def cmdline(self) -> Cmdline:
-        """What a normal entry gets of them."""
-        return Cmdline.parse(f"{self.linux.value} {self.default.value}".strip(" "))
 
 
 class SourceEdit(NamedTuple):
-    """The edits of the sources, and the command line that they give."""
+    """The edits of the sources, and the command line that they give.
+
+    `unproven` is why only the generated menu shows what they come to; None where that is known without.
+    """
 
     changes: tuple[Change, ...]
     files: tuple[FileEdit, ...]
     after: Cmdline
+    findings: tuple[Finding, ...] = ()
+    unproven: BootConfigError | None = None
 
 
-def read(tree: Tree, family: GrubFamily) -> Sources:
-    """Read and evaluate the sources. Raises BootConfigError, with file and line, for what is not known exactly."""
-    paths = [MAIN]
-    if _sources_drop_ins(tree, family):
-        # A shell's `*.cfg` passes over names that begin with a dot; in the C locale it sorts by code point.
-        paths += [_DROP_INS / name for name in tree.names(_DROP_INS) if name.endswith(".cfg") and name[0] != "."]
-    for path in paths:
-        # Neither a plan in JSON nor a snapshot's manifest could name it.
-        if not path.name.isprintable():
-            raise BootConfigError(path, None, "its name has control characters or is not UTF-8", hint="rename the file")
-    contents = ((path, tree.read(path)) for path in paths)
-    files = tuple(_parse(path, content) for path, content in contents if content is not None)
-    return Sources(files, chain(files, LINUX), chain(files, DEFAULT))
-
-
-def _parse(path: PurePosixPath, content: bytes) -> ShellFile:
-    if len(content) > _MOST_BYTES:
-        raise BootConfigError(path, None, f"larger than {_MOST_BYTES} bytes")
-    return parse_shell_file(path, decode(path, content))
-
-
-def decode(path: PurePosixPath, content: bytes) -> str:
-    """Read a file's text. Raises BootConfigError with the line where it is not UTF-8."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BootConfigError(path, content.count(b"\n", 0, error.start) + 1, "is not UTF-8") from error
-
-
-def conform_sources(tree: Tree, family: GrubFamily, conformer: Conformer, *, additions: str) -> SourceEdit:
+def conform_sources(
+    tree: Tree, family: GrubFamily, conformer: Conformer, *, additions: str, menu_proves: bool = False
+) -> SourceEdit:
     """Return the edits that bring the sources to what is desired; `additions` is the variable that gains parameters.
 
-    What conflicts is removed from both. The edited files are evaluated again before they are given out.
+    What conflicts is removed from both. The edited files are evaluated again before they are given out. `menu_proves`:
+    the caller has a menu generated and read back, which shows what a value that goes through a command comes to.
     Raises BootConfigError, with file and line, where that cannot be done exactly.
     """
     sources = read(tree, family)
+    unproven = require_unmanaged(sources, conformer)
+    if unproven is not None and not menu_proves:
+        raise unproven
+    notes = left_alone(sources)
     segments = tuple(Segment(Cmdline.parse(each.value), each.name == additions) for each in sources.chains)
     try:
         token_changes = conformer.conform(segments)
     except SegmentError as error:
         raise _in_the_way(sources, error) from error
     if not token_changes:
-        return SourceEdit((), (), sources.cmdline)
+        return SourceEdit((), (), sources.cmdline, notes, unproven)
     words: dict[ShellAssignment, str] = {}
     new_lines: list[tuple[str, str]] = []
     for number, value in enumerate(sources.chains):
@@ -115,8 +71,9 @@ def conform_sources(tree: Tree, family: GrubFamily, conformer: Conformer, *, add
     after = read(Overlay(tree, {edit.path: edit.after for edit in files}), family)
     if problems := conformer.shortcomings(after.cmdline):
         raise BootConfigError(MAIN, None, f"the edit would not give what is wanted: {problems[0]}")
+    require_unmanaged(after, conformer)
     changes = tuple(_record(sources.chains[change.segment], change) for change in token_changes)
-    return SourceEdit(changes, files, after.cmdline)
+    return SourceEdit(changes, files, after.cmdline, notes, unproven)
 
 
 class _ChainEdit:
@@ -185,15 +142,6 @@ class _ChainEdit:
             return not last.char.isspace()
         # What another variable gives may end in anything, and its name would go on.
         return last is not None and (not kept or kept[-1].start < last.start or not kept[-1].char.isspace())
-
-
-def _sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
-    """By what the installed grub-mkconfig itself says; by the distribution's row where it is not in the tree."""
-    for folder in _PROGRAMS:
-        script = tree.read(folder / family.mkconfig)
-        if script is not None:
-            return _DROP_INS_IN_SCRIPT in script
-    return family.drop_ins
 
 
 def _in_the_way(sources: Sources, error: SegmentError) -> BootConfigError:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from iommuctl.backends.grub.menus import MENUS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution
+from iommuctl.formats.shell.words import Shell
 from iommuctl.tree import Tree
 
 
@@ -14,7 +15,7 @@ class GrubFamily(NamedTuple):
     """Where a family's grub-mkconfig is, what it sources next to /etc/default/grub, and the menu it writes.
 
     `drop_ins` tells whether `/etc/default/grub.d/*.cfg` are sourced afterwards, in the order of a shell glob. GNU GRUB
-    knows no such directory: it is a patch of Debian and Ubuntu.
+    knows no such directory: it is a patch of Debian and Ubuntu. `shell` is what the distribution has for /bin/sh.
     """
 
     mkconfig: str
@@ -22,6 +23,7 @@ class GrubFamily(NamedTuple):
     menu: PurePosixPath
     drop_ins: bool = False
     package: str = "grub-common"
+    shell: Shell = Shell.BASH
 
 
 _DEBIAN = GrubFamily(
@@ -29,6 +31,7 @@ _DEBIAN = GrubFamily(
     script_check="grub-script-check",
     menu=PurePosixPath("/boot/grub/grub.cfg"),
     drop_ins=True,
+    shell=Shell.DASH,
 )
 _UPSTREAM = GrubFamily(
     mkconfig="grub-mkconfig",
@@ -36,6 +39,7 @@ _UPSTREAM = GrubFamily(
     menu=PurePosixPath("/boot/grub/grub.cfg"),
     package="grub",
 )
+_VOID = _UPSTREAM._replace(shell=Shell.DASH)
 _PREFIXED = GrubFamily(
     mkconfig="grub2-mkconfig",
     script_check="grub2-script-check",
@@ -54,7 +58,7 @@ _GRUB_FAMILIES = {
     "arch": _UPSTREAM,
     "artix": _UPSTREAM,
     "gentoo": _UPSTREAM,
-    "void": _UPSTREAM,
+    "void": _VOID,
     "alpine": _UPSTREAM,
     "slackware": _UPSTREAM,
     "altlinux": _UPSTREAM,

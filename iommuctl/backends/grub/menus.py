@@ -1,8 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Menus: where GRUB finds its menu. Paths only."""
+"""Menus: which file GRUB boots from, by the stub on the ESP and the links of packages, and which one is written."""
 
+import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from iommuctl.errors import NotPermittedError, UnavailableError
+from iommuctl.facts import Facts
+from iommuctl.tree import Tree
+
+if TYPE_CHECKING:  # whose rows name these menus
+    from iommuctl.backends.grub.distributions import GrubFamily
 
 MENUS = (PurePosixPath("/boot/grub2/grub.cfg"), PurePosixPath("/boot/grub/grub.cfg"))
-# Where neither is there, as on RHEL 8 with UEFI, whose menu is on the ESP, these links of its packages lead to it.
+# Where neither is there, as on RHEL 8 with UEFI, whose menu is on the ESP, these links of its packages lead to it. What
+# its kernel packages run (grubby, new-kernel-pkg) writes to the file at their end.
 LINKED_MENUS = (PurePosixPath("/etc/grub2-efi.cfg"), PurePosixPath("/etc/grub2.cfg"))
+_NAME = "grub.cfg"
+_ESPS = tuple(PurePosixPath(path) for path in ("/boot/efi", "/efi", "/boot"))
+_REMOVABLE = "boot"  # EFI/BOOT, which firmware starts where no boot option is left
+# Directories on the ESP that are not called like the ID of os-release.
+_VENDORS = {"rhel": "redhat", "almalinux": "almalinux", "ol": "redhat", "linuxmint": "ubuntu"}
+_UPDATE_GRUB = (PurePosixPath("/usr/sbin/update-grub"), PurePosixPath("/sbin/update-grub"))
+_WRITES = re.compile(rb"grub2?-mkconfig\s+-o\s+(/[\w/.-]+)")
+_WHOLE = re.compile(rb"^[ \t]*(?:menuentry|submenu|blscfg)\b", re.MULTILINE)
+_PREFIX = re.compile(r"""^[ \t]*(?:set[ \t]+)?prefix=(\S+)[ \t]*$""", re.MULTILINE)
+_LEADS_TO = re.compile(r"""^[ \t]*(?:configfile|source|\.|normal)[ \t]+(\S+)[ \t]*$""", re.MULTILINE)
+_SEARCH = re.compile(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
+_DEVICE = re.compile(r"\([^()]*\)|\$\{?root\}?(?=/)")
+_FAT_UUID = re.compile(r"[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}")  # the serial number of a FAT file system, as an ESP has
+
+
+class BootMenu(NamedTuple):
+    """The menu that boots, the stub on the ESP that leads to it (None: nothing does), and the one that kernels write.
+
+    `written` is what the hook of the installed kernel packages generates anew for each kernel that comes or goes.
+    """
+
+    path: PurePosixPath
+    stub: PurePosixPath | None
+    written: PurePosixPath
+
+    @property
+    def environment(self) -> PurePosixPath:
+        """The environment block that the menu loads."""
+        return self.path.with_name("grubenv")
+
+
+def boot_menu(tree: Tree, family: "GrubFamily | None", facts: Facts) -> BootMenu:
+    """Tell which menu GRUB starts from. What may not be read is taken for what the distribution has.
+
+    The stub is the one of the program that the firmware started, else of the distribution's own directory on the ESP,
+    else the only one.
+    """
+    written = _written(tree, family)
+    try:
+        stub = _stub(tree, facts)
+        content = None if stub is None else tree.read(stub)
+    except NotPermittedError:
+        return BootMenu(written, None, written)
+    if stub is None or content is None:
+        return BootMenu(written, None, written)
+    if _WHOLE.search(content):
+        return BootMenu(stub, None, _linked(tree, stub, content, written))
+    target = _target(stub, content.decode("utf-8", "replace"), written)
+    if target is None or _is_same(tree, target, written):
+        return BootMenu(written, stub, written)
+    return BootMenu(target, stub, _linked(tree, target, tree.read(target), written))
+
+
+def require_written(menu: BootMenu) -> None:
+    """Raise UnavailableError where the menu that boots is not the one that the next kernel will be written into."""
+    if menu.path == menu.written:
+        return
+    way = str(menu.path) if menu.stub is None else f"{menu.stub}, which leads to {menu.path}"
+    raise UnavailableError(
+        f"{menu.path} boots, and kernel packages write {menu.written}: a change would be lost with the next kernel",
+        details=(f"GRUB starts from {way}", f"a new kernel has {menu.written} generated anew"),
+        hint=f"have {menu.stub or menu.path} say configfile for {menu.written}, then run the same command again",
+    )
+
+
+def _written(tree: Tree, family: "GrubFamily | None") -> PurePosixPath:
+    for path in _UPDATE_GRUB:
+        found = _WRITES.search(tree.read(path) or b"")
+        if found:
+            return PurePosixPath(found[1].decode())
+    if family is not None:
+        return family.menu
+    return next((menu for menu in MENUS if _NAME in tree.names(menu.parent)), MENUS[0])
+
+
+def _stub(tree: Tree, facts: Facts) -> PurePosixPath | None:
+    """The grub.cfg on the ESP that the booted program reads; None where none is known to be."""
+    runtime = facts.runtime
+    if runtime is not None and not runtime.is_efi:
+        return None
+    stubs = {
+        point / "EFI" / name / _NAME: name.lower()
+        for point in _ESPS
+        for name in tree.names(point / "EFI")
+        if _NAME in tree.names(point / "EFI" / name)
+    }
+    booted = None if runtime is None else runtime.boot_program
+    if booted is not None:
+        directory = booted.replace("\\", "/").lower().rstrip("/").rpartition("/")[0]
+        return next((path for path, name in stubs.items() if directory.endswith(f"/efi/{name}")), None)
+    wanted = [_VENDORS.get(name, name) for name in facts.distribution.names]
+    for vendor in wanted:
+        for path, name in stubs.items():
+            if name == vendor:
+                return path
+    named = [path for path, name in stubs.items() if name != _REMOVABLE] or list(stubs)
+    return named[0] if len(named) == 1 else None
+
+
+def _target(stub: PurePosixPath, text: str, written: PurePosixPath) -> PurePosixPath | None:
+    """Where a stub leads to, as a path of the tree; None for one that leads nowhere that can be told."""
+    leads = _LEADS_TO.findall(text)
+    if not leads:
+        return None
+    prefix = _unquoted(_PREFIX.findall(text)[-1]) if _PREFIX.search(text) else ""
+    target = _unquoted(leads[-1]).replace("${prefix}", prefix).replace("$prefix", prefix)
+    inside = PurePosixPath("/", _DEVICE.sub("", target).lstrip("/"))
+    found = _SEARCH.findall(text)
+    uuid = next((text for text in found[-1] if text), "") if found else ""
+    point = next(point for point in _ESPS if stub.is_relative_to(point))
+    if not found or _FAT_UUID.fullmatch(uuid):
+        return point / inside.relative_to("/")
+    # Another file system: /boot of its own, or the root, whose menu may be below a subvolume.
+    for menu in (written, *MENUS):
+        if str(menu).endswith(str(inside)) or str(inside).endswith(str(menu)):
+            return menu
+    return PurePosixPath("/boot") / inside.relative_to("/") if str(inside) != "/" else None
+
+
+def _linked(tree: Tree, path: PurePosixPath, content: bytes | None, written: PurePosixPath) -> PurePosixPath:
+    """The menu that kernels write, where the links of RHEL's packages lead to the one at `path`."""
+    if content is not None and any(tree.read(link) == content for link in LINKED_MENUS):
+        return path
+    return written
+
+
+def _is_same(tree: Tree, one: PurePosixPath, other: PurePosixPath) -> bool:
+    identity = tree.identity(one.parent)
+    return one == other or (one.name == other.name and identity is not None and identity == tree.identity(other.parent))
+
+
+def _unquoted(word: str) -> str:
+    return word.replace('"', "").replace("'", "")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRUB's script: what the kernel is left with of a value that grub-mkconfig writes into a menu."""
 
-from iommuctl.backends.grub import defaults
+from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
 from iommuctl.formats import grubcfg
@@ -15,8 +15,13 @@ def as_menu_says(value: str) -> Cmdline:
 
     Raises BootConfigError where GRUB could not read such a menu.
     """
-    menu = grubcfg.parse_menu(defaults.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
-    return menu.entries[0].linux[0].cmdline
+    return line_of(value).cmdline
+
+
+def line_of(value: str) -> grubcfg.LinuxLine:
+    """Return the line of the menu that a value becomes, with its variables. Raises as `as_menu_says` does."""
+    menu = grubcfg.parse_menu(grub_sources.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
+    return menu.entries[0].linux[0]
 
 
 def require_uncut(tree: Tree, family: GrubFamily, after: Cmdline, conformer: Conformer) -> None:
@@ -29,7 +34,7 @@ def require_uncut(tree: Tree, family: GrubFamily, after: Cmdline, conformer: Con
     except BootConfigError as error:
         problems = (error.message,)
     if problems:
-        assigned = [value for value in defaults.read(tree, family).chains if value.links]
+        assigned = [value for value in grub_sources.read(tree, family).chains if value.links]
         culprit = next((value for value in assigned if _is_cut(value.value)), assigned[-1])
         link = culprit.links[0]
         message = f"{culprit.name}, as GRUB's script would have it: {problems[0]}"

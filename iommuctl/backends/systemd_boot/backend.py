@@ -10,7 +10,8 @@ from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit, Reading
 from iommuctl.backends.entries.edit import EntryEditor
-from iommuctl.backends.grub import defaults, script
+from iommuctl.backends.grub import defaults, notes, script
+from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
 from iommuctl.backends.systemd_boot import dracut, kernelstub
 from iommuctl.backends.systemd_boot.images import Image
@@ -45,14 +46,22 @@ class SystemdBoot:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = look_anyhow(tree, facts)
         coming = _future(tree, layout)
+        settings, told = self._settings(tree, facts, layout)
         findings = (
             *_left_alone(layout),
             *_about_host(layout, facts),
             *refused,
             *_about_files(tree, layout),
+            *told,
             *self._drift(tree, facts, layout),
         )
-        return BootConfig(_shown(layout, coming), coming, findings, _beside(tree, facts, layout))
+        return BootConfig(_shown(layout, coming), coming, findings, (*settings, *_beside(tree, layout)))
+
+    def _settings(self, tree: Tree, facts: Facts, layout: Layout) -> tuple[tuple[Future, ...], tuple[Finding, ...]]:
+        """GRUB's settings, where they are kept in step as well, with what to tell of them."""
+        family = _grub_beside(tree, facts, layout)
+        given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
+        return () if given is None else (Future(given, grub_sources.MAIN),), told
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of sources and entries, and the commands that build what is not edited in place."""
@@ -113,8 +122,11 @@ class SystemdBoot:
         read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
         lines = [(str(each.entry.path), each.cmdline) for each in read]
         lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
-        lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
-        lines += [(str(each.source), each.cmdline) for each in _beside(tree, facts, layout)]
+        others = [(f"{coming.source} (the next kernel)", coming.cmdline)]
+        if (family := _grub_beside(tree, facts, layout)) is not None:
+            others.append((str(grub_sources.MAIN), grub_sources.read(tree, family).cmdline))
+        others += [(str(each.source), each.cmdline) for each in _beside(tree, layout)]
+        lines += [(where, cmdline) for where, cmdline in others if cmdline is not None]
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
 
@@ -122,10 +134,11 @@ class SystemdBoot:
         coming = _future(tree, layout)
         own = {each.entry.path for each in layout.found} | {each.path for each in layout.images}
         use = _use(layout)
-        sources = [Source(str(each.source), use, each.cmdline) for each in (coming,) if each.source not in own]
-        sources += [
-            Source(str(each.source), _GRUB_USE if each.source == defaults.MAIN else use, each.cmdline)
-            for each in _beside(tree, facts, layout)
+        told = (*((coming,) if coming.source not in own else ()), *self._settings(tree, facts, layout)[0])
+        sources = [
+            Source(str(each.source), _GRUB_USE if each.source == grub_sources.MAIN else use, each.cmdline)
+            for each in (*told, *_beside(tree, layout))
+            if each.cmdline is not None
         ]
         booted = [
             (each.is_basis, Source(str(each.entry.path), _LOADER_USE, each.cmdline))
@@ -179,7 +192,7 @@ def _sources(tree: Tree, facts: Facts, layout: Layout, conformer: Conformer) -> 
         raise BootConfigError(KERNEL_CMDLINE, None, f"is missing, and {wrapper.name} makes the entries of it")
     if family is None:
         return edit
-    grub = defaults.conform_sources(tree, family, conformer, additions=defaults.DEFAULT)
+    grub = defaults.conform_sources(tree, family, conformer, additions=grub_sources.DEFAULT)
     script.require_uncut(tree, family, grub.after, conformer)
     return CmdlineEdit((*grub.changes, *edit.changes), (*grub.files, *edit.edits), edit.findings)
 
@@ -208,17 +221,15 @@ def _use(layout: Layout) -> str:
     return "kernel-install makes the next entry of"
 
 
-def _beside(tree: Tree, facts: Facts, layout: Layout) -> tuple[Future, ...]:
-    """The other sources that are kept in step: GRUB's settings on Proxmox, the other files of an image's builder."""
-    family = _grub_beside(tree, facts, layout)
-    grub = () if family is None else (Future(defaults.read(tree, family).cmdline, defaults.MAIN),)
+def _beside(tree: Tree, layout: Layout) -> tuple[Future, ...]:
+    """The other sources that are kept in step, GRUB's settings aside: the other files of an image's builder."""
     others = ((one.path, cmdlinefile.read_file(tree, one.path)) for one in _readings(tree, layout)[1:])
-    return (*grub, *(Future(file.cmdline, path) for path, file in others if file is not None))
+    return tuple(Future(file.cmdline, path) for path, file in others if file is not None)
 
 
 def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
     """Whose GRUB settings are kept in step as well: those of a host where any of its hidden ESPs may boot by GRUB."""
-    if layout.wrapper is None or not layout.wrapper.hides_entries or tree.read(defaults.MAIN) is None:
+    if layout.wrapper is None or not layout.wrapper.hides_entries or tree.read(grub_sources.MAIN) is None:
         return None
     return grub_family(facts.distribution)
 
@@ -352,6 +363,8 @@ def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     info = None if runtime is None else runtime.loader_info
     if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
         return ()
-    message = f"the ESPs of {wrapper.name} are not mounted; {KERNEL_CMDLINE} and {defaults.MAIN} are both kept in step"
+    message = (
+        f"the ESPs of {wrapper.name} are not mounted; {KERNEL_CMDLINE} and {grub_sources.MAIN} are both kept in step"
+    )
     hint = "proxmox-boot-tool status tells the loader"
     return (Finding(Rule.ESP_LOADER_UNKNOWN, Severity.WARNING, message, hint=hint),)

@@ -49,7 +49,9 @@ def _lines(status: "Status", *, colour: bool, verbose: bool) -> Iterator[str]:
         yield f"running: {visible(status.running_cmdline)}"
     if status.effective is not None:
         yield from _effective_lines(status.effective, colour=colour)
-    yield f"next kernel: {visible(str(status.config.future.cmdline))}  (from {status.config.future.source})"
+    coming = status.config.future
+    told = "not known" if coming.cmdline is None else visible(str(coming.cmdline))
+    yield f"next kernel: {told}  (from {coming.source})"
     yield ""
     for entry in status.config.entries:
         mark = "*" if entry.default else " "

@@ -1,6 +1,6 @@
 (* SPDX-License-Identifier: Apache-2.0 *)
 (* /etc/default/grub and its drop-ins, as lines: an assignment of a variable that holds a kernel command line is a
-   node with its value as written, quotes included; every other line is kept whole. What encloses a line (a condition,
+   node with its value as written, quotes included; all lines between two of those are kept whole. What encloses a line (a condition,
    a function) is the shell reader's business, not the lens'. *)
 module Grubdefault =
 
@@ -19,6 +19,7 @@ let tail     = del /([ \t]*(;[ \t]*)?|([ \t]+|[ \t]*;[ \t]*)#[^\n]*)\n/ "\n"
 let assign   = [ indent . key variable . del "=" "=" . store word . tail ]
 
 let other    = /[^\n]*/ - (/[ \t]*(export[ \t]+)?/ . variable . /=[^\n]*/)
-let line     = [ label "line" . store other . del "\n" "\n" ]
+(* Other lines are one node, however many: a node each would cost time by the square of their number. *)
+let lines    = [ label "lines" . store (other . /\n/)+ ]
 
-let lns      = (assign|line)*
+let lns      = lines? . (assign . lines?)*

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.errors import BootConfigError
+from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, ShellGrammar
 from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
-from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Source, Word, walk
+from iommuctl.formats.shell.stops import Call, included_file
+from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
 
 _MORE_WORDS = "with more words after the value"
 _NOT_AT_START = "not at the start of its line"
@@ -41,7 +42,10 @@ class ShellAssignment(NamedTuple):
 
 
 class Hazard(NamedTuple):
-    """Something that could assign, or cut the file short, unseen. `names` are the variables at risk (None: any)."""
+    """Something that could assign, or cut the file short, unseen. `names` are the variables at risk (None: any).
+
+    `guarded` is the file that is read here only where a test of that very file finds it.
+    """
 
     path: PurePosixPath
     line: int
@@ -49,30 +53,55 @@ class Hazard(NamedTuple):
     what: str
     names: tuple[str, ...] | None
     reach: Reach
+    guarded: str | None = None
 
 
 class ShellFile(NamedTuple):
-    """A shell file read: its text, assignments and hazards, each in the order of the text."""
+    """A shell file read: its text, assignments and hazards, each in the order of the text, and the shell that reads it.
+
+    `calls` are its simple commands, `last_list` those of its last list where && joins them, `functions` their names.
+    """
 
     path: PurePosixPath
     text: str
     assignments: tuple[ShellAssignment, ...]
     hazards: tuple[Hazard, ...]
+    shell: Shell = Shell.DASH
+    calls: tuple[Call, ...] = ()
+    last_list: tuple[Call, ...] = ()
+    functions: frozenset[str] = frozenset()
 
 
-def parse_shell_file(path: PurePosixPath, text: str) -> ShellFile:
-    """Read a shell file. Raises BootConfigError, with the line, for whatever is not understood exactly."""
-    source = Source(path, text)
+def parse_shell_file(path: PurePosixPath, text: str, shell: Shell = Shell.DASH) -> ShellFile:
+    """Read a shell file. Raises BootConfigError, with the line, for whatever the shell cannot read.
+
+    Raises NotRepresentableError for what it may read and is not understood exactly here.
+    """
+    source = Source(path, text, shell)
     for char, name in (("\r", "a carriage return"), ("\0", "a NUL byte"), ("\ufeff", "a byte order mark")):
         if (at := text.find(char)) >= 0:
-            raise source.error(at, f"{name}, which the shell takes as part of a word")
+            raise source.unclear(at, f"{name}, which the shell takes as part of a word")
     parser = _Reader(source, 0)
     try:
         parser.commands(frozenset())
     except RecursionError:
-        raise BootConfigError(path, None, "commands are nested too deep") from None
-    hazards = tuple(sorted(parser.hazards, key=lambda hazard: hazard.offset))
-    return ShellFile(path, text, tuple(sorted(parser.assignments, key=lambda each: each.start)), hazards)
+        raise NotRepresentableError(path, None, "commands are nested too deep") from None
+    except BootConfigError as error:
+        if source.runaway is None or isinstance(error, NotRepresentableError):
+            raise
+        raise source.error(
+            source.runaway, "a quotation begins here that goes on over the next line of settings"
+        ) from error
+    return ShellFile(
+        path,
+        text,
+        tuple(sorted(parser.assignments, key=lambda each: each.start)),
+        tuple(sorted(parser.hazards, key=lambda hazard: hazard.offset)),
+        shell,
+        tuple(parser.calls),
+        parser.last_list,
+        frozenset(parser.functions),
+    )
 
 
 class _Reader(ShellGrammar):
@@ -103,8 +132,12 @@ class _Reader(ShellGrammar):
         if count == 0:
             raise self.source.error(self.at, f"unexpected {self.text[self.at : self.at + 1]!r}")
         self._judge(start, first, count - exported)
-        for effect in effects(words) if words else ():
-            self._hazard(start, effect)
+        if words:
+            texts = tuple(map(literal, words))
+            runs = not self._context
+            self.calls.append(Call(self.source.line(start), texts, runs, counts=runs))
+            for effect in effects(words):
+                self._hazard(start, effect, included_file(texts))
 
     def _judge(self, start: int, first: int, count: int) -> None:
         """Return the assignments of one simple command the obstacles that only its surroundings show."""
@@ -124,7 +157,12 @@ class _Reader(ShellGrammar):
         line = self.source.line(match.start())
         self.at = start
         word: Word = ()
+        if match[2] and self.source.shell is Shell.DASH:
+            obstacle = obstacle or "with +=, which dash does not know"
+            self.calls.append(Call(line, (f"{name}+=",), not self._context, counts=not self._context))
         if self.text.startswith("(", start):
+            if self.source.shell is Shell.DASH:
+                raise self.source.error(start, f"{name} is given an array, which dash does not know")
             self._array()
             obstacle = obstacle or "an array"
         else:
@@ -147,14 +185,14 @@ class _Reader(ShellGrammar):
 
     def _command_word(self) -> Word:
         if _SUBSCRIPT.match(self.text, self.at):
-            raise self.source.error(self.at, "an array element, on which shells do not agree")
+            raise self.source.unclear(self.at, "an array element, on which shells do not agree")
         at = self.at
         word = self._word()
         if "\\\n" in self.text[at : self.at]:
-            raise self.source.error(at, "a command whose name goes on behind a line's end")
+            raise self.source.unclear(at, "a command whose name goes on behind a line's end")
         return word
 
-    def _hazard(self, offset: int, effect: Effect) -> None:
+    def _hazard(self, offset: int, effect: Effect, included: str | None = None) -> None:
         in_function = not IN_FUNCTIONS.isdisjoint(self._context)
         if effect.what in LOOP_EXITS and self._loops > 0:
             return
@@ -162,16 +200,18 @@ class _Reader(ShellGrammar):
             return
         reach = Reach.ALL if in_function else effect.reach
         line = self.source.line(offset)
-        self.hazards.append(Hazard(self.source.path, line, offset, effect.what, effect.names, reach))
+        guarded = included if any(included in guard for guard in self._guards) else None
+        self.hazards.append(Hazard(self.source.path, line, offset, effect.what, effect.names, reach, guarded))
 
     @contextmanager
     def _subshell(self) -> Iterator[None]:
-        assignments, hazards = len(self.assignments), len(self.hazards)
+        assignments, hazards, calls = len(self.assignments), len(self.hazards), len(self.calls)
         try:
             yield
         finally:
             del self.assignments[assignments:]
             del self.hazards[hazards:]
+            del self.calls[calls:]
 
 
 def _expands_after_export(part: Char | Reference | Opaque) -> bool:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from iommuctl.formats.shell.hazards import REDEFINED, Effect, literal
-from iommuctl.formats.shell.words import METACHARACTERS, Opaque, Reach, Source, Word, WordScanner, walk
+from iommuctl.formats.shell.stops import Call, tested_file
+from iommuctl.formats.shell.words import METACHARACTERS, Opaque, Reach, Shell, Source, Word, WordScanner, walk
 
 IN_FUNCTION = "in a function"
 # dash knows no `function`: it runs such a body at once, as a group of commands.
 IN_BASH_FUNCTION = "in a function of bash"
 IN_FUNCTIONS = frozenset({IN_FUNCTION, IN_BASH_FUNCTION})
 _AFTER_OPERATOR = "after && or ||"
+_INSIDE = "inside the "
 _KEYWORD = re.compile(r"(?:[!{}]|\[\[|\]\]|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
 _FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\([ \t]*\)")
@@ -30,6 +32,11 @@ _OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "
 _NOT_POSIX = frozenset({"select", "coproc"})
 
 
+def is_conditional(obstacle: str | None) -> bool:
+    """Whether that obstacle of an assignment is a condition, or what may be one, around it."""
+    return obstacle is not None and obstacle.startswith((_AFTER_OPERATOR, _INSIDE))
+
+
 class ShellGrammar(ABC):
     """Recursive descent over the text from an offset. Each method leaves `at` after what it read."""
 
@@ -37,7 +44,12 @@ class ShellGrammar(ABC):
         self.source = source
         self.text = source.text
         self.at = at
+        self.calls: list[Call] = []
+        self.functions: set[str] = set()
+        # The calls of the last list of commands at top level, where && joins all of them: its status is the file's.
+        self.last_list: tuple[Call, ...] = ()
         self._context: list[str] = []
+        self._guards: list[set[str]] = []
         self._loops = 0
         self._here_documents: list[tuple[int, str, bool, bool]] = []
         self._scanner = WordScanner(source, self._substitution)
@@ -97,14 +109,44 @@ class ShellGrammar(ABC):
         return keyword if keyword in closers else ""
 
     def _and_or(self) -> None:
+        first = since = len(self.calls)
+        start = self.at
         self._pipeline()
         self._blanks()
+        guards: set[str] = set()
+        joined = self.text.startswith("&&", self.at)
         while self.text.startswith(("&&", "||"), self.at):
+            # The shell goes on where what is before an operator fails; only the list's last command counts.
+            self._uncount(since)
+            joined = joined and self.text.startswith("&&", self.at)
+            guards |= self._tested(since, start)
+            since, start = len(self.calls), self.at + 2
             self.at += 2
             self._newlines()
-            with self._inside(_AFTER_OPERATOR):
+            with self._inside(_AFTER_OPERATOR), self._guarded(guards if joined else set()):
                 self._pipeline()
             self._blanks()
+        if self.text.startswith("&", self.at):
+            self._uncount(since)
+        if not self._context:
+            self.last_list = tuple(self.calls[first:]) if joined else ()
+
+    def _uncount(self, since: int) -> None:
+        self.calls[since:] = [each._replace(counts=False) for each in self.calls[since:]]
+
+    def _tested(self, since: int, start: int) -> set[str]:
+        """The files that the commands since then, and since that offset, test to be there, and do nothing else."""
+        tested = [tested_file(each) for each in self.calls[since:]]
+        is_plain = not any(mark in self.text[start : self.at] for mark in ("!", "||", "-o"))
+        return {path for path in tested if path is not None} if is_plain and None not in tested else set()
+
+    @contextmanager
+    def _guarded(self, paths: set[str]) -> Iterator[None]:
+        self._guards.append(paths)
+        try:
+            yield
+        finally:
+            self._guards.pop()
 
     def _pipeline(self) -> None:
         if (keyword := self._keyword()) in ("!", "time"):
@@ -113,9 +155,12 @@ class ShellGrammar(ABC):
             with self._inside(f"after {keyword}"):
                 self._pipeline()
             return
+        since = len(self.calls)
         self._command()
         self._blanks()
         while self.text.startswith("|", self.at) and not self.text.startswith(("||", "|&"), self.at):
+            self._uncount(since)
+            since = len(self.calls)
             self.at += 1
             self._newlines()
             with self._inside("in a pipeline"):
@@ -132,17 +177,19 @@ class ShellGrammar(ABC):
         if keyword == "function":
             function = _FUNCTION_KEYWORD.match(self.text, self.at)
             if function is None:
-                raise self.source.error(self.at, "a 'function' that is not understood")
+                raise self.source.unclear(self.at, "a 'function' that is not understood")
+            if self.source.shell is Shell.DASH:
+                raise self.source.error(self.at, f"'function', which dash does not know: write {function[1]}() instead")
             self._function(function[1], function.end(), IN_BASH_FUNCTION)
             return
         if keyword in self._compounds:
             start = self.at
             self.at += len(keyword)
-            with self._inside(f"inside the {keyword!r} of line {self.source.line(start)}"):
+            with self._inside(f"{_INSIDE}{keyword!r} of line {self.source.line(start)}"):
                 self._compounds[keyword]()
         elif self.text.startswith("(", self.at):
             if self.text.startswith("((", self.at):
-                raise self.source.error(self.at, "'((', on which shells do not agree")
+                raise self.source.unclear(self.at, "'((', on which shells do not agree")
             self.at += 1
             self._newlines()
             if self.text.startswith(")", self.at):
@@ -161,12 +208,16 @@ class ShellGrammar(ABC):
         self._until("}")
 
     def _if(self) -> None:
-        self._until("then")
-        while (closer := self._until("elif", "else", "fi")) != "fi":
+        while True:
+            start, since = self.at, len(self.calls)
+            self._until("then")
+            with self._guarded(self._tested(since, start)):
+                closer = self._until("elif", "else", "fi")
+            if closer == "fi":
+                return
             if closer == "else":
                 self._until("fi")
                 return
-            self._until("then")
 
     def _loop(self) -> None:
         self._until("do")
@@ -182,7 +233,7 @@ class ShellGrammar(ABC):
         start = self.at
         name = _NAME.match(self.text, self.at)
         if name is None:
-            raise self.source.error(start, "a 'for' without a plain variable name")
+            raise self.source.unclear(start, "a 'for' without a plain variable name")
         self.at = name.end()
         self._hazard(start, Effect(f"for {name[0]}", Reach.EARLIER, (name[0],)))
         self._newlines()
@@ -216,7 +267,7 @@ class ShellGrammar(ABC):
             if self._until(";;", "esac") == "esac":
                 return
             if self.text.startswith("&", self.at):
-                raise self.source.error(self.at, "';;&', which only bash knows")
+                raise self.source.unclear(self.at, "';;&', which is not followed")
 
     def _case_patterns(self) -> None:
         self.at += self.text.startswith("(", self.at)
@@ -233,43 +284,48 @@ class ShellGrammar(ABC):
 
     def _test(self) -> None:
         start = self.at
+        words: list[str | None] = []
         while True:
             self._blanks()
             if _TEST_END.match(self.text, self.at):
                 self.at += len("]]")
+                runs = self._context[:-1] == []
+                self.calls.append(Call(self.source.line(start), ("[[", *words, "]]"), runs, counts=runs))
                 return
             if self.at == len(self.text) or self.text[self.at] in "\n;":
-                raise self.source.error(start, "a '[[' whose ']]' is not on the same line")
+                raise self.source.unclear(start, "a '[[' whose ']]' is not on the same line")
             if self.text[self.at] in METACHARACTERS:
                 self.at += 1
                 continue
-            text = literal(self._word()) or ""
-            if text in REDEFINED:
-                raise self.source.error(start, f"{text!r} inside '[[', which dash may run")
+            words.append(literal(self._word()))
+            text = words[-1] or ""
+            if text in REDEFINED and self.source.shell is Shell.DASH:
+                raise self.source.unclear(start, f"{text!r} inside '[[', which dash may run")
             if _ARITHMETIC_TEST.match(text):
                 self._hazard(start, Effect("arithmetic in '[['", Reach.EARLIER))
 
     def _function(self, name: str, body: int, reason: str) -> None:
         if name in REDEFINED or name in self._compounds or name in _OUT_OF_PLACE:
-            raise self.source.error(self.at, f"a function named {name!r}, like a command of the shell")
+            raise self.source.unclear(self.at, f"a function named {name!r}, like a command of the shell")
+        self.functions.add(name)
         self.at = body
         self._newlines()
         if self._keyword() not in self._compounds and not self.text.startswith("(", self.at):
-            raise self.source.error(self.at, f"a body of the function {name!r} that is not understood")
+            raise self.source.unclear(self.at, f"a body of the function {name!r} that is not understood")
         with self._inside(reason):
             self._command()
 
     def _word(self, *, may_be_empty: bool = False) -> Word:
         start = self.at
         if _FILE_DESCRIPTOR_VARIABLE.match(self.text, start):
-            raise self.source.error(start, "a variable for a file descriptor, which only bash knows")
+            raise self.source.unclear(start, "a variable for a file descriptor, which is not followed")
         word, self.at = self._scanner.scan(start)
         if self.at == start and not may_be_empty:
             found = self.text[start : start + 1]
             message = f"unexpected {found!r}" if found else "the file ends where a word should come"
             raise self.source.error(start, message)
         if self._here_documents and "\n" in self.text[start : self.at]:
-            raise self.source.error(start, "a line's end inside a word while a here-document waits")
+            raise self.source.unclear(start, "a line's end inside a word while a here-document waits")
         for part in walk(word):
             if isinstance(part, Opaque) and part.reach is not None:
                 self._hazard(part.start, Effect(part.what, part.reach, part.names))
@@ -285,7 +341,7 @@ class ShellGrammar(ABC):
         match = _REDIRECTION.match(self.text, self.at)
         if match is None:
             if self.text.startswith(("<", ">"), self.at):
-                raise self.source.error(self.at, "a redirection that not every shell knows")
+                raise self.source.unclear(self.at, "a redirection that not every shell knows")
             return False
         operator_at = self.at
         self.at = match.end()
@@ -296,7 +352,7 @@ class ShellGrammar(ABC):
             raw = self.text[start : self.at]
             delimiter = literal(word)
             if delimiter is None or "\n" in raw:
-                raise self.source.error(operator_at, "a here-document whose end is not plain text")
+                raise self.source.unclear(operator_at, "a here-document whose end is not plain text")
             quoted = any(char in raw for char in "'\"\\")
             self._here_documents.append((operator_at, delimiter, quoted, match[1] == "<<-"))
         return True
@@ -307,19 +363,19 @@ class ShellGrammar(ABC):
         for begun_at, delimiter, quoted, strips_tabs in waiting:
             while True:
                 if self.at >= len(self.text):
-                    raise self.source.error(begun_at, f"a here-document without its end {delimiter!r}")
+                    raise self.source.unclear(begun_at, f"a here-document without its end {delimiter!r}")
                 end = self.text.find("\n", self.at)
                 line = self.text[self.at : end if end >= 0 else len(self.text)]
                 start, self.at = self.at, end + 1 if end >= 0 else len(self.text)
                 if (line.lstrip("\t") if strips_tabs else line) == delimiter:
                     break
                 if not quoted and (_HERE_EXPANSION.search(line) or line.endswith("\\")):
-                    raise self.source.error(start, "an expansion in a here-document")
+                    raise self.source.unclear(start, "an expansion in a here-document")
 
     def require_no_here_document(self) -> None:
         """Raise BootConfigError where a here-document is announced and its body never came."""
         for begun_at, delimiter, _, _ in self._here_documents:
-            raise self.source.error(begun_at, f"a here-document without its end {delimiter!r}")
+            raise self.source.unclear(begun_at, f"a here-document without its end {delimiter!r}")
 
     def _substitution(self, at: int) -> int:
         inner = type(self)(self.source, at)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.errors import BootConfigError
+from iommuctl.errors import BootConfigError, NotRepresentableError
 
 METACHARACTERS = " \t\n;&|<>()"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -28,6 +28,17 @@ _HARMLESS_ARITHMETIC = re.compile(r"[0-9 \t+*/%()-]*")
 # After one of these, a bare tilde is certainly no home directory.
 _BEFORE_PLAIN_TILDE = re.compile(r"[A-Za-z0-9./_]")
 _REFUSED_IN_BRACES = "{<>()&|;\n"
+# What a line of settings begins with: inside quotes it shows that a quotation was meant to end before.
+_SETTINGS_LINE = re.compile(r"\n[ \t]*(?:#|(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*\+?=)")
+_COMMAND = "a command substitution"
+_NOT_CLOSED = ("is not closed", "the file ends where")
+
+
+class Shell(StrEnum):
+    """What a host has for /bin/sh, where that matters. Other shells are taken for the stricter one of these two."""
+
+    DASH = "dash"
+    BASH = "bash"
 
 
 class Quoting(StrEnum):
@@ -79,6 +90,11 @@ class Opaque(NamedTuple):
     reach: Reach | None = None
     names: tuple[str, ...] | None = None
 
+    @property
+    def is_command(self) -> bool:
+        """Whether it is what a command prints."""
+        return self.what == _COMMAND
+
 
 Part = Char | Reference | Opaque
 Word = tuple[Part, ...]
@@ -93,20 +109,32 @@ def walk(word: Word) -> Iterator[Part]:
 
 
 class Source:
-    """A file's text with its line numbers, to compose errors from offsets."""
+    """A file's text with its line numbers, to compose errors from offsets, and the shell that sources it."""
 
-    def __init__(self, path: PurePosixPath, text: str) -> None:
+    def __init__(self, path: PurePosixPath, text: str, shell: Shell = Shell.DASH) -> None:
         self.path = path
         self.text = text
+        self.shell = shell
         self._newlines = [index for index, char in enumerate(text) if char == "\n"]
+        # Where the first quotation begins that has a line of settings in it: in a file that cannot be read, the fault.
+        self.runaway: int | None = None
 
     def line(self, offset: int) -> int:
         """The line, counted from 1, that an offset is on."""
         return bisect_left(self._newlines, offset) + 1
 
     def error(self, offset: int, message: str) -> BootConfigError:
-        """Compose the error for what is at an offset."""
+        """Compose the error for what no shell reads, at an offset."""
         return BootConfigError(self.path, self.line(offset), message)
+
+    def quoted(self, start: int, end: int) -> None:
+        """Take note of a quotation, from its opening quote to after its closing one."""
+        if self.runaway is None and _SETTINGS_LINE.search(self.text, start, end):
+            self.runaway = start
+
+    def unclear(self, offset: int, message: str) -> NotRepresentableError:
+        """Compose the error for what a shell may read and we do not understand exactly, at an offset."""
+        return NotRepresentableError(self.path, self.line(offset), message)
 
 
 class WordScanner:
@@ -130,7 +158,7 @@ class WordScanner:
         match text[at]:
             case "\\":
                 if at + 1 == len(text):
-                    raise self._source.error(at, "a backslash ends the file")
+                    raise self._source.unclear(at, "a backslash ends the file")
                 if text[at + 1] != "\n":
                     parts.append(Char(text[at + 1], at, at + 2, quoting))
                 return at + 2
@@ -138,6 +166,7 @@ class WordScanner:
                 end = text.find("'", at + 1)
                 if end < 0:
                     raise self._source.error(at, "a single quote is not closed")
+                self._source.quoted(at, end)
                 inner = Quoting.SINGLE if quoting is Quoting.BARE else quoting
                 parts.extend(Char(text[index], index, index + 1, inner) for index in range(at + 1, end))
                 return end + 1
@@ -161,17 +190,27 @@ class WordScanner:
         while at < len(text):
             match text[at]:
                 case '"':
+                    self._source.quoted(start, at)
                     return at + 1
                 case "\\":
                     at = self._escape(at, parts, quoting, _DOUBLE_QUOTE_ESCAPES)
-                case "$":
-                    at = self._dollar(at, parts, quoting, quoted=True)
-                case "`":
-                    at = self._backticks(at, parts)
+                case "$" | "`":
+                    at = self._expansion_inside(start, at, parts, quoting)
                 case char:
                     parts.append(Char(char, at, at + 1, quoting))
                     at += 1
         raise self._source.error(start, "a double quote is not closed")
+
+    def _expansion_inside(self, start: int, at: int, parts: list[Part], quoting: Quoting) -> int:
+        """Read an expansion between double quotes. Where it never ends, neither do the quotes, which began first."""
+        try:
+            if self._text[at] == "`":
+                return self._backticks(at, parts)
+            return self._dollar(at, parts, quoting, quoted=True)
+        except BootConfigError as error:
+            if any(text in error.message for text in _NOT_CLOSED):
+                raise self._source.error(start, "a double quote is not closed") from error
+            raise
 
     def _escape(self, at: int, parts: list[Part], quoting: Quoting, escapes: str) -> int:
         follower = self._text[at + 1 : at + 2]
@@ -190,16 +229,16 @@ class WordScanner:
             parts.append(Reference(name[0], "", (), quoted, at, name.end()))
             return name.end()
         if text.startswith(_CONTINUATION, at + 1) or follower == "[":
-            raise self._source.error(at, "shells do not agree on what this '$' begins")
+            raise self._source.unclear(at, "shells do not agree on what this '$' begins")
         if follower == "{":
             return self._braces(at, parts, quoted=quoted)
         if text.startswith("((", at + 1):
             return self._arithmetic(at, parts)
         if follower == "(":
             if text.startswith(_CONTINUATION, at + 2):
-                raise self._source.error(at, "shells do not agree on what this '$' begins")
+                raise self._source.unclear(at, "shells do not agree on what this '$' begins")
             end = self._substitution(at + 2)
-            parts.append(Opaque("a command substitution", at, end))
+            parts.append(Opaque(_COMMAND, at, end))
             return end
         if follower and follower in _SPECIAL_PARAMETERS:
             parts.append(Opaque(f"the special parameter ${follower}", at, at + 2))
@@ -208,7 +247,7 @@ class WordScanner:
             skipped: list[Part] = []
             end = self._bare(at + 1, at + 1, skipped, Quoting.BARE)
             if follower == "'" and "\\" in text[at:end]:
-                raise self._source.error(at, "shells do not agree on where $'...' ends")
+                raise self._source.unclear(at, "shells do not agree on where $'...' ends")
             parts.append(Opaque(f"a ${follower}...{follower} string", at, end))
             parts.extend(part for part in walk(tuple(skipped)) if isinstance(part, Opaque))
             return end
@@ -226,7 +265,7 @@ class WordScanner:
         if name is None or operator is None:
             body = _SIMPLE_BODY.match(text, after)
             if body is None:
-                raise self._source.error(at, "a ${...} that is not closed or not of a form that is understood")
+                raise self._source.unclear(at, "a ${...} that is not closed or not of a form that is understood")
             # An index or an offset is arithmetic, which can assign.
             reach = Reach.EARLIER if re.match(r"[\[:!]", body[0]) or "@" in body[0] else None
             parts.append(Opaque("a ${...} of another form than ${V}, :+, +, :-, -", at, body.end(), reach))
@@ -252,7 +291,7 @@ class WordScanner:
             if char == "}":
                 return tuple(parts), at + 1
             if char in _REFUSED_IN_BRACES or (quoted and char == "'"):
-                raise self._source.error(at, f"{char!r} inside a ${{...}}, on which shells do not agree")
+                raise self._source.unclear(at, f"{char!r} inside a ${{...}}, on which shells do not agree")
             if not quoted:
                 at = self._bare(at, start, parts, Quoting.BRACED)
             elif char == "\\":
@@ -264,7 +303,7 @@ class WordScanner:
             elif char == '"':
                 end = self._double(at, parts, Quoting.BRACED)
                 if re.search(r"[\\'{}]", text[at:end]):
-                    raise self._source.error(at, "quotes inside a quoted ${...}, on which shells do not agree")
+                    raise self._source.unclear(at, "quotes inside a quoted ${...}, on which shells do not agree")
                 at = end
             else:
                 parts.append(Char(char, at, at + 1, Quoting.BRACED))
@@ -281,7 +320,7 @@ class WordScanner:
                 break
             at += 1
         if depth > 0 or text[at - 2] != ")":
-            raise self._source.error(start, "a $((...)) that is not closed or not of a form that is understood")
+            raise self._source.unclear(start, "a $((...)) that is not closed or not of a form that is understood")
         reach = None if _HARMLESS_ARITHMETIC.fullmatch(text, start + 3, at - 2) else Reach.EARLIER
         parts.append(Opaque("an arithmetic expansion", start, at, reach))
         return at
@@ -290,7 +329,7 @@ class WordScanner:
         at = start + 1
         while at < len(self._text):
             if self._text[at] == "`":
-                parts.append(Opaque("a command substitution", start, at + 1))
+                parts.append(Opaque(_COMMAND, start, at + 1))
                 return at + 1
             at += 2 if self._text[at] == "\\" else 1
         raise self._source.error(start, "a backtick is not closed")

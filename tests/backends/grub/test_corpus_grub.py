@@ -53,6 +53,7 @@ REASONS = (
     (re.compile(r"is assigned with more words after the value"), "words behind the closing quote"),
     (re.compile(r"the value of \S+ has"), "a value that only a running shell knows"),
     (re.compile(r"may change what"), "a command that could assign"),
+    (re.compile(r"grub-mkconfig ends here"), "`source`, at which grub-mkconfig itself ends"),
     (re.compile(r"as GRUB's script would have it"), "a `#` in the value, behind which GRUB reads nothing"),
 )
 
@@ -258,7 +259,8 @@ def count_outcomes(top: Path, profile: str) -> Counter[str]:
         if isinstance(plan, BootConfigError):
             message = plan.message
             reason = next((text for pattern, text in REASONS if pattern.search(message)), message)
-            sources = name in must_not_be_sourced() or source(folder) is not None
+            ends = "grub-mkconfig ends here" in message
+            sources = not ends and (name in must_not_be_sourced() or source(folder) is not None)
             outcomes[f"refused: {reason}" if sources else f"refused, as dash does: {reason}"] += 1
         else:
             outcomes["edited exactly" if plan.steps.is_changed else "nothing to change"] += 1

@@ -5,8 +5,9 @@ import pytest
 from entryhosts import CATALOGUE, desired, facts
 from trees import MemoryTree
 
-from iommuctl.backends.grub.defaults import DEFAULT, conform_sources, read
+from iommuctl.backends.grub.defaults import conform_sources
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
+from iommuctl.backends.grub.sources import DEFAULT, read
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Distribution
 from iommuctl.profile.conform import Conformer

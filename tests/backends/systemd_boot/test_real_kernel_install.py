@@ -44,6 +44,7 @@ def test_a_kernel_that_is_installed_later_boots_with_the_profile(host: Path, pro
     assert new.ours
     assert new.path.name.endswith(f"-{RELEASE}+3.conf")
     machine = (host / "etc/machine-id").read_text().strip()
+    assert coming.cmdline is not None
     assert new.cmdline.tokens == (*coming.cmdline.tokens, *Cmdline.parse(f"systemd.machine_id={machine}").tokens)
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.assignments import parse_shell_file
-from iommuctl.formats.shell.words import Reach
+from iommuctl.formats.shell.words import Reach, Shell
 
 FILE = PurePosixPath("/etc/default/grub")
 
 
 def assignments(text: str) -> list[tuple[int, str, str, str | None]]:
     """Line, name, raw word and obstacle of every assignment; the span must spell the raw word."""
-    file = parse_shell_file(FILE, text)
+    file = parse_shell_file(FILE, text, Shell.BASH)
     assert [text[each.start : each.end] for each in file.assignments] == [each.raw for each in file.assignments]
     return [(each.line, each.name, each.raw, each.obstacle) for each in file.assignments]
 

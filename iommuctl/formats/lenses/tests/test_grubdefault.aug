@@ -5,12 +5,9 @@ let lns = Grubdefault.lns
 
 (* Blank lines, bare comment signs and foreign shell stay as lines; the value keeps its quotes. *)
 test lns get "\n#\n# about\nGRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\" # c\nfi # d\n" =
-  { "line" = "" }
-  { "line" = "#" }
-  { "line" = "# about" }
-  { "line" = "GRUB_DEFAULT=0" }
+  { "lines" = "\n#\n# about\nGRUB_DEFAULT=0\n" }
   { "GRUB_CMDLINE_LINUX_DEFAULT" = "\"quiet\"" }
-  { "line" = "fi # d" }
+  { "lines" = "fi # d\n" }
 
 (* Every shape of a word. *)
 test lns get "GRUB_CMDLINE_LINUX=\n" = { "GRUB_CMDLINE_LINUX" = "" }
@@ -22,8 +19,7 @@ test lns get "GRUB_CMDLINE_LINUX=a[1]#b\n" = { "GRUB_CMDLINE_LINUX" = "a[1]#b" }
 
 (* A longer name is another variable, and += another form: both are lines to this lens. *)
 test lns get "GRUB_CMDLINE_LINUX_RECOVERY=single\nGRUB_CMDLINE_LINUX+=x\n" =
-  { "line" = "GRUB_CMDLINE_LINUX_RECOVERY=single" }
-  { "line" = "GRUB_CMDLINE_LINUX+=x" }
+  { "lines" = "GRUB_CMDLINE_LINUX_RECOVERY=single\nGRUB_CMDLINE_LINUX+=x\n" }
 
 (* An edit changes the value and nothing beside it. *)
 test lns put "\n\n  GRUB_CMDLINE_LINUX=\"\" ; # c\n\nGRUB_CMDLINE_LINUX_DEFAULT=quiet\n" after

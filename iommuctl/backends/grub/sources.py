@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/etc/default/grub and its drop-ins as grub-mkconfig reads them: files in, the two variables and their value out."""
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from iommuctl.backends.grub.distributions import GrubFamily
+from iommuctl.errors import BootConfigError, NotRepresentableError
+from iommuctl.formats.shell.assignments import ShellFile, parse_shell_file
+from iommuctl.formats.shell.stops import first_stop
+from iommuctl.formats.shell.variables import Chain, chain
+from iommuctl.formats.shell.words import Shell
+from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.tree import Tree
+
+MAIN = PurePosixPath("/etc/default/grub")
+LINUX = "GRUB_CMDLINE_LINUX"
+DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
+DROP_INS = PurePosixPath("/etc/default/grub.d")
+_MOST_BYTES = 128 * 1024  # of one file; the largest real one that is known has 40 kB, half of it comments
+# How a grub-mkconfig that sources drop-ins names their directory, whatever its sysconfdir variable is called.
+_DROP_INS_IN_SCRIPT = b"default/grub.d"
+_PROGRAMS = tuple(
+    PurePosixPath(path) for path in ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+)
+# What grub-mkconfig sources before the settings: its functions are commands to them.
+_LIBRARY = "grub-mkconfig_lib"
+_LIBRARIES = (PurePosixPath("/usr/share/grub"), PurePosixPath("/usr/share/grub2"))
+_SHELLS = ("bin/sh", "usr/bin/sh")
+_HEAD = 64 * 1024  # bytes of a program, which tell it from any other
+
+
+class Sources(NamedTuple):
+    """The shell files that grub-mkconfig sources, in its order, and what they make of the two variables.
+
+    10_linux writes `${GRUB_CMDLINE_LINUX} ${GRUB_CMDLINE_LINUX_DEFAULT}` into a normal entry, in that order, and only
+    the first into a recovery entry (util/grub.d/10_linux.in).
+    """
+
+    files: tuple[ShellFile, ...]
+    linux: Chain
+    default: Chain
+
+    @property
+    def chains(self) -> tuple[Chain, Chain]:
+        """The two variables in the order in which 10_linux joins them."""
+        return self.linux, self.default
+
+    @property
+    def cmdline(self) -> Cmdline:
+        """What a normal entry gets of them."""
+        return Cmdline.parse(f"{self.linux.value} {self.default.value}".strip(" "))
+
+
+def read(tree: Tree, family: GrubFamily) -> Sources:
+    """Read and evaluate the sources.
+
+    Raises BootConfigError, with file and line, where grub-mkconfig cannot source them, and NotRepresentableError for
+    what it can, while what it makes of them is not known exactly.
+    """
+    files = read_files(tree, family)
+    return Sources(files, chain(files, LINUX), chain(files, DEFAULT))
+
+
+def read_files(tree: Tree, family: GrubFamily) -> tuple[ShellFile, ...]:
+    """Read the files that grub-mkconfig sources, in its order. Raises what `read` raises."""
+    paths = [MAIN, *(drop_ins(tree) if sources_drop_ins(tree, family) else ())]
+    for path in paths:
+        # Neither a plan in JSON nor a snapshot's manifest could name it.
+        if not path.name.isprintable():
+            message = "its name has control characters or is not UTF-8"
+            raise NotRepresentableError(path, None, message, hint="rename the file")
+    shell = shell_of(tree, family)
+    contents = ((path, tree.read(path)) for path in paths)
+    files = tuple(_parse(tree, path, content, shell) for path, content in contents if content is not None)
+    _require_sourceable(tree, family, files)
+    return files
+
+
+def drop_ins(tree: Tree) -> tuple[PurePosixPath, ...]:
+    """Return the drop-ins that a shell's `*.cfg` names: none that begins with a dot; sorted as in the C locale."""
+    return tuple(DROP_INS / name for name in tree.names(DROP_INS) if name.endswith(".cfg") and name[0] != ".")
+
+
+def sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
+    """Whether the installed grub-mkconfig says so itself; by the distribution's row where it is not in the tree."""
+    for folder in _PROGRAMS:
+        script = tree.read(folder / family.mkconfig)
+        if script is not None:
+            return _DROP_INS_IN_SCRIPT in script
+    return family.drop_ins
+
+
+def shell_of(tree: Tree, family: GrubFamily) -> Shell:
+    """Return what /bin/sh is in a tree, by its content; the distribution's own where that does not tell."""
+    own = next((head for path in _SHELLS if (head := _head(tree, PurePosixPath("/", path)))), None)
+    for shell in Shell if own else ():
+        if any(own == _head(tree, PurePosixPath("/", path).with_name(shell.value)) for path in _SHELLS):
+            return shell
+    return family.shell
+
+
+def decode(path: PurePosixPath, content: bytes) -> str:
+    """Read a file's text. Raises NotRepresentableError with the line where it is not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotRepresentableError(path, content.count(b"\n", 0, error.start) + 1, "is not UTF-8") from error
+
+
+def _parse(tree: Tree, path: PurePosixPath, content: bytes, shell: Shell) -> ShellFile:
+    if len(content) > _MOST_BYTES:
+        raise NotRepresentableError(path, None, f"larger than {_MOST_BYTES} bytes")
+    file = parse_shell_file(path, decode(path, content), shell)
+    # A file that is read only where it is there, and is not there, changes nothing.
+    hazards = tuple(
+        each for each in file.hazards if each.guarded is None or _is_there(tree, PurePosixPath(each.guarded))
+    )
+    return file._replace(hazards=hazards)
+
+
+def _require_sourceable(tree: Tree, family: GrubFamily, files: tuple[ShellFile, ...]) -> None:
+    """Raise BootConfigError, with the line, where grub-mkconfig would end in one of its settings files."""
+    functions: set[str] = set()
+    for file in files:
+        functions |= file.functions
+        stop = first_stop(
+            file.calls,
+            file.last_list,
+            file.shell,
+            is_there=lambda path: _is_there(tree, PurePosixPath(path)),
+            is_missing_program=lambda name: _is_missing_program(tree, name),
+            functions=functions,
+        )
+        if stop is not None:
+            hint = f"edit line {stop.line} of {file.path}, then try it with {family.mkconfig} -o /dev/null"
+            raise BootConfigError(file.path, stop.line, f"{family.mkconfig} ends here: {stop.message}", hint=hint)
+
+
+def _is_there(tree: Tree, path: PurePosixPath) -> bool:
+    try:
+        return tree.read_part(path, 0, 1) is not None
+    except BootConfigError:
+        return True
+
+
+def _is_missing_program(tree: Tree, name: str) -> bool:
+    """Whether a name is certainly none that can be run; a tree without a shell of its own is only a part of one."""
+    if "/" in name:
+        return False
+    found = [tree.names(folder) for folder in _PROGRAMS]
+    if not any("sh" in names for names in found) or any(name in names for names in found):
+        return False
+    libraries = (tree.read(folder / _LIBRARY) for folder in _LIBRARIES)
+    return not any(name.encode("utf-8", "surrogateescape") in library for library in libraries if library is not None)
+
+
+def _head(tree: Tree, path: PurePosixPath) -> bytes | None:
+    try:
+        return tree.read_part(path, 0, _HEAD)
+    except BootConfigError:
+        return None

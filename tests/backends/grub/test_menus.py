@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which menu boots: stubs on the ESP, links of packages, whole menus, and what the next kernel is written into."""
+
+from collections.abc import Mapping
+
+import pytest
+from entryhosts import facts
+from trees import MemoryTree
+
+from iommuctl.backends.grub.distributions import grub_family
+from iommuctl.backends.grub.menus import boot_menu, require_written
+from iommuctl.errors import UnavailableError
+from iommuctl.facts import Distribution, Facts, Platform, Runtime
+
+MENU = "menuentry 'Linux' {\n linux /vmlinuz-6.1.0-1-amd64 root=/dev/sda2 ro\n}\n"
+DEBIAN_STUB = "search.fs_uuid 8e0e7a53-96a4-4ae8-8f4b-2f1e6d4c5b3a root hd0,gpt2\nset prefix=($root)'/boot/grub'\n"
+FEDORA_STUB = "search --no-floppy --fs-uuid --set=dev 8e0e7a53-96a4-4ae8\nset prefix=($dev)/grub2\nexport $prefix\n"
+ESP_STUB = "search.fs_uuid 44FB-ACAE root hd0,gpt1\nset prefix=($root)'/EFI/ubuntu/grub'\nconfigfile $prefix/grub.cfg\n"
+LEAD = "configfile $prefix/grub.cfg\n"
+BOOT, BOOT2 = "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"
+
+
+def running(program: str | None = None, *, is_efi: bool = True) -> Runtime:
+    return Runtime(cmdline="BOOT_IMAGE=/x", is_efi=is_efi, is_xen_host=False, boot_program=program)
+
+
+def host(name: str, *like: str, runtime: Runtime | None = None) -> Facts:
+    return Facts(Platform.INTEL, False, Distribution(name, like), (), runtime)
+
+
+@pytest.mark.parametrize(
+    ("system", "files", "path", "stub", "written"),
+    [
+        (host("debian"), {BOOT: MENU}, BOOT, None, BOOT),
+        (host("debian"), {BOOT: MENU, "/boot/efi/EFI/debian/grub.cfg": DEBIAN_STUB + LEAD}, BOOT,
+         "/boot/efi/EFI/debian/grub.cfg", BOOT),
+        (host("fedora"), {BOOT2: MENU, "/boot/efi/EFI/fedora/grub.cfg": FEDORA_STUB + LEAD}, BOOT2,
+         "/boot/efi/EFI/fedora/grub.cfg", BOOT2),
+        (host("opensuse-leap", "suse"), {BOOT2: MENU, "/boot/efi/EFI/opensuse/grub.cfg":
+         'set btrfs_relative_path="yes"\nsearch --fs-uuid --set=root 8e0e7a53-96a4\nset prefix=(${root})/boot/grub2\n'
+         'source "${prefix}/grub.cfg"\n'}, BOOT2, "/boot/efi/EFI/opensuse/grub.cfg", BOOT2),
+        (host("debian"), {BOOT: MENU, "/efi/EFI/debian/grub.cfg":
+         "search.fs_uuid 8e0e7a53-96a4 root\nset prefix=($root)'/@rootfs/boot/grub'\n" + LEAD}, BOOT,
+         "/efi/EFI/debian/grub.cfg", BOOT),
+        (host("elementary", "ubuntu", "debian"), {BOOT: MENU, "/boot/efi/EFI/ubuntu/grub.cfg": ESP_STUB,
+         "/boot/efi/EFI/ubuntu/grub/grub.cfg": MENU}, "/boot/efi/EFI/ubuntu/grub/grub.cfg",
+         "/boot/efi/EFI/ubuntu/grub.cfg", BOOT),
+        (host("debian"), {BOOT: MENU, "/boot/efi/EFI/debian/grub.cfg": "configfile /grub/grub.cfg\n"},
+         "/boot/efi/grub/grub.cfg", "/boot/efi/EFI/debian/grub.cfg", BOOT),
+        (host("debian"), {BOOT: MENU, "/boot/efi/EFI/debian/grub.cfg": MENU}, "/boot/efi/EFI/debian/grub.cfg", None,
+         BOOT),
+        (host("rocky", "rhel", "centos", "fedora"), {"/boot/efi/EFI/rocky/grub.cfg": MENU,
+         "/etc/grub2-efi.cfg": MENU}, "/boot/efi/EFI/rocky/grub.cfg", None, "/boot/efi/EFI/rocky/grub.cfg"),
+        (host("rhel", "fedora"), {"/boot/efi/EFI/redhat/grub.cfg": MENU}, "/boot/efi/EFI/redhat/grub.cfg", None, BOOT2),
+        (host("debian"), {BOOT: MENU, "/boot/efi/EFI/fedora/grub.cfg": MENU, "/boot/efi/EFI/arch/grub.cfg": MENU}, BOOT,
+         None, BOOT),
+        (host("debian", runtime=running("\\EFI\\debian\\shimx64.efi")), {BOOT: MENU,
+         "/boot/efi/EFI/debian/grub.cfg": DEBIAN_STUB + LEAD, "/boot/efi/EFI/ubuntu/grub.cfg": MENU}, BOOT,
+         "/boot/efi/EFI/debian/grub.cfg", BOOT),
+        (host("debian", runtime=running("\\EFI\\mine\\grubx64.efi")), {BOOT: MENU,
+         "/boot/efi/EFI/mine/grub.cfg": MENU, "/boot/efi/EFI/debian/grub.cfg": DEBIAN_STUB + LEAD},
+         "/boot/efi/EFI/mine/grub.cfg", None, BOOT),
+        (host("debian", runtime=running(is_efi=False)), {BOOT: MENU, "/boot/efi/EFI/debian/grub.cfg": MENU}, BOOT, None,
+         BOOT),
+        (host("debian"), {"/usr/sbin/update-grub": "#!/bin/sh\nexec grub-mkconfig -o /efi/grub/grub.cfg\n"},
+         "/efi/grub/grub.cfg", None, "/efi/grub/grub.cfg"),
+    ],
+)  # fmt: skip
+def test_the_menu_that_boots(
+    system: Facts, files: Mapping[str, str], path: str, stub: str | None, written: str
+) -> None:
+    found = boot_menu(MemoryTree.of(files), grub_family(system.distribution), system)
+    assert (str(found.path), found.stub and str(found.stub), str(found.written)) == (path, stub, written)
+
+
+def test_what_may_not_be_read_is_the_distributions_own() -> None:
+    tree = MemoryTree.of({BOOT: MENU}, locked=("/boot/efi/EFI/debian/grub.cfg",))
+    assert str(boot_menu(tree, grub_family(Distribution("debian")), facts(id="debian")).path) == BOOT
+
+
+def test_a_menu_that_the_next_kernel_is_not_written_into_is_refused() -> None:
+    system = host("elementary", "ubuntu", "debian")
+    tree = MemoryTree.of({"/boot/efi/EFI/ubuntu/grub.cfg": ESP_STUB, "/boot/efi/EFI/ubuntu/grub/grub.cfg": MENU})
+    with pytest.raises(UnavailableError) as caught:
+        require_written(boot_menu(tree, grub_family(system.distribution), system))
+    said = " ".join((caught.value.brief, *caught.value.details, caught.value.hint or ""))
+    assert all(name in said for name in ("/boot/efi/EFI/ubuntu/grub.cfg", "/boot/efi/EFI/ubuntu/grub/grub.cfg", BOOT))
