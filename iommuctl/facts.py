@@ -84,7 +84,8 @@ class Runtime(NamedTuple):
 class Facts(NamedTuple):
     """What the plan depends on next to the files: the platform, the installed kernels, the distribution.
 
-    `runtime` is None for a root that is not the running system.
+    `kernels` are those that have an image, `modules` those that have modules, an image or not. `runtime` is None for a
+    root that is not the running system.
     """
 
     platform: Platform
@@ -92,3 +93,4 @@ class Facts(NamedTuple):
     distribution: Distribution
     kernels: tuple[str, ...]
     runtime: Runtime | None = None
+    modules: tuple[str, ...] = ()

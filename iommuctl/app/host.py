@@ -123,7 +123,7 @@ def facts_of(host: Host, platform: Platform | None) -> Facts:
 def installed_kernels(facts: Facts, config: BootConfig) -> tuple[str, ...]:
     """Return the releases of the kernels in /boot and in module directories, and of those that normal entries boot."""
     named = {one.kernel_release for one in config.entries if one.ours and not one.rescue and one.kernel_release}
-    return tuple(sorted({*facts.kernels, *named}))
+    return tuple(sorted({*facts.kernels, *facts.modules, *named}))
 
 
 def kernel_findings(kernels: tuple[str, ...]) -> tuple[Finding, ...]:

@@ -95,7 +95,9 @@ def lint_profile(
                 results.append((LintedLine(f"{profile.name} on {plan.desired.platform}", asked, ()), ()))
                 platforms = ()
     for one in platforms:
-        facts = Facts(one, platform_assumed=False, distribution=Distribution(), kernels=tuple(map(str, kernels)))
+        facts = Facts(
+            one, platform_assumed=False, distribution=Distribution(), kernels=tuple(one.release for one in kernels)
+        )
         desired = resolve(profile, catalogue, facts, inputs)
         line = LintedLine(f"{profile.name} on {one}", Cmdline.parse(join(map(str, desired.wanted))), kernels)
         results.append((line, lint_desired(desired, catalogue, kernels, RULES)))

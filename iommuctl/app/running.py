@@ -29,5 +29,5 @@ def desired_now(
     profile: Profile, catalogue: Catalogue, facts: Facts, observed: Observed, inputs: Mapping[str, str]
 ) -> DesiredArguments:
     """Resolve a profile for the running kernel too, which need not be installed any more."""
-    kernels = tuple(sorted({*facts.kernels, observed.release} - {""}))
+    kernels = tuple(sorted({*facts.kernels, *facts.modules, observed.release} - {""}))
     return resolve(profile, catalogue, facts._replace(kernels=kernels), inputs)

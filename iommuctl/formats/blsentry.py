@@ -21,8 +21,8 @@ _NO_MACHINE = "f" * 32
 # Variables that GRUB puts in, `\$` excepted (grub-core/commands/blscfg.c of Fedora and RHEL, expand_val).
 _VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z0-9_]+)")
 _IMAGE = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-(\d[^/]*)\Z")
-# kernel-install's layout: TOKEN/VERSION/linux.
-_IMAGE_FOLDER = re.compile(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)\Z")
+# kernel-install's layout: TOKEN/VERSION/linux; sdbootutil adds a checksum or a number: TOKEN/VERSION/linux-1.
+_IMAGE_FOLDER = re.compile(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)(?:-[^/]*)?\Z")
 
 
 class EntryLine(NamedTuple):

@@ -5,7 +5,7 @@ import platform as running
 import re
 import shlex
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
@@ -14,6 +14,9 @@ from iommuctl.tree import Tree
 
 _OS_RELEASE = (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release"))
 _MODULES = PurePosixPath("/lib/modules")
+_USR_MODULES = PurePosixPath("/usr/lib/modules")  # where a tree lacks the link
+# What depmod and the packages of a kernel leave in its directory; a directory that a removed kernel left is without.
+_MODULE_FILES = frozenset({"modules.dep", "modules.order", "modules.builtin"})
 _BOOT = PurePosixPath("/boot")
 _CPUINFO = PurePosixPath("/proc/cpuinfo")
 # Small programs that every distribution has; their ELF header tells the machine of a tree.
@@ -50,7 +53,8 @@ def read_facts(tree: Tree, *, is_system: bool, platform: Platform | None) -> Fac
 
     `platform` overrides the detection. Raises UnavailableError on a machine that no profile speaks of.
     """
-    kernels = _kernels(tree)
+    directories = tuple(_module_directories(tree))
+    kernels = _kernels(tree, directories)
     assumed = False
     if platform is None:
         platform = _running_platform(tree) if is_system else _tree_platform(tree, kernels)
@@ -61,6 +65,7 @@ def read_facts(tree: Tree, *, is_system: bool, platform: Platform | None) -> Fac
         distribution=parse_os_release(_first(tree, _OS_RELEASE)),
         kernels=kernels,
         runtime=read_runtime(tree) if is_system else None,
+        modules=tuple(sorted({name for name, files in directories if not _MODULE_FILES.isdisjoint(files)})),
     )
 
 
@@ -156,7 +161,13 @@ def _first(tree: Tree, paths: Iterable[PurePosixPath]) -> str:
     return ""
 
 
-def _kernels(tree: Tree) -> tuple[str, ...]:
+def _module_directories(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The directories of modules, by the release that each is named after, with what they hold."""
+    top = next((path for path in (_MODULES, _USR_MODULES) if tree.names(path)), _MODULES)
+    yield from ((name, tree.names(top / name)) for name in tree.names(top) if name[:1].isdigit())
+
+
+def _kernels(tree: Tree, directories: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
     """The releases of installed kernels: images in /boot, and module directories that hold their own image."""
     images = {
         name.removeprefix(prefix)
@@ -164,7 +175,7 @@ def _kernels(tree: Tree) -> tuple[str, ...]:
         for prefix in _KERNEL_PREFIXES
         if name.startswith(prefix)
     }
-    modules = {name for name in tree.names(_MODULES) if "vmlinuz" in tree.names(_MODULES / name)}
+    modules = {name for name, files in directories if "vmlinuz" in files}
     return tuple(sorted(name for name in images | modules if name[:1].isdigit() and not name.startswith(_RESCUE)))
 
 

@@ -127,6 +127,7 @@ def test_rescue_is_told_by_name_and_version(name: str, text: str, rescue: bool) 
         ("linux /vmlinuz-6.12.0-55.el10.x86_64\nversion 1\n", "6.12.0-55.el10.x86_64"),
         ("linux /debian/6.12.1+deb13-amd64/linux\n", "6.12.1+deb13-amd64"),
         ("linux /EFI/proxmox/6.8.12-4-pve/vmlinuz-6.8.12-4-pve\n", "6.8.12-4-pve"),
+        ("linux /opensuse-tumbleweed/6.17.5-1-default/linux-1\nversion 12@6.17.5\n", "6.17.5-1-default"),
         ("linux /vmlinuz-linux\n", None),
         ("linux /vmlinuz-linux\nversion 6.1-arch1\n", "6.1-arch1"),
         ("title x\n", None),

@@ -8,8 +8,8 @@ import pytest
 from efivars import ATTRIBUTES, FOLDER, load_option, text
 from trees import MemoryTree
 
-from iommuctl.facts import Runtime
-from iommuctl.host.probe import parse_load_option, read_runtime
+from iommuctl.facts import Platform, Runtime
+from iommuctl.host.probe import parse_load_option, read_facts, read_runtime
 
 LOADER = f"/{FOLDER}/{{}}-{efivars.LOADER}"
 GLOBAL = f"/{FOLDER}/{{}}-{efivars.GLOBAL}"
@@ -84,3 +84,21 @@ def test_a_variable_that_may_not_be_read_is_as_good_as_none() -> None:
 )
 def test_a_broken_boot_option_names_no_program(option: bytes) -> None:
     assert parse_load_option(option) is None
+
+
+@pytest.mark.parametrize("top", ["/lib/modules", "/usr/lib/modules"])
+def test_a_directory_of_modules_names_a_kernel_and_an_empty_one_none(top: str) -> None:
+    tree = MemoryTree.of(
+        {
+            "/boot/vmlinuz-6.1.0-50-amd64": "",
+            "/boot/vmlinuz-0-rescue-3f1c0d6a5b7e4f52a9d08c6b1e2d3f40": "",
+            f"{top}/4.18.0-348.el8_5.x86_64/modules.dep": "",
+            f"{top}/5.14.0-570.el9_6.x86_64/vmlinuz": "",
+            f"{top}/6.1.0-40-amd64/updates/dkms/zfs.ko": "",
+        }
+    )
+    facts = read_facts(tree, is_system=False, platform=Platform.INTEL)
+    assert (facts.kernels, facts.modules) == (
+        ("5.14.0-570.el9_6.x86_64", "6.1.0-50-amd64"),
+        ("4.18.0-348.el8_5.x86_64",),
+    )

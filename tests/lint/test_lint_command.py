@@ -228,3 +228,33 @@ def test_a_profile_is_linted_where_its_root_cannot_be_read(tmp_path: Path) -> No
     code, text = run("lint", "passthrough-perf", "--root", str(tmp_path), "--platform", "amd", "--json")
     assert code == 0
     assert "boot-configuration-unread" in {one["rule"] for one in json.loads(text)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("release", "legacy"),
+    [
+        ("4.18.0-348.23.1.el8_5.x86_64", True),
+        ("4.18.0-360.el8.x86_64", True),
+        ("4.18.0-553.66.1.el8_10.x86_64", False),
+        ("5.14.0-70.el9_0.x86_64", False),
+        ("5.10.0-30-amd64", True),
+        ("5.4.0-150-generic", True),
+        ("6.6.0-custom", False),
+    ],
+)
+def test_the_older_spelling_is_written_only_for_a_kernel_that_needs_it(release: str, legacy: bool) -> None:
+    _, text = run("lint", "strict-isolation", "--platform", "intel", "--kernel", release, "--json")
+    report = json.loads(text)
+    assert ("strict" in report["lines"][0]["cmdline"].split()[0]) is legacy
+    assert ("legacy-spelling" in {one["rule"] for one in report["findings"]}) is legacy
+
+
+def test_kernels_that_only_modules_or_entries_name_are_asked_too(tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    shutil.copytree(GOLDEN / "bls/rhel-8/before", root, symlinks=True)
+    modules = root / "lib/modules/4.18.0-348.23.1.el8_5.x86_64"
+    modules.mkdir(parents=True)
+    (modules / "modules.dep").touch()
+    _, text = run("apply", "strict-isolation", "--platform", "intel", "--dry-run", "--root", str(root))
+    assert "intel_iommu=on,strict" in text
+    assert "kernels before el8 8.6 do not know iommu.strict" in text
