@@ -28,6 +28,7 @@ CASES = (
     ("arch", "strict-isolation-on-amd", ("strict-isolation", "--platform", "amd", "--set", "force-isolation=true")),
     ("opensuse-leap", "passthrough-perf", ("passthrough-perf",)),
     ("opensuse-leap", "vfio-bind", ("vfio-bind", "--set", "vfio-pci.ids=8086:1572")),
+    ("openeuler-22.03", "passthrough-perf", ("passthrough-perf", "--platform", "intel")),
     ("proxmox-8-grub", "passthrough-perf", ("passthrough-perf",)),
     ("proxmox-8-grub", "strict-isolation", ("strict-isolation",)),
 )

@@ -28,7 +28,7 @@ from iommuctl.backends.detection.loaders import BY_NAME, LOADERS, Loader
 from iommuctl.backends.detection.owners import find_owner
 from iommuctl.backends.detection.runtime import contradicting, from_grub, marked, marks_of, running_evidence
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
-from iommuctl.facts import Facts, Runtime
+from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.tree import Tree
 
 _BOOT = PurePosixPath("/boot")  # GRUB's menu is there, whatever the ESP holds
@@ -159,6 +159,8 @@ def by_files(sight: Sight) -> Names:
         names = frozenset(item.loader for item in (*sight.files, *sight.running) if item.weight is weight)
         if sight.runtime is not None and not sight.runtime.is_efi:
             names -= _EFI_ONLY
+            if sight.facts.platform is Platform.ARM64:
+                names = names - {GRUB} or names  # GRUB has no other port to it (grub-core/Makefile.core.def)
         if names:
             return names
     return frozenset()

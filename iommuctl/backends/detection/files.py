@@ -2,7 +2,7 @@
 """Files: what the files of a root say of the loaders that boot it. A tree in, evidence out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -27,50 +27,64 @@ _EFI = ("EFI", "efi")
 
 
 class Listing:
-    """The boot file systems of a root, each once. What is below EFI/ is found in any case, as vfat finds it."""
+    """The boot file systems of a root, each once. What is below EFI/ is found in any case, as vfat finds it.
+
+    A directory is listed once; at the top of a file system, where kernels come and go, files are looked up by name.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._listed: dict[PurePosixPath, Mapping[str, str]] = {}
         try:
-            self._points = distinct(tree, PurePosixPath())
+            points = distinct(tree, PurePosixPath())
+            self._points = tuple(point for point in points if tree.identity(point) is not None)
         except NotPermittedError:
             self._points = MOUNT_POINTS
 
     def find(self, path: str) -> Iterator[PurePosixPath]:
         """Return where a path is: itself if it is absolute, else below each boot file system."""
         if path.startswith("/"):
-            found = PurePosixPath(path)
-            if self._is_there(found):
-                yield found
+            if self._is_file(PurePosixPath(path)):
+                yield PurePosixPath(path)
             return
+        parts = path.split("/")
         for point in self._points:
             try:
-                yield from self._below(point, PurePosixPath(path).parts)
+                if len(parts) == 1:
+                    found = point / path if self._is_file(point / path) else None
+                else:
+                    found = self._below(point, parts)
             except NotPermittedError:
                 continue
+            if found is not None:
+                yield found
 
-    def _below(self, point: PurePosixPath, parts: tuple[str, ...]) -> Iterator[PurePosixPath]:
-        if parts[0] != _EFI[0]:
-            if self._is_there(point.joinpath(*parts)):
-                yield point.joinpath(*parts)
-            return
-        for top in _EFI:
+    def _below(self, point: PurePosixPath, parts: list[str]) -> PurePosixPath | None:
+        for top in _EFI if parts[0] == _EFI[0] else (parts[0],):
             place = point / top
             for part in parts[1:]:
-                named = next((name for name in self._tree.names(place) if name.lower() == part.lower()), None)
-                if named is None:
+                name = self._names(place).get(part.lower() if top in _EFI else part)
+                if name is None:
                     break
-                place /= named
+                place /= name
             else:
-                yield place
-                return
+                return place
+        return None
 
-    def _is_there(self, path: PurePosixPath) -> bool:
+    def _names(self, directory: PurePosixPath) -> Mapping[str, str]:
+        """The names in a directory, below EFI/ by how they are in lower case."""
+        if directory not in self._listed:
+            folds = directory.name in _EFI or directory.parent.name in _EFI
+            names = self._tree.names(directory)
+            self._listed[directory] = {name.lower() if folds else name: name for name in names}
+        return self._listed[directory]
+
+    def _is_file(self, path: PurePosixPath) -> bool:
         try:
             return self._tree.read_part(path, 0, 0) is not None
         except NotPermittedError:
             return True
-        except BootConfigError:  # a directory, for one
+        except BootConfigError:  # no regular file
             return False
 
 

@@ -225,10 +225,23 @@ LOADERS = (
     Loader(
         "U-Boot",
         source="docs.u-boot.org (boot.scr, extlinux.conf); Armbian: armbianEnv.txt; Debian: u-boot-update(8)",
-        files=("armbianEnv.txt", "boot.scr", "boot.scr.uimg", "uEnv.txt"),
+        files=(
+            "armbianEnv.txt",
+            "orangepiEnv.txt",
+            "dietpiEnv.txt",
+            "boot.scr",
+            "boot.scr.uimg",
+            "uEnv.txt",
+            "boot.ini",
+        ),
         settings=("/etc/default/u-boot", "/etc/default/flash-kernel"),
         places=(
-            Place(("armbianEnv.txt",), r"^extraargs=(.*)$", "extraargs", new="extraargs={parameters}"),
+            Place(
+                ("armbianEnv.txt", "orangepiEnv.txt", "dietpiEnv.txt"),
+                r"^extraargs=(.*)$",
+                "extraargs",
+                new="extraargs={parameters}",
+            ),
             Place(
                 ("/etc/default/u-boot",),
                 rf"^[ \t]*U_BOOT_PARAMETERS={_QUOTED}",
@@ -247,6 +260,7 @@ LOADERS = (
             ),
             Place(_EXTLINUX, _APPEND_OF_SYSLINUX, "append"),
             Place(("uEnv.txt",), r"^(?:bootargs|cmdline|optargs)=(.*)$", "the arguments"),
+            Place(("boot.ini",), rf"^[ \t]*setenv[ \t]+bootargs[ \t]+{_QUOTED}", "setenv bootargs"),
             Place(
                 ("boot.cmd",),
                 rf"^[ \t]*setenv[ \t]+bootargs[ \t]+{_QUOTED}",
@@ -258,7 +272,7 @@ LOADERS = (
     Loader(
         "the firmware itself",
         source="docs.kernel.org/admin-guide/efi-stub.html; Void: efibootmgr-kernel-hook",
-        program=r"(?:\A|/)(?:vmlinu[xz]|bzimage|image|linux)[^/]*\Z",
+        program=r"(?:\A|/)(?:vmlinu[xz]|bzimage|image|kernel|linux)[^/]*\Z",
         marks=(Mark.EFI_INITRD,),
         settings=("/etc/default/efibootmgr-kernel-hook",),
         places=(

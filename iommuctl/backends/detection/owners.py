@@ -18,7 +18,8 @@ from iommuctl.tree import Tree
 class Owner(NamedTuple):
     """Who keeps the command line, by what that shows, and how a parameter is given to it.
 
-    `ids` are of os-release (lower case); of `files` one is enough, a directory counts if anything is in it; `starts`
+    `ids` are of os-release (lower case); of `files` one is enough, a directory, which ends in a slash, with anything in
+    it; `starts`
     are beginnings of words of the running command line; `entries` beginnings of entries' and images' names. `asked` is
     the request with parameters, a template (byhand.py), `flag` and `drop_flag` go before each one added and taken away;
     `plain` is the request without any, empty where it is the same. `program` must be there for the row to count.
@@ -40,7 +41,7 @@ class Owner(NamedTuple):
 
 
 _PROGRAMS = PurePosixPath("/usr/bin")
-_OSTREE_FILES = ("/ostree", "/sysroot/ostree")
+_OSTREE_FILES = ("/ostree/", "/sysroot/ostree/")
 _OSTREE_STARTS = ("ostree=",)
 _OSTREE_ENTRIES = ("ostree-",)
 _OSTREE_BOOTED = "/run/ostree-booted"
@@ -55,7 +56,7 @@ OWNERS = (
         asked="the hypervisor's own iommu= is shown by /opt/xensource/libexec/xen-cmdline --get-xen iommu, "
         "and set by its --set-xen; then reboot",
         ids=("xenenterprise", "xcp-ng", "xenserver"),
-        files=("/opt/xensource/libexec/xen-cmdline",),
+        files=("/opt/xensource/libexec/xen-cmdline", "/etc/xensource-inventory"),
         what="the IOMMU of this host",
     ),
     Owner(
@@ -72,8 +73,8 @@ OWNERS = (
         _BOOTC,
         _BOOTC_PLAIN,
         starts=("composefs=", "composefs.digest="),
-        entries=("bootc_",),
-        files=("/composefs", "/sysroot/composefs"),
+        entries=("bootc",),
+        files=("/composefs/", "/sysroot/composefs/"),
     ),
     Owner(
         "ostree",
@@ -153,7 +154,11 @@ OWNERS = (
         plain="kernel_extra_options holds the parameters: midclt call system.advanced.config shows them, "
         "system.advanced.update changes them",
         ids=("truenas",),
-        files=("/etc/default/grub.d/truenas.cfg", "/usr/bin/middlewared", "/data/freenas-v1.db"),
+        files=(
+            "/etc/default/grub.d/truenas.cfg",
+            "/usr/lib/python3/dist-packages/middlewared/",
+            "/data/freenas-v1.db",
+        ),
     ),
     Owner(
         "snapd",
@@ -162,7 +167,7 @@ OWNERS = (
         "dangerous, else system.kernel.cmdline-append, which the gadget has to allow; then reboot",
         plain="snap get -d system system.kernel shows the parameters that are appended",
         ids=("ubuntu-core",),
-        files=("/var/lib/snapd/modeenv", "/var/lib/snapd/device/fde"),
+        files=("/var/lib/snapd/modeenv", "/var/lib/snapd/device/fde/"),
         starts=("snapd_recovery_mode=",),
     ),
     Owner(
@@ -190,6 +195,7 @@ OWNERS = (
         "grub2-editenv /oem/grubenv list shows of it in front, then reboot",
         plain="extra_cmdline in /oem/grubenv holds the parameters: grub2-editenv /oem/grubenv list",
         files=("/etc/cos/bootargs.cfg", "/etc/elemental/bootargs.cfg"),
+        starts=("cos-img/filename=",),
     ),
     Owner(
         "Unraid",
@@ -263,7 +269,7 @@ def _marks(tree: Tree, facts: Facts, runtime: Runtime | None, owner: Owner) -> I
             yield f"{_OSTREE_BOOTED} exists"
     if facts.distribution.id.lower() in owner.ids:
         yield f"this is {facts.distribution.id}"
-    yield from (f"{path} exists" for path in owner.files if _exists(tree, path))
+    yield from (f"{PurePosixPath(path)} exists" for path in owner.files if _exists(tree, path))
     if owner.entries:
         yield from _entries(tree, owner.entries)
 
@@ -279,10 +285,11 @@ def _entries(tree: Tree, starts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _exists(tree: Tree, path: str) -> bool:
-    found = PurePosixPath(path)
     try:
-        return tree.read_part(found, 0, 0) is not None or bool(tree.names(found))
+        if path.endswith("/"):
+            return bool(tree.names(PurePosixPath(path)))
+        return tree.read_part(PurePosixPath(path), 0, 0) is not None
     except NotPermittedError:
         return True
-    except BootConfigError:  # a directory, for one
-        return bool(tree.names(found))
+    except BootConfigError:  # no regular file
+        return False

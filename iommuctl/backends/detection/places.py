@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from iommuctl.tree import Tree
 _PROGRAMS = tuple(PurePosixPath(path) for path in ("/usr/bin", "/usr/sbin", "/sbin", "/bin"))
 # A line with one of these is the way back, to which nothing is ever added.
 _RESCUE = frozenset({"single", "s", "S", "1", "emergency", "rescue", "recovery"})
+_FILE_LIMIT = 128 * 1024  # characters; what somebody writes by hand is far smaller
+_MOST_LINES = 100
 _NEW_MENU = "{new_menu}"
 _RESCUE_STARTS = ("systemd.unit=", "rd.break", "init=")
 
@@ -111,8 +114,13 @@ def _lines(tree: Tree, path: PurePosixPath, place: Place) -> Iterator[Line]:
         text = (tree.read(path) or b"").decode("utf-8", "surrogateescape")
     except (NotPermittedError, BootConfigError):
         return
-    for match in re.finditer(place.line, text, re.MULTILINE):
-        yield Line(path, text.count("\n", 0, match.start(1)) + 1, Cmdline.parse(match[1]))
+    if len(text) > _FILE_LIMIT:
+        return
+    number, at = 1, 0
+    for match in islice(re.finditer(place.line, text, re.MULTILINE), _MOST_LINES):
+        number += text.count("\n", at, match.start(1))
+        at = match.start(1)
+        yield Line(path, number, Cmdline.parse(match[1]))
 
 
 def _is_rescue(cmdline: Cmdline) -> bool:

@@ -210,6 +210,8 @@ def test_no_bootloader_of_ours(files: dict[str, str | bytes], runtime: Runtime |
         (ENTRIES, FEDORA, Runtime("composefs.digest=v1-sha512-12:0123"), "bootc", "/usr/lib/bootc/kargs.d"),
         ({"/boot/loader/entries/bootc_fedora-44-1.conf": ""}, FEDORA, None, "bootc", "/usr/lib/bootc/kargs.d"),
         ({"/boot/efi/EFI/Linux/bootc_composefs-01.efi": ""}, FEDORA, None, "bootc", "/usr/lib/bootc/kargs.d"),
+        ({"/boot/efi/EFI/Linux/bootc/bootc_composefs-01.efi": ""}, FEDORA, None, "bootc", "/usr/lib/bootc/kargs.d"),
+        (GRUB_MENU, Distribution("sle"), Runtime("cos-img/filename=/cOS/active.img"), "Elemental", "extra_cmdline"),
         ({"/etc/NIXOS": ""} | ENTRIES, Distribution(), None, "NixOS", "nixos-rebuild switch"),
         (ENTRIES, Distribution("nixos"), None, "NixOS", "nixos-rebuild switch"),
         (GRUB_MENU, Distribution("talos"), None, "Talos", "talosctl upgrade"),

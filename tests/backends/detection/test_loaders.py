@@ -176,6 +176,8 @@ def test_running_what_another_loader_left_never_wins(row: Row, leftovers: Files,
     found = concluded(tmp_path, row, leftovers | row.files, running=True)
     if row.proves:
         assert found.startswith(boots(row))
+    elif row.platform is Platform.ARM64:  # without EFI no GRUB starts there
+        assert found.startswith(f"{row.name} boots this root")
     elif row.name in SETTINGS_ONLY and leftovers is GRUB:
         assert found == "grub2"
     elif leftovers is GRUB:
