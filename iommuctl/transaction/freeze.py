@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Freeze: bring renamed files out of an XFS log, which a boot loader does not read, into their places on disk."""
 
-import ctypes
 import fcntl
 import os
 import select
@@ -38,6 +37,8 @@ def settle(root: Root, state: PurePosixPath, folders: Iterable[PurePosixPath]) -
 
 def _syncfs(descriptor: int) -> None:
     """Write a file system's log and data out (syncfs(2)); Python has no function of that name."""
+    import ctypes  # noqa: PLC0415 - an XFS that may not be frozen alone needs it
+
     ctypes.CDLL(None, use_errno=True).syncfs(descriptor)
 
 
