@@ -51,7 +51,7 @@ class Bls:
 
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries, and what the next kernel's would say."""
-        family = _family(tree, facts)
+        family = _settings_family(tree, facts)
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
@@ -74,7 +74,7 @@ class Bls:
         known = grub_variables.read_variables(tree)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
-        family = _family(tree, facts)
+        family = _settings_family(tree, facts)
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
@@ -137,7 +137,7 @@ class Bls:
         if desired is None:
             return ()
         lines = [(str(each.entry.path), each.cmdline) for each in ours]
-        if (family := _family(tree, facts)) is not None:
+        if (family := _settings_family(tree, facts)) is not None:
             lines.append((str(grub_sources.MAIN), grub_sources.read(tree, family).cmdline))
         coming = _future(tree, facts, known, found)
         if coming.cmdline is not None:
@@ -148,7 +148,7 @@ class Bls:
     def _drift(
         self, tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]
     ) -> tuple[Finding, ...]:
-        family = _family(tree, facts)
+        family = _settings_family(tree, facts)
         given, _ = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
         coming = _future(tree, facts, known, found)
         sources = [] if given is None else [Source(str(grub_sources.MAIN), _SETTINGS_USE, given)]
@@ -190,7 +190,7 @@ def _about(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
     return (*survey.findings(found), *survey.default_not_ours(found, _SET_DEFAULT.format))
 
 
-def _family(tree: Tree, facts: Facts) -> GrubFamily | None:
+def _settings_family(tree: Tree, facts: Facts) -> GrubFamily | None:
     """How this distribution builds its menu; None where GRUB has no settings file."""
     if tree.read(grub_sources.MAIN) is None:
         return None
