@@ -88,7 +88,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         config=config,
         profile=newest.profile if newest else None,
         drift=drift,
-        effective=_effective(host, found, None if desired is None else newest),
+        effective=_effective(host, found, desired, newest),
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=_way_in_step(host, newest, findings),
@@ -102,15 +102,18 @@ def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ..
     return host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run")
 
 
-def _effective(host: Host, found: Survey, applied: Summary | None) -> Effective | None:
-    """What `verify` says of the applied profile, None where it cannot be compared."""
+def _effective(
+    host: Host, found: Survey, desired: DesiredArguments | None, applied: Summary | None
+) -> Effective | None:
+    """What `verify` says of the applied profile; of one that cannot be read again, what was changed is compared."""
     if not host.is_system:
         return None
     observed = observe_host(host, found.catalogue, "status")
-    if applied is None:
+    if desired is None or applied is None:
         return Effective(observed, None)
-    profile = find_profile(host, applied.profile)
-    desired = desired_now(profile, found.catalogue, found.facts, observed, applied.inputs)
+    with suppress(IommuctlError):
+        profile = find_profile(host, applied.profile)
+        desired = desired_now(profile, found.catalogue, found.facts, observed, applied.inputs)
     return Effective(observed, verify(observed, desired, found.catalogue))
 
 

@@ -15,7 +15,7 @@ from iommuctl.kernel.predict import DomainType
 from iommuctl.kernel.tables import behaviour
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.running.effect.binding import DeviceId, judge_bindings, parse_ids
-from iommuctl.running.effect.difference import compare_line, variables
+from iommuctl.running.effect.difference import compare_line, conformed, variables
 from iommuctl.running.effect.exemption import Exemption, Situation, exempt
 from iommuctl.running.effect.group_types import Promised, judge_groups
 from iommuctl.running.effect.modules import judge_modules
@@ -34,6 +34,7 @@ DRIVERS = {
 }
 # arch/x86/Kconfig, arch/arm64/Kconfig: the built-in line replaces that of the bootloader.
 OVERRIDES = ("CONFIG_CMDLINE_OVERRIDE", "CONFIG_CMDLINE_FORCE")
+_DOMAIN = frozenset({"iommu.passthrough", "iommu.strict"})
 _FIRMWARE_NAMES = {Platform.INTEL: "VT-d", Platform.AMD: "AMD-Vi (IOMMU)", Platform.ARM64: "the SMMU"}
 
 
@@ -53,7 +54,12 @@ class _Comparison:
         self.kernel = Kernel.parse(observed.release)
         self.cmdline = Cmdline.parse(observed.cmdline)
         self.wanted = Cmdline.parse(" ".join(str(one) for one in desired.wanted))
-        types = promise(self.wanted, observed, desired.platform, self.kernel, catalogue)
+        asked = variables(self.wanted, self.vendors, catalogue)
+        line = conformed(self.cmdline, desired, catalogue)
+        types = promise(line, observed, desired.platform, self.kernel, catalogue)
+        if types == {DomainType.OFF} and asked.keys() & _DOMAIN:
+            # Asking how devices are translated is asking for an IOMMU, also where the profile turns none on.
+            types = promise(line, observed, desired.platform, self.kernel, catalogue, is_on=True)
         # A profile that sets nothing promises what the kernel does by itself, no IOMMU included.
         self.wants_units = bool(desired.wanted) and DomainType.OFF not in types
         self.wants_none = bool(desired.wanted) and types == {DomainType.OFF}
@@ -75,7 +81,6 @@ class _Comparison:
             shows_types=self.promised.is_one or self.wants_none,
         )
         self.variables = variables(self.cmdline, self.vendors, catalogue)
-        asked = variables(self.wanted, self.vendors, catalogue)
         self.situation = Situation(
             observed, self.kernel, self.variables, self.vendors, asked.get("intel_iommu:state") == "on"
         )

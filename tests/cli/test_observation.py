@@ -190,6 +190,21 @@ def test_status_shows_the_effective_state_beside_the_configured_one(sample_host:
     ]
 
 
+def test_status_of_a_profile_that_has_gone_compares_what_was_changed(
+    sample_host: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('name = "own"\nsummary = "s"\n[[set]]\nparameter = "iommu.passthrough=0"\nreason = "r"\n')
+    invoke(sample_host, "apply", str(own), "--platform", "intel", "--regenerate", "never")
+    own.unlink()
+    replace(INTEL, types={0: "identity", 1: "identity", 2: "identity"}).write(sample_host)
+    monkeypatch.setattr(Root, "is_running_system", property(lambda _: True))
+    code, document = report(sample_host, "status", "status", "--platform", "intel", "--backend", "grub2")
+    effective = document["effective"]
+    assert isinstance(effective, dict)
+    assert (code, effective["verdict"]) == (0, "drift")
+
+
 @pytest.mark.usefixtures("running")
 def test_groups_as_a_tree(tmp_path: Path) -> None:
     write(tmp_path / "usr/share/misc/pci.ids", PCI_IDS)

@@ -84,6 +84,14 @@ def compare_line(
     return Difference(words, judged, tuple(unjudged), missing)
 
 
+def conformed(cmdline: Cmdline, desired: DesiredArguments, catalogue: Catalogue) -> Cmdline:
+    """Return the running line as the profile would have it; where that cannot be written, the profile's parameters."""
+    try:
+        return apply_changes(cmdline, Conformer(desired, catalogue).shortfall(cmdline))
+    except SegmentError:
+        return Cmdline.parse(" ".join(map(str, desired.wanted)))
+
+
 def variables(cmdline: Cmdline, vendors: tuple[Platform, ...], catalogue: Catalogue) -> dict[str, str]:
     """Return the variables that a line sets in the drivers of some vendors, on a kernel that reads all of it."""
     return {name: value for vendor in vendors for name, value in effective(cmdline, vendor, NEWEST, catalogue).items()}

@@ -21,17 +21,24 @@ NEWEST = Kernel.upstream(KernelVersion(99, 0))
 
 
 def promise(
-    cmdline: Cmdline, observed: Observed, platform: Platform, kernel: Kernel | None, catalogue: Catalogue
+    cmdline: Cmdline,
+    observed: Observed,
+    platform: Platform,
+    kernel: Kernel | None,
+    catalogue: Catalogue,
+    *,
+    is_on: bool = False,
 ) -> frozenset[DomainType]:
     """Return every default domain type that a line asks for, to a kernel that reads all of it.
 
-    Several where the kernel's configuration decides and cannot be read, or where the platform has two vendors.
+    Several where the kernel's configuration decides and cannot be read, or where the platform has two vendors. `is_on`:
+    whatever the configuration says, VT-d is on unless the line turns it off.
     """
     machines = (
         Machine(vendor, NEWEST, vtd, passthrough, strict)
         for vendor in vendors(observed, platform)
         for vtd, passthrough, strict in product(
-            _decided(observed.is_configured(*_VTD_DEFAULTS)),
+            (True,) if is_on else _decided(observed.is_configured(*_VTD_DEFAULTS)),
             _passthrough(observed),
             _strict(observed, vendor, kernel),
         )

@@ -161,6 +161,32 @@ def test_a_version_never_fails_by_itself() -> None:
     assert results == {Result.PASS, Result.SKIP}
 
 
+@pytest.mark.parametrize(
+    ("line", "types", "verdict"),
+    [
+        ("ro intel_iommu=on iommu.passthrough=0 iommu.strict=1", "DMA DMA", ACTIVE),
+        ("ro intel_iommu=on iommu.passthrough=0 iommu.strict=1", "identity identity", DRIFT),
+        ("ro intel_iommu=on iommu.strict=1", "identity identity", NOT_APPLIED),
+        ("ro iommu.passthrough=0", "", IGNORED),
+    ],
+)
+def test_a_profile_of_one_parameter_is_judged_with_the_rest_of_the_line(
+    line: str, types: str, verdict: Verdict
+) -> None:
+    kinds = types.split()
+    observed = Observed(
+        cmdline=line,
+        release=UPSTREAM,
+        units=(Unit("dmar0", 0, 0x48),) if kinds else (),
+        groups=tuple(Group(at, kind, (Device(f"0000:00:0{at}.0"),)) for at, kind in enumerate(kinds)),
+        interrupts_remapped=True,
+        config={"CONFIG_INTEL_IOMMU": "y", "CONFIG_IOMMU_DEFAULT_DMA_LAZY": "y"},
+    )
+    desired = DesiredArguments("own", Platform.INTEL, (Wanted("iommu.passthrough", "0", ""),), ())
+    found = verify(observed, desired, CATALOGUE)
+    assert found.verdict is verdict, found.sentence
+
+
 def test_a_promise_that_no_group_shows_is_held_against_the_line() -> None:
     wanted = (
         Wanted("efi", "disable_early_pci_dma", ""),
