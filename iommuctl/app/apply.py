@@ -23,7 +23,7 @@ from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
-from iommuctl.lint.engine import Subject, lint, lint_desired
+from iommuctl.lint.engine import Linter, Subject, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 from iommuctl.plan import Rendering
@@ -141,12 +141,12 @@ def _lint(
     if not rendering.edits and not rendering.commands:
         surroundings = surroundings._replace(seals=())  # what was measured stays as it is
     devices = read_devices(host.root) if host.is_system else ()
-    rules = (*RULES, *HOST_RULES)
+    linter = Linter((*RULES, *HOST_RULES))
     findings: dict[Finding, None] = {}
     coming = () if config.future.cmdline is None else (config.future.cmdline,)
     for line in {str(line): line for line in (*coming, *entries)}.values():
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
-        findings.update((one, None) for one in lint(subject, rules) if one.severity is not Severity.INFO)
+        findings.update((one, None) for one in linter.lint(subject) if one.severity is not Severity.INFO)
     own = lint_desired(desired, found.catalogue, kernels, RULES)
     findings.update((one, None) for one in own if one.severity is not Severity.INFO)
     return tuple(findings)

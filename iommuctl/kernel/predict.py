@@ -2,7 +2,6 @@
 """Predict: the default domain type that a kernel will choose, from its command line and configuration. Pure."""
 
 from enum import StrEnum
-from itertools import chain
 from typing import NamedTuple
 
 from iommuctl.facts import Platform
@@ -88,7 +87,10 @@ def effective(cmdline: Cmdline, platform: Platform, kernel: Kernel, catalogue: C
     All early parameters are read before any other, wherever they stand; within a class the last one wins.
     """
     variables: dict[str, str] = {}
-    for definition, value in chain(_of_kind(cmdline, Kind.EARLY, catalogue), _of_kind(cmdline, Kind.SETUP, catalogue)):
+    named = ((catalogue.by_key.get(parameter.key), parameter.value) for parameter in cmdline.parameters)
+    known = [(definition, value) for definition, value in named if definition is not None]
+    early = [each for each in known if each[0].kind is Kind.EARLY]
+    for definition, value in (*early, *(each for each in known if each[0].kind is Kind.SETUP)):
         for item in definition.items(value):
             if not definition.is_list and definition.reads(platform, kernel) is True:
                 variables.update((one.variable, one.value) for one in catalogue.assignments(definition.name, item))
@@ -99,11 +101,6 @@ def effective(cmdline: Cmdline, platform: Platform, kernel: Kernel, catalogue: C
             if definition.ends_list(item):
                 break
     return variables
-
-
-def _of_kind(cmdline: Cmdline, kind: Kind, catalogue: Catalogue) -> list[tuple[Definition, str | None]]:
-    named = ((catalogue.known(parameter.name), parameter.value) for parameter in cmdline.parameters)
-    return [(definition, value) for definition, value in named if definition is not None and definition.kind is kind]
 
 
 def _is_read(definition: Definition, token: Token, platform: Platform, kernel: Kernel) -> bool:

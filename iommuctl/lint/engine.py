@@ -80,11 +80,9 @@ class Subject:
         self.surroundings = surroundings
         self.devices = devices
         self.items = tuple(_items(cmdline, catalogue))
-
-    @property
-    def platforms(self) -> tuple[Platform, ...]:
-        """The concrete platforms that the line may meet."""
-        return tuple(one for one in _CONCRETE if self.platform is None or one in self.platform.members)
+        # The concrete platforms that the line may meet.
+        self.platforms = tuple(one for one in _CONCRETE if platform is None or one in platform.members)
+        self._effects: dict[tuple[Platform, Kernel], frozenset[Assignment]] = {}
 
     @property
     def readers(self) -> tuple[Kernel, ...]:
@@ -105,16 +103,21 @@ class Subject:
 
     def acts(self, definition: Definition) -> bool:
         """Whether a driver of a platform that the line may meet acts on a parameter, or would if any kernel had it."""
-        return self.platform is None or not definition.available or bool(definition.acting & set(self.platforms))
+        return self.platform is None or not definition.available or not definition.acting.isdisjoint(self.platforms)
 
     def effects(self, platform: Platform, kernel: Kernel) -> frozenset[Assignment]:
         """Return the variables that the line sets in one platform's drivers, VT-d's default included where known."""
+        found = self._effects.get((platform, kernel))
+        if found is not None:
+            return found
         from iommuctl.kernel.predict import effective  # noqa: PLC0415 - a line with nothing to weigh does not need it
 
         variables = effective(self.cmdline, platform, kernel, self.catalogue)
         if self.surroundings.vtd_default_on and platform is Platform.INTEL:
             variables.setdefault(_VTD_ON.variable, _VTD_ON.value)
-        return frozenset(Assignment(variable, value) for variable, value in variables.items())
+        found = frozenset(Assignment(variable, value) for variable, value in variables.items())
+        self._effects[platform, kernel] = found
+        return found
 
     def has(self, text: str) -> bool:
         """Whether the line does what a parameter asks for, on some platform that acts on it and some kernel."""
@@ -161,12 +164,16 @@ Check = Callable[[Subject], Iterable[Remark]]
 
 
 class LintRule(NamedTuple):
-    """One thing to look for. `severity` is the usual one; `source` says where the fact of the rule is from."""
+    """One thing to look for. `severity` is the usual one; `source` says where the fact of the rule is from.
+
+    `of_items`: of a line it looks at nothing but its items, so lines with the same known parameters are told the same.
+    """
 
     id: Rule
     severity: Severity
     source: str
     check: Check
+    of_items: bool = False
 
 
 class RuleBook:
@@ -180,26 +187,52 @@ class RuleBook:
         """The rules, in the order of their definition."""
         return tuple(self._rules)
 
-    def __call__(self, rule: Rule, severity: Severity, source: str) -> Callable[[Check], Check]:
+    def __call__(
+        self, rule: Rule, severity: Severity, source: str, *, of_items: bool = False
+    ) -> Callable[[Check], Check]:
         """Return what enters a function, and leaves it as it is."""
 
         def enter(check: Check) -> Check:
-            self._rules.append(LintRule(rule, severity, source, check))
+            self._rules.append(LintRule(rule, severity, source, check, of_items))
             return check
 
         return enter
 
 
+class Linter:
+    """Lints lines that differ in nothing but their text: of one host, with one profile and the same kernels.
+
+    What rules say of known parameters is worked out once for all the lines that have the same.
+    """
+
+    def __init__(self, rules: Iterable[LintRule]) -> None:
+        listed = tuple(rules)
+        self._of_items = tuple(rule for rule in listed if rule.of_items)
+        self._of_lines = tuple(rule for rule in listed if not rule.of_items)
+        self._told: dict[tuple[str, ...], frozenset[Finding]] = {}
+
+    def lint(self, subject: Subject) -> tuple[Finding, ...]:
+        """Return what the rules find on a line: worst first, then by rule and parameter, each once."""
+        key = tuple(item.parameter.text for item in subject.items)
+        if key not in self._told:
+            self._told[key] = _found(subject, self._of_items)
+        findings = self._told[key] | _found(subject, self._of_lines)
+        order = list(Severity)
+        return tuple(
+            sorted(findings, key=lambda one: (order.index(one.severity), one.rule, one.parameter or "", one.message))
+        )
+
+
 def lint(subject: Subject, rules: Iterable[LintRule]) -> tuple[Finding, ...]:
-    """Return what the rules find on a line: worst first, then by rule and parameter, each once."""
-    order = list(Severity)
-    findings = {
+    """Return what the rules find on one line, as a Linter does."""
+    return Linter(rules).lint(subject)
+
+
+def _found(subject: Subject, rules: Iterable[LintRule]) -> frozenset[Finding]:
+    return frozenset(
         Finding(rule.id, remark.severity or rule.severity, remark.message, remark.parameter, remark.hint)
         for rule in rules
         for remark in rule.check(subject)
-    }
-    return tuple(
-        sorted(findings, key=lambda one: (order.index(one.severity), one.rule, one.parameter or "", one.message))
     )
 
 
@@ -218,7 +251,7 @@ def lint_desired(
 
 def _items(cmdline: Cmdline, catalogue: Catalogue) -> Iterable[Item]:
     for parameter in cmdline.parameters:
-        definition = catalogue.known(parameter.name)
+        definition = catalogue.by_key.get(parameter.key)
         if definition is None:
             continue
         is_read = True

@@ -58,7 +58,7 @@ FABRICS = (
 )
 
 
-@rule(Rule.SNP_LOST, Severity.WARNING, "drivers/iommu/amd/init.c iommu_snp_enable")
+@rule(Rule.SNP_LOST, Severity.WARNING, "drivers/iommu/amd/init.c iommu_snp_enable", of_items=True)
 def _snp_lost(subject: Subject) -> Iterable[Remark]:
     item = _asking(subject, _PASSTHROUGH)
     if Platform.AMD not in subject.platforms or item is None:
@@ -117,7 +117,12 @@ def _pasid_under_passthrough(subject: Subject) -> Iterable[Remark]:
     yield Remark(message, item.parameter.text, "iommuctl apply translated-lazy, or a kernel from 6.11 on", severity)
 
 
-@rule(Rule.GPU_FABRIC, Severity.WARNING, "docs.nvidia.com/gpudirect-storage; rocm.docs.amd.com; docs/gpu-fabrics.md")
+@rule(
+    Rule.GPU_FABRIC,
+    Severity.WARNING,
+    "docs.nvidia.com/gpudirect-storage; rocm.docs.amd.com; docs/gpu-fabrics.md",
+    of_items=True,
+)
 def _gpu_fabric(subject: Subject) -> Iterable[Remark]:
     for fabric in FABRICS:
         gpus = [one for one in subject.devices if one.vendor == fabric.vendor and one.device_class.startswith(_COMPUTE)]
@@ -127,7 +132,12 @@ def _gpu_fabric(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, item.parameter.text, "choose the profile by what counts: isolation, or speed")
 
 
-@rule(Rule.INTEGRATED_GPU, Severity.WARNING, "Debian bug 935270; drivers/iommu/intel/iommu.c intel_iommu_setup")
+@rule(
+    Rule.INTEGRATED_GPU,
+    Severity.WARNING,
+    "Debian bug 935270; drivers/iommu/intel/iommu.c intel_iommu_setup",
+    of_items=True,
+)
 def _integrated_gpu(subject: Subject) -> Iterable[Remark]:
     gpus = [device.address for device in subject.devices if device.is_integrated_display]
     item = _asking(subject, _VTD_ON)
@@ -170,8 +180,10 @@ def _group_mates(subject: Subject) -> Iterable[Remark]:
 def _asking(subject: Subject, wanted: Assignment) -> Item | None:
     """The last item of the line that sets a variable to a value, where that is its effect on some kernel."""
     items = [item for item in subject.items if wanted in sets(subject, item)]
+    if not items:
+        return None
     has = any(wanted in subject.effects(one, kernel) for one in subject.platforms for kernel in subject.readers)
-    return items[-1] if items and has else None
+    return items[-1] if has else None
 
 
 def _is_gpu(device: Device) -> bool:

@@ -35,7 +35,7 @@ _LATER_TRUTHS = {
 }
 
 
-@rule(Rule.MYTH, Severity.WARNING, _HANDLERS)
+@rule(Rule.MYTH, Severity.WARNING, _HANDLERS, of_items=True)
 def _myth(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         myth = item.definition.myth_of(item.text)
@@ -54,7 +54,7 @@ def _myth(subject: Subject) -> Iterable[Remark]:
         )
 
 
-@rule(Rule.UNKNOWN_TOKEN, Severity.WARNING, _HANDLERS)
+@rule(Rule.UNKNOWN_TOKEN, Severity.WARNING, _HANDLERS, of_items=True)
 def _unknown_token(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -72,7 +72,7 @@ def _unknown_token(subject: Subject) -> Iterable[Remark]:
         )
 
 
-@rule(Rule.SLOPPY_TOKEN, Severity.WARNING, _HANDLERS)
+@rule(Rule.SLOPPY_TOKEN, Severity.WARNING, _HANDLERS, of_items=True)
 def _sloppy_token(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         name = item.definition.taken_for(item.text)
@@ -104,7 +104,7 @@ def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
         )
 
 
-@rule(Rule.BAD_BOOL, Severity.ERROR, "lib/kstrtox.c kstrtobool")
+@rule(Rule.BAD_BOOL, Severity.ERROR, "lib/kstrtox.c kstrtobool", of_items=True)
 def _bad_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -122,7 +122,7 @@ def _bad_bool(subject: Subject) -> Iterable[Remark]:
             )
 
 
-@rule(Rule.UNPORTABLE_BOOL, Severity.WARNING, "lib/kstrtox.c kstrtobool")
+@rule(Rule.UNPORTABLE_BOOL, Severity.WARNING, "lib/kstrtox.c kstrtobool", of_items=True)
 def _unportable_bool(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         truth = item.definition.truth(item.text) if item.definition.grammar is Grammar.BOOL else None
@@ -137,7 +137,7 @@ def _unportable_bool(subject: Subject) -> Iterable[Remark]:
             )
 
 
-@rule(Rule.WRONG_PLATFORM, Severity.WARNING, "the catalogue")
+@rule(Rule.WRONG_PLATFORM, Severity.WARNING, "the catalogue", of_items=True)
 def _wrong_platform(subject: Subject) -> Iterable[Remark]:
     if subject.platform is None:
         return
@@ -174,7 +174,7 @@ def _deprecated(subject: Subject) -> Iterable[Remark]:
             yield Remark("; ".join(definition.notes), parameter.text, f"write {definition.name}={place} instead")
 
 
-@rule(Rule.NO_EFFECT, Severity.INFO, "the catalogue")
+@rule(Rule.NO_EFFECT, Severity.INFO, "the catalogue", of_items=True)
 def _no_effect(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -186,7 +186,7 @@ def _no_effect(subject: Subject) -> Iterable[Remark]:
             yield Remark(item.tokens[0].meaning, item.parameter.text, f"remove {item.text!r}")
 
 
-@rule(Rule.NOT_IN_KERNEL, Severity.WARNING, "the catalogue")
+@rule(Rule.NOT_IN_KERNEL, Severity.WARNING, "the catalogue", of_items=True)
 def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         acting = [one for one in subject.platforms if one in item.definition.acting]
@@ -219,7 +219,7 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, item.parameter.text, "run iommuctl verify after the boot", Severity.INFO)
 
 
-@rule(Rule.VTD_NOT_ENABLED, Severity.WARNING, "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON")
+@rule(Rule.VTD_NOT_ENABLED, Severity.WARNING, "drivers/iommu/intel/Kconfig INTEL_IOMMU_DEFAULT_ON", of_items=True)
 def _vtd_not_enabled(subject: Subject) -> Iterable[Remark]:
     known = subject.surroundings.vtd_default_on
     if Platform.INTEL not in subject.platforms or known:
@@ -254,7 +254,7 @@ def _turns_vtd_on(kernel: Kernel) -> bool | None:
     return defaults(Platform.INTEL, kernel).vtd_on
 
 
-@rule(Rule.CONTRADICTION, Severity.ERROR, _PARAMS)
+@rule(Rule.CONTRADICTION, Severity.ERROR, _PARAMS, of_items=True)
 def _contradiction(subject: Subject) -> Iterable[Remark]:
     setters: dict[str, dict[str, Item]] = {}
     for item in subject.items:
@@ -270,7 +270,7 @@ def _contradiction(subject: Subject) -> Iterable[Remark]:
             yield Remark(f"{together} contradict each other; {winner!r} takes effect", winner, f"remove {losers}")
 
 
-@rule(Rule.CONFLICT, Severity.ERROR, "the catalogue")
+@rule(Rule.CONFLICT, Severity.ERROR, "the catalogue", of_items=True)
 def _conflict(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         definition = item.definition
@@ -289,7 +289,7 @@ def _conflict(subject: Subject) -> Iterable[Remark]:
                 yield Remark(message, item.parameter.text, f"remove {item.single} or {beside}", severity)
 
 
-@rule(Rule.DUPLICATE, Severity.WARNING, "lib/cmdline.c; kernel/params.c")
+@rule(Rule.DUPLICATE, Severity.WARNING, "lib/cmdline.c; kernel/params.c", of_items=True)
 def _duplicate(subject: Subject) -> Iterable[Remark]:
     items = [item for item in subject.items if item.definition.kind is not Kind.USERSPACE]
     for _, group in groupby(sorted(items, key=lambda item: item.parameter.key), key=lambda item: item.parameter.key):
@@ -309,7 +309,7 @@ def _duplicate(subject: Subject) -> Iterable[Remark]:
                 seen.add(item.single)
 
 
-@rule(Rule.MIXED_SPELLING, Severity.WARNING, "kernel/params.c dash2underscore")
+@rule(Rule.MIXED_SPELLING, Severity.WARNING, "kernel/params.c dash2underscore", of_items=True)
 def _mixed_spelling(subject: Subject) -> Iterable[Remark]:
     spellings: dict[str, dict[str, None]] = {}
     for item in subject.items:
@@ -321,7 +321,7 @@ def _mixed_spelling(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, others[-1], f"write {first} throughout")
 
 
-@rule(Rule.UNSAFE, Severity.WARNING, "the catalogue")
+@rule(Rule.UNSAFE, Severity.WARNING, "the catalogue", of_items=True)
 def _unsafe(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         if not is_weakening(item) or not item.is_read or subject.wants(item) or subject.is_watched(item):

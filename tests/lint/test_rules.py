@@ -14,7 +14,7 @@ from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.lines import parse_kernels
-from iommuctl.lint.engine import Subject, lint
+from iommuctl.lint.engine import Linter, LintRule, Subject, lint
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
@@ -403,3 +403,37 @@ def test_any_line_can_be_linted_and_findings_are_sorted(line: str, platform: Pla
     order = list(Severity)
     keys = [(order.index(one.severity), one.rule, one.parameter or "", one.message) for one in found]
     assert keys == sorted(set(keys))
+
+
+@given(st.lists(WORDS, max_size=12).map("".join), st.sampled_from(Platform), st.sampled_from(["", "4.15", "6.1 7.1"]))
+def test_rules_of_items_look_at_known_parameters_alone(line: str, platform: Platform, kernels: str) -> None:
+    parameters = Cmdline.parse(line).parameters
+    known = " ".join(parameter.text for parameter in parameters if CATALOGUE.known(parameter.name))
+    rules = [rule for rule in ALL_RULES if rule.of_items]
+    whole, part = (lint(subject(text, platform, kernels, isolating()), rules) for text in (line, known))
+    assert whole == part
+
+
+def test_a_linter_tells_of_each_line_what_is_told_of_it_alone() -> None:
+    lines = (
+        "iommu=pt a",
+        'iommu=pt b="c',
+        "intel_iommu=off iommu=pt",
+        "iomu.strict=1 iommu=pt",
+        "iommu=pt -- iommu=off",
+    )
+    linter = Linter(ALL_RULES)
+    assert [linter.lint(subject(line)) for line in lines] == [lint(subject(line), ALL_RULES) for line in lines]
+
+
+def test_what_is_known_of_lines_is_weighed_once() -> None:
+    weighed: list[Subject] = []
+
+    def check(linted: Subject) -> tuple[()]:
+        weighed.append(linted)
+        return ()
+
+    linter = Linter([LintRule(Rule.MYTH, W, "", check, of_items=True)])
+    for line in ("iommu=pt a", "iommu=pt b", "iommu=pt"):
+        linter.lint(subject(line))
+    assert len(weighed) == 1
