@@ -31,7 +31,7 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.environment import read_surroundings
-from iommuctl.running.sysfs import read_devices
+from iommuctl.running.sysfs import read_cards
 from iommuctl.tree import Overlay
 
 
@@ -140,11 +140,13 @@ def _lint(
     surroundings = read_surroundings(host.root, found.facts)
     if not rendering.edits and not rendering.commands:
         surroundings = surroundings._replace(seals=())  # what was measured stays as it is
-    devices = read_devices(host.root) if host.is_system else ()
     linter = Linter((*RULES, *HOST_RULES))
     findings: dict[Finding, None] = {}
     coming = () if config.future.cmdline is None else (config.future.cmdline,)
-    for line in {str(line): line for line in (*coming, *entries)}.values():
+    lines = {str(line): line for line in (*coming, *entries)}.values()
+    binds = any(True for line in lines for _ in line.named("vfio-pci.ids"))
+    devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
+    for line in lines:
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in linter.lint(subject) if one.severity is not Severity.INFO)
     own = lint_desired(desired, found.catalogue, kernels, RULES)

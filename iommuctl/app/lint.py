@@ -25,7 +25,7 @@ from iommuctl.profile.resolve import resolve
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.environment import read_surroundings
 from iommuctl.running.state import Device
-from iommuctl.running.sysfs import read_devices
+from iommuctl.running.sysfs import read_cards
 
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 
@@ -137,7 +137,8 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     if found.running is not None:
         lines.append(LintedLine("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
     surroundings = read_surroundings(host.root, found.facts)
-    devices = read_devices(host.root) if host.is_system else ()
+    binds = any(True for line in lines for _ in line.cmdline.named("vfio-pci.ids"))
+    devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)
     results = [(line, lint(_subject(found, line, surroundings, devices), rules)) for line in lines]
     missing = () if kernels else kernel_findings(present)

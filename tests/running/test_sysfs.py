@@ -13,7 +13,7 @@ from iommuctl.host.root import Root
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.pci_ids import Names
 from iommuctl.running.state import Device, Group, Observed, Region, Unit, parse_config
-from iommuctl.running.sysfs import Security, read_names, read_observed, read_security
+from iommuctl.running.sysfs import Security, read_cards, read_names, read_observed, read_security
 
 CATALOGUE = shipped_catalogue()
 BRIDGE = Device(
@@ -69,6 +69,26 @@ def test_everything_is_read(tmp_path: Path) -> None:
         cpu_vendor="GenuineIntel",
         cpu_flags=frozenset({"fpu", "vmx"}),
     )
+
+
+UEVENT = "DRIVER=i40e\nPCI_CLASS=20000\nPCI_ID=8086:1572\nPCI_SUBSYS_ID=8086:000A\nPCI_SLOT_NAME=0000:01:00.0\n"
+
+
+@pytest.mark.parametrize("with_groups", [True, False])
+def test_one_file_tells_of_a_card_what_a_plan_needs(tmp_path: Path, with_groups: bool) -> None:
+    INTEL.write(tmp_path)
+    write(tmp_path / "sys/devices/pci0000:00/0000:01:00.0/uevent", UEVENT)
+    found = {one.address: one for one in read_cards(Root(tmp_path), with_groups=with_groups)}
+    assert found["0000:01:00.0"] == Device(
+        "0000:01:00.0",
+        "020000",
+        "8086",
+        "1572",
+        "i40e",
+        subsystem=("8086", "000a"),
+        group=1 if with_groups else None,
+    )
+    assert found["0000:00:01.0"] == BRIDGE
 
 
 def test_an_empty_tree_is_unknown_rather_than_absent(tmp_path: Path) -> None:
