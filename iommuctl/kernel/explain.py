@@ -21,6 +21,7 @@ from iommuctl.kernel.parameters import (
 )
 from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
+from iommuctl.kernel.tables import kvm
 from iommuctl.kernel.tables.configuration import SOURCES
 
 WIDTH = 100  # columns of the text
@@ -32,6 +33,7 @@ _READERS = {
     Kind.HYPERVISOR: "the hypervisor, not Linux",
     Kind.NOBODY: "nobody",
 }
+_OF_KVM = frozenset(one.name for one in kvm.PARAMETERS)
 # How the releases of distributions name an architecture.
 _RELEASE_NAMES = {Architecture.X86: ("x86_64", "amd64"), Architecture.ARM64: ("aarch64", "arm64")}
 _REPEATS = {
@@ -174,7 +176,10 @@ def _bounds(span: Span) -> str:
 def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
     """Say that a parameter is not in the catalogue; name another only where this is a slip of it."""
     names = catalogue.names
-    close = nearest(name, names) or nearest(name.lower(), names)  # names are told apart by case, and one slip is that
+    # KVM has many parameters of a few letters that are not here: eptad is no slip of ept.
+    candidates = tuple(one for one in names if one not in _OF_KVM)
+    # Names are told apart by case, and one slip is that.
+    close = nearest(name, candidates) or nearest(name.lower(), candidates)
     if close is not None:
         brief = f"no parameter {name!r} in the catalogue of IOMMU parameters"
         return NotFoundError(brief, details=(f"near it: {close}",), hint=f"run iommuctl explain {close}")

@@ -7,7 +7,16 @@ from typing import NamedTuple
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
-from iommuctl.kernel.parameters import Architecture, Catalogue, Definition, Kind, Token, architecture_of, covered
+from iommuctl.kernel.parameters import (
+    Architecture,
+    Catalogue,
+    Definition,
+    Kind,
+    Token,
+    architecture_of,
+    covered,
+    is_left_out,
+)
 from iommuctl.kernel.tables import behaviour
 from iommuctl.kernel.tables.configuration import configured
 
@@ -106,6 +115,7 @@ def effective(cmdline: Cmdline, platform: Platform, kernel: Kernel, catalogue: C
 def _is_read(definition: Definition, token: Token, platform: Platform, kernel: Kernel) -> bool:
     architecture = architecture_of(platform)
     built = covered(token.available or definition.available, architecture, kernel) is True
+    built = built and not is_left_out(token.needs or definition.needs, architecture, kernel)
     # Since it is deprecated, such a token only sets the generic variable: for the drivers of every vendor.
     generic = token.deprecated_since is not None and token.deprecated_since.cover(kernel) is True
     return built and (platform in definition.acting or generic)

@@ -9,7 +9,7 @@ from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
-from iommuctl.kernel.tables import behaviour, host
+from iommuctl.kernel.tables import behaviour, host, kvm
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, is_patch, older_spelling, successor, upstream_bounds, written
 
@@ -27,7 +27,7 @@ _IOMMU_NAMESPACE = "iommu."
 _OF_DOMAINS = frozenset({"iommu.passthrough", "iommu.strict", "iommu.forcedac"})
 _VFIO_IDS = "vfio-pci.ids"
 # Names that are known, but of which no slip is looked for: they are not about the IOMMU.
-_OF_HOSTS = frozenset(one.name for one in host.PARAMETERS)
+_OF_HOSTS = frozenset(one.name for one in (*host.PARAMETERS, *kvm.PARAMETERS))
 # The first letters of truth values that kernels learned later: true, false, enable, disable.
 _LATER_TRUTHS = {
     **dict.fromkeys("tf", behaviour.TRUTH_T),
@@ -326,7 +326,10 @@ def _unsafe(subject: Subject) -> Iterable[Remark]:
     for item in subject.items:
         if not is_weakening(item) or not item.is_read or subject.wants(item) or subject.is_watched(item):
             continue
-        if not subject.acts(item.definition) or _is_inert(subject, item) or _is_overruled(subject, item):
+        if not subject.acts(item.definition) or _is_inert(subject, item):
+            continue
+        # Where no kernel is named, it may be one that reads what only a patch brings.
+        if _is_overruled(subject, item) and (subject.kernels or not is_patch(item)):
             continue
         token = next((one for one in item.tokens if one.unsafe), None)
         message = token.meaning if token else item.definition.effect or item.definition.summary

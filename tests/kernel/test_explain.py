@@ -124,7 +124,9 @@ def test_a_slip_is_met_with_the_name_that_is_meant(name: str, hint: str) -> None
     assert (caught.value.code, caught.value.hint) == (66, hint)
 
 
-@pytest.mark.parametrize("name", ["vfio-pci.nothing", "quiet", "", "console=ttyS0", "root=UUID=1", "kvm.unheard_of=1"])
+@pytest.mark.parametrize(
+    "name", ["vfio-pci.nothing", "quiet", "", "console=ttyS0", "root=UUID=1", "kvm.unheard_of=1", "kvm-intel.eptad=1"]
+)
 def test_a_parameter_outside_the_catalogue_is_said_to_be_kept(name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         explain(name, CATALOGUE)

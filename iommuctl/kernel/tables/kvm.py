@@ -75,7 +75,7 @@ PARAMETERS = (
     Definition(
         "kvm-amd.nested",
         Kind.MODULE,
-        Grammar.BOOL,
+        Grammar.SCALAR,
         Manages.NOTHING,
         summary="guests may be hypervisors themselves",
         source="arch/x86/kvm/svm/svm.c:143 at 7.1.5",
@@ -83,7 +83,7 @@ PARAMETERS = (
         platforms=_AMD,
         default="1",
         notes=(
-            "a number of the kernel's type int: 0 or 1",
+            "a number, and no truth value: 0 or 1",
             "a guest that shall hand devices on needs an emulated IOMMU as well",
         ),
     ),
