@@ -88,9 +88,9 @@ def _fail(error: IommuctlError, session: "Session") -> int:
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:
-        from iommuctl.documents.models import ErrorDetail, ErrorReport, report
+        from iommuctl.documents.models import ErrorDetail, ErrorReport, report, to_json
 
-        print(ErrorReport(error=report(ErrorDetail, error)).model_dump_json(), file=sys.stderr)
+        print(to_json(ErrorReport(error=report(ErrorDetail, error)), indent=None), file=sys.stderr)
     else:
         lines = [f"iommuctl: error: {error.brief}", *(f"    {fact}" for fact in error.details)]
         if error.hint:

@@ -15,6 +15,7 @@ from iommuctl.cli.options import ChangeOptions
 from iommuctl.cli.output.findings import finding_lines
 from iommuctl.cli.output.plan import plan_report, plan_text
 from iommuctl.cli.output.style import Style, styled
+from iommuctl.cli.output.text import visible
 from iommuctl.cli.question import confirmed
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.errors import ExecutionError
@@ -102,6 +103,8 @@ def _progress(command: Command) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(f"{command.argv[0]}: {command.reason}"):
+    told = Text(visible(f"{command.argv[0]}: {command.reason}"))
+    with Console(file=getattr(sys.stderr, "terminal", sys.stderr)).status(told):
         yield

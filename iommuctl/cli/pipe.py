@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pipe: an output whose reader may go away. What is under way must not end for that.
+"""Pipe: what all output passes, and whose reader may go away. What is under way must not end for that.
 
-A full disk is no reader that went away: a result that cannot be written is an error.
+Nothing reaches a terminal by it that could drive one, whoever wrote it. A full disk is no reader that went away: a
+result that cannot be written is an error.
 """
 
 import os
 import sys
 from typing import TextIO
 
+from iommuctl.cli.output.text import printable
 from iommuctl.errors import ExecutionError
 
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2  # stdout(3)
@@ -24,9 +26,10 @@ class Pipe:
         self._is_result = is_result
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+        """Write a text, with what could drive a terminal spelled out, or drop it."""
         try:
-            return self._stream.write(text)
+            self._stream.write(printable(text))
+            return len(text)
         except OSError as error:
             self._drop(error)
             return len(text)
@@ -37,6 +40,11 @@ class Pipe:
             self._stream.flush()
         except OSError as error:
             self._drop(error)
+
+    @property
+    def terminal(self) -> TextIO:
+        """The stream itself, for who draws on a terminal, of text that is visible already."""
+        return self._stream
 
     def __getattr__(self, name: str) -> object:  # a stand-in has whatever its stream has
         return getattr(self._stream, name)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report: the JSON that scripts read. Stable, versioned, snake_case; a JSON Schema is generated from these models."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from iommuctl.documents.text import legible
+from iommuctl.documents.text import carried, is_carrying, restored, shown
 from iommuctl.facts import KernelVersion
 from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import Cmdline
@@ -16,11 +18,12 @@ from iommuctl.kernel.span import Spans
 from iommuctl.plan import FileClass, Op
 
 SCHEMA_VERSION: Final = 1
+_UNPRINTABLE = re.compile(r"[^\n -~]")
 
 
 def _text(value: object) -> object:
-    """Write a value of the core as text. What was no UTF-8 of a name or a line looks as it does in text for people."""
-    return legible(str(value)) if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath) else value
+    """Write a value of the core as text; `to_json` tells of the bytes that were no UTF-8."""
+    return carried(str(value)) if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath) else value
 
 
 Text = Annotated[str, BeforeValidator(_text)]
@@ -32,10 +35,22 @@ AgentName = Literal["command_line", "kernel_default"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _with_raw(schema: dict[str, Any]) -> None:
+    schema.setdefault("properties", {})["raw"] = {
+        "type": "object",
+        "description": "only where a field holds bytes that are no UTF-8: all its bytes in hexadecimal, by its name",
+        "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{2})*$"},
+    }
+
+
 class _Model(BaseModel):
     # Every key is always there, those that are the same every time included. Values of the core are taken as they are.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", from_attributes=True, json_schema_serialization_defaults_required=True
+        frozen=True,
+        extra="forbid",
+        from_attributes=True,
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra=_with_raw,
     )
 
 
@@ -59,9 +74,35 @@ def reports(model: type[M], values: Iterable[object]) -> tuple[M, ...]:
     return tuple(report(model, value) for value in values)
 
 
-def to_json(document: BaseModel) -> str:
-    """Return a document as it is printed."""
-    return document.model_dump_json(indent=2, by_alias=True)
+def to_json(document: BaseModel, *, indent: int | None = 2) -> str:
+    """Return a document as it is printed: U+FFFD for a byte that is no UTF-8, and `raw` in its object has them all."""
+    text = document.model_dump_json(indent=indent, by_alias=True)
+    if is_carrying(text):
+        separators = None if indent else (",", ":")
+        text = json.dumps(_told(json.loads(text)), indent=indent, separators=separators, ensure_ascii=False)
+    # JSON lets a terminal's own characters stand as they are; they may reach one.
+    return text if text.isascii() else _UNPRINTABLE.sub(_as_json, text)
+
+
+def _told(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    if isinstance(value, dict):
+        raw = {name: restored(text).hex() for name, text in _texts_of(value) if is_carrying(text)}
+        told = {shown(name): _told(part) for name, part in value.items()}
+        return told | {"raw": raw} if raw else told
+    if isinstance(value, list):
+        return [_told(part) for part in value]
+    return shown(value) if isinstance(value, str) else value
+
+
+def _texts_of(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, part in value.items():
+        for place, text in enumerate(part) if isinstance(part, list) else ((None, part),):
+            if isinstance(text, str):
+                yield (name if place is None else f"{name}[{place}]"), text
+
+
+def _as_json(match: re.Match[str]) -> str:
+    return match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1]
 
 
 class FindingReport(_Model):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models of the JSON against the values that they are made of: no field of one is forgotten in the other."""
 
+import json
 from pathlib import PurePosixPath
 
 import pytest
@@ -76,7 +77,38 @@ def test_a_model_has_every_field_of_its_value(
 def test_values_are_written_as_text() -> None:
     line = LintedLine("the text \udcff", Cmdline.parse("a=\udcff b"), parse_kernels(("6.1",)))
     made = models.report(models.LineReport, line)
-    assert made == models.LineReport(where="the text \\xff", cmdline="a=\\xff b", kernels=("6.1",))
+    assert json.loads(models.to_json(made)) == {
+        "where": "the text \ufffd",
+        "cmdline": "a=\ufffd b",
+        "kernels": ["6.1"],
+        "raw": {"where": b"the text \xff".hex(), "cmdline": b"a=\xff b".hex()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [
+        ("\udc80x", b"\x80x"),
+        ("\udcff", b"\xff"),
+        ("\ud800", b"\xed\xa0\x80"),
+        ("\U0010ff41", "\U0010ff41".encode()),
+        ("\U0010ffff\udce7", "\U0010ffff".encode() + b"\xe7"),
+        ("é\udce9", "é".encode() + b"\xe9"),
+    ],
+)
+def test_json_has_all_bytes_of_what_is_no_utf_8(text: str, bytes_: bytes) -> None:
+    made = models.FindingReport(rule="myth", severity=Severity.ERROR, parameter=text, message="", hint=None)
+    assert bytes.fromhex(json.loads(models.to_json(made))["raw"]["parameter"]) == bytes_
+
+
+def test_json_without_such_bytes_has_no_raw() -> None:
+    made = models.FindingReport(
+        rule="myth", severity=Severity.ERROR, parameter="é\x1b\x9b\u202e", message="", hint=None
+    )
+    text = models.to_json(made)
+    assert json.loads(text)["parameter"] == "é\x1b\x9b\u202e"
+    assert "raw" not in text
+    assert all(char.isprintable() or char == "\n" for char in text)
 
 
 def test_what_is_computed_takes_the_place_of_an_attribute() -> None:

@@ -15,9 +15,14 @@ class Style(StrEnum):
     CYAN = "36"
 
 
+RESET = "\x1b[0m"
+# Every sequence that we ever write to a terminal.
+SEQUENCES = (RESET, *(f"\x1b[{style}m" for style in Style))
+
+
 def styled(text: str, style: Style, *, colour: bool) -> str:
     """Put a style around a text, or leave it."""
-    return f"\x1b[{style}m{text}\x1b[0m" if colour else text
+    return f"\x1b[{style}m{text}{RESET}" if colour else text
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

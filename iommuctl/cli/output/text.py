@@ -3,10 +3,13 @@
 
 import re
 
-from iommuctl.documents.text import legible
+from iommuctl.cli.output.style import SEQUENCES
+from iommuctl.documents.text import escaped, legible
 
 # What needs a second look: neither a line's end nor ASCII that any terminal just shows.
 _UNUSUAL = re.compile(r"[^\n\t -~]")
+# The same, but what we colour with ourselves is taken whole.
+_UNUSUAL_OR_OURS = re.compile("|".join((*map(re.escape, SEQUENCES), _UNUSUAL.pattern)))
 
 
 def visible(text: str) -> str:
@@ -14,6 +17,11 @@ def visible(text: str) -> str:
     return _UNUSUAL.sub(_escaped, legible(text))
 
 
+def printable(text: str) -> str:
+    """Make visible what may reach no terminal, of a text that is whole and coloured: every output passes here."""
+    return _UNUSUAL_OR_OURS.sub(_escaped, legible(text))
+
+
 def _escaped(match: re.Match[str]) -> str:
-    char = match[0]
-    return char if char.isprintable() else f"\\x{ord(char):02x}"
+    found = match[0]
+    return found if len(found) > 1 or found.isprintable() else escaped(found)
