@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple, Protocol
 
 from iommuctl.facts import Facts
-from iommuctl.findings import Finding
+from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Command, FileEdit, Rendering
 from iommuctl.profile.desired import DesiredArguments
@@ -85,3 +85,9 @@ class Backend(Protocol):
         which is what a rollback needs.
         """
         ...
+
+
+def no_entry_yet(source: PurePosixPath) -> Finding:
+    """Return that nothing boots yet, and what the first entry will be made of."""
+    message = f"no boot entry is there yet; what the first kernel boots with is written into {source}"
+    return Finding(Rule.NO_ENTRY_YET, Severity.WARNING, message, hint="install a kernel, then run iommuctl status")

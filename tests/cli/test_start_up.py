@@ -24,7 +24,7 @@ ONLY_TO_WRITE = {
 ONLY_FOR_JSON = {"documents.models"}
 ONLY_FOR_A_USERS_PROFILE = {"profile.schema"}
 ONLY_FOR_ENTRIES = {
-    *("formats.blsentry", "formats.grubenv", "backends.bls.backend", "backends.entries.survey"),
+    *("formats.blsentry", "backends.bls.backend", "backends.entries.survey"),
     "backends.systemd_boot.backend",
 }
 

@@ -26,7 +26,7 @@ from iommuctl.running.verdict import Check, Verification
 # A value, its model, what the model leaves out of it, and what it has besides.
 PAIRS = [
     (Finding, models.FindingReport, set(), set()),
-    (Evidence, models.EvidenceReport, set(), set()),
+    (Evidence, models.EvidenceReport, {"weight"}, set()),
     (Change, models.ChangeReport, set(), set()),
     (FileEdit, models.FileReport, {"before", "after", "reason"}, {"diff", "before_sha256", "after_sha256"}),
     (Command, models.CommandReport, {"output"}, {"ran"}),

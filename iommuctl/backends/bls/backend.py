@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.backends.base import BootConfig, Entry, Future
+from iommuctl.backends.base import BootConfig, Entry, Future, no_entry_yet
 from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
@@ -60,7 +60,7 @@ class Bls:
             future=_future(tree, facts, known, found),
             findings=(
                 *_about(found),
-                *(() if found else (survey.no_entry_yet(KERNEL_CMDLINE),)),
+                *(() if found else (no_entry_yet(KERNEL_CMDLINE),)),
                 *told,
                 *_later_menu(given, found),
                 *_about_file(tree),
@@ -79,7 +79,7 @@ class Bls:
         changes: list[Change] = []
         edits: list[FileEdit] = []
         findings = [*_about(found), *self._drift(tree, facts, known, found)]
-        findings += () if ours else (survey.no_entry_yet(KERNEL_CMDLINE),)
+        findings += () if ours else (no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=grub_sources.LINUX)
             changes += settings.changes

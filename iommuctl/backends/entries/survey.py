@@ -148,12 +148,6 @@ def has_source(tree: Tree) -> bool:
     return any(cmdlinefile.read_file(tree, path) is not None for path in (KERNEL_CMDLINE, cmdlinefile.VENDOR))
 
 
-def no_entry_yet(source: PurePosixPath) -> Finding:
-    """Return that nothing boots yet, and what the first entry will be made of."""
-    message = f"no boot entry is there yet; what the first kernel boots with is written into {source}"
-    return Finding(Rule.NO_ENTRY_YET, Severity.WARNING, message, hint="install a kernel, then run iommuctl status")
-
-
 def claim(found: tuple[FoundEntry, ...]) -> str | None:
     """Return how entries of another machine-id become this system's, as after a new one was made; None without such."""
     left = (each.entry for each in found if each.reason.startswith(_OF_ANOTHER))

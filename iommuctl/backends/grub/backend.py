@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
-from iommuctl.backends.base import BootConfig, Entry, Future
-from iommuctl.backends.entries.survey import no_entry_yet
+from iommuctl.backends.base import BootConfig, Entry, Future, no_entry_yet
 from iommuctl.backends.grub import defaults, menus, notes, script, words
 from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily, require_family

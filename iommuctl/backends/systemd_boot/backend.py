@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from iommuctl.backends.base import BootConfig, Entry, Future
+from iommuctl.backends.base import BootConfig, Entry, Future, no_entry_yet
 from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit, Reading
@@ -302,7 +302,7 @@ def _about_files(tree: Tree, layout: Layout) -> tuple[Finding, ...]:
 
 
 def _about_host(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
-    empty = (survey.no_entry_yet(KERNEL_CMDLINE),) if not layout.is_seen else ()
+    empty = (no_entry_yet(KERNEL_CMDLINE),) if not layout.is_seen else ()
     return (*empty, *_default_not_ours(layout, facts), *_esp_findings(layout, facts), *_elsewhere(layout, facts))
 
 
