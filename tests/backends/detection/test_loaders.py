@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import pytest
 from efivars import write_variables
+from project import PROJECT
 
 from iommuctl.backends.detection.detect import detect
 from iommuctl.backends.detection.loaders import LOADERS
+from iommuctl.backends.detection.owners import OWNERS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Platform
 from iommuctl.host.probe import read_facts
@@ -107,6 +109,12 @@ EVERY = pytest.mark.parametrize("row", FOREIGN, ids=[f"{row.name}-{number}" for 
 
 def test_every_row_of_the_table_is_tried() -> None:
     assert {row.name for row in ROWS} == {loader.name for loader in LOADERS}
+
+
+def test_the_documents_name_every_loader_and_owner() -> None:
+    text = (PROJECT / "docs/faq.md").read_text()
+    assert [loader.name for loader in LOADERS if loader.name not in text] == []
+    assert [owner.name for owner in OWNERS if owner.name not in text] == []
 
 
 def concluded(root: Path, row: Row, files: Files, *, running: bool) -> str:
