@@ -31,6 +31,8 @@ CASES = (
     ("openeuler-22.03", "passthrough-perf", ("passthrough-perf", "--platform", "intel")),
     ("proxmox-8-grub", "passthrough-perf", ("passthrough-perf",)),
     ("proxmox-8-grub", "strict-isolation", ("strict-isolation",)),
+    ("rocky-8-efi-menu", "passthrough-perf", ("passthrough-perf", "--platform", "intel")),
+    ("fedora-42-menu", "passthrough-perf", ("passthrough-perf", "--platform", "intel")),
 )
 GOLDEN_CASES = pytest.mark.parametrize(
     ("host", "case", "arguments"), CASES, ids=[f"{host}-{case}" for host, case, _ in CASES]

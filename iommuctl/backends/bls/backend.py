@@ -11,10 +11,10 @@ from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.edit import EntryEditor
 from iommuctl.backends.entries.survey import FoundEntry, Reading
 from iommuctl.backends.entries.versions import version_key
-from iommuctl.backends.grub import defaults, notes
+from iommuctl.backends.grub import defaults, menus, notes
 from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub import variables as grub_variables
-from iommuctl.backends.grub.distributions import GrubFamily, require_family
+from iommuctl.backends.grub.distributions import GrubFamily, grub_family, require_family
 from iommuctl.backends.grub.menus import MENUS
 from iommuctl.backends.grub.variables import KERNELOPTS, GrubVariables
 from iommuctl.facts import Facts
@@ -38,6 +38,7 @@ _GRUB_FOLDERS = tuple(folder.parent for folder in MENUS)
 _BLSUKI = "blsuki.mod"
 _SETTINGS_USE = "grub2-mkconfig alone reads"
 _NEXT_USE = "kernel-install makes the next entry of"
+_MOST_DIGITS = 9  # no menu has more entries
 _SET_DEFAULT = "grub2-set-default {}"
 
 
@@ -52,14 +53,14 @@ class Bls:
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries, and what the next kernel's would say."""
         family = _settings_family(tree, facts)
-        known = grub_variables.read_variables(tree)
+        known = _variables(tree, facts)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
             findings=(
-                *_about(found),
+                *_about(known, found),
                 *(() if found else (no_entry_yet(KERNEL_CMDLINE),)),
                 *told,
                 *_later_menu(given, found),
@@ -71,14 +72,14 @@ class Bls:
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
-        known = grub_variables.read_variables(tree)
+        known = _variables(tree, facts)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
         family = _settings_family(tree, facts)
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        findings = [*_about(found), *self._drift(tree, facts, known, found)]
+        findings = [*_about(known, found), *self._drift(tree, facts, known, found)]
         findings += () if ours else (no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=grub_sources.LINUX)
@@ -111,7 +112,7 @@ class Bls:
 
     def entry_files(self, tree: Tree, facts: Facts) -> tuple[Entry, ...]:
         """Return the entries, whoever's they are."""
-        reading = _reading(grub_variables.read_variables(tree))
+        reading = _reading(_variables(tree, facts))
         return tuple(each.shown for each in survey.survey_entries(tree, facts, (ENTRIES,), reading))
 
     def refresh_mtimes(self, tree: Tree, edits: Iterable[FileEdit]) -> tuple[FileEdit, ...]:
@@ -131,7 +132,7 @@ class Bls:
         self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
     ) -> tuple[str, ...]:
         """Tell, in words, how entries and sources fall short, by what GRUB makes of every `$word`."""
-        known = grub_variables.read_variables(tree)
+        known = _variables(tree, facts)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
         if desired is None:
@@ -172,7 +173,7 @@ def _about_file(tree: Tree) -> tuple[Finding, ...]:
 
 
 def _reading(known: GrubVariables) -> Reading:
-    value_of, saved_entry = known.values.get, known.saved_entry
+    value_of, wanted = known.values.get, known.default_entry
 
     def cmdline(entry: BlsEntry) -> Cmdline:
         line = entry.grub_options
@@ -180,14 +181,23 @@ def _reading(known: GrubVariables) -> Reading:
 
     def default(candidates: Iterable[BlsEntry]) -> BlsEntry | None:
         listed = [entry for entry in candidates if entry.is_linux or entry.names_image]
-        saved = next((entry for entry in listed if entry.id == saved_entry), None)
+        if wanted.isascii() and wanted.isdigit():
+            # The place in the menu, counted from 0, in which blscfg lists the newest first.
+            ordered = sorted(listed, key=lambda entry: version_key(entry.id), reverse=True)
+            return next(iter(ordered[int(wanted[:_MOST_DIGITS]) :][:1]), None) or survey.newest(listed)
+        saved = next((entry for entry in listed if wanted in (entry.id, entry.value("title"))), None)
         return saved or survey.newest(listed)
 
     return Reading(cmdline, default, lambda entry: entry.names_image)
 
 
-def _about(found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
-    return (*survey.findings(found), *survey.default_not_ours(found, _SET_DEFAULT.format))
+def _variables(tree: Tree, facts: Facts) -> GrubVariables:
+    return grub_variables.read_variables(tree, menus.boot_menu(tree, grub_family(facts.distribution, tree), facts))
+
+
+def _about(known: GrubVariables, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
+    once = () if known.block is None else notes.boots_once(known.next_entry, known.block.path)
+    return (*survey.findings(found), *once, *survey.default_not_ours(found, _SET_DEFAULT.format))
 
 
 def _settings_family(tree: Tree, facts: Facts) -> GrubFamily | None:

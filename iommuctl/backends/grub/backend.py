@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from iommuctl.backends.base import BootConfig, Entry, Future, no_entry_yet
+from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.grub import defaults, menus, notes, script, words
 from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily, require_family
@@ -23,6 +24,7 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
+_MENU_USE = "grub-mkconfig builds the next menu of"
 _STAGED_MENU = STAGING / "grub.cfg"
 # GRUB puts `BOOT_IMAGE=<path of the kernel>` and a blank before the line (grub-core/loader/i386/linux.c).
 _BOOT_IMAGE = "BOOT_IMAGE="
@@ -51,11 +53,11 @@ class Grub2:
         """Read the menu's entries and what the next generated menu would say, where the sources tell that."""
         family = _family(tree, facts)
         host = _read_host(tree, family, facts)
-        coming, notes = self._coming(tree, family, host)
+        coming, told = self._coming(tree, family, host)
         return BootConfig(
             entries=_entries(host),
             future=Future(coming, grub_sources.MAIN),
-            findings=(*host.findings, *notes),
+            findings=(*host.findings, *told, *self._drift(host, coming)),
             menu=None if host.menu is None else host.place.path,
         )
 
@@ -68,6 +70,19 @@ class Grub2:
             return host.words.shown(script.line_of(str(given))), found
         except BootConfigError:
             return given, found
+
+    def _drift(self, host: _GrubHost, coming: Cmdline | None) -> tuple[Finding, ...]:
+        """Return where the menu and the settings that it is built of do not say the same."""
+        if coming is None or host.menu is None:
+            return ()
+        default = _default(host)
+        normal = sorted(grubcfg.normal_entries(host.menu), key=lambda entry: entry is not default)
+        entries = [
+            Source(f"{host.place.path} ({entry.title})", "GRUB boots", host.words.shown(line))
+            for entry in normal
+            for line in entry.linux
+        ]
+        return disagreements((Source(str(grub_sources.MAIN), _MENU_USE, coming),), entries, self._catalogue)
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits of the sources, and the generator's run where the menu does not say what is wanted."""
@@ -85,6 +100,7 @@ class Grub2:
             *host.findings,
             *edit.findings,
             *notes.unread(tree, family, self._catalogue),
+            *self._drift(host, self._coming(tree, family, host)[0]),
             *(() if host.menu is None else _rescues_follow(edit.changes, host.menu)),
             *conformer.observe((edit.after,)),
         )
@@ -224,14 +240,8 @@ def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
             f"{path} boots {default.title!r} by default, an entry that no profile changes",
             hint=f"choose another one with GRUB_DEFAULT in {grub_sources.MAIN}, or edit that entry where it is written",
         )
-    once = "" if host.block is None else host.block.get("next_entry")
-    if once:
-        yield Finding(
-            Rule.NEXT_ENTRY_SET,
-            Severity.INFO,
-            f"GRUB boots {once!r} once at its next start, as next_entry in {host.place.environment} asks",
-            hint=f"grub-editenv {host.place.environment} unset next_entry",
-        )
+    if host.block is not None:
+        yield from notes.boots_once(host.block.get("next_entry") or "", host.place.environment)
     if grubcfg.xen_entries(menu):
         yield Finding(
             Rule.XEN_ENTRIES,

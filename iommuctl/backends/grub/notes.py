@@ -172,3 +172,16 @@ def settings_line(tree: Tree, family: GrubFamily, catalogue: Catalogue) -> tuple
     except NotRepresentableError as error:
         then = "what an entry gets of it is not known, and no profile can be applied"
         return None, (not_understood(error, then),)
+
+
+def editor_of(block: PurePosixPath) -> str:
+    """Return the program that changes an environment block: Red Hat and SUSE call theirs grub2-editenv."""
+    return "grub-editenv" if block.parent.name == "grub" else "grub2-editenv"
+
+
+def boots_once(entry: str, block: PurePosixPath) -> tuple[Finding, ...]:
+    """Return that GRUB boots another entry than its default at the next start, and at that one alone."""
+    if not entry:
+        return ()
+    message = f"GRUB boots {entry!r} once at its next start, as next_entry in {block} asks"
+    return (Finding(Rule.NEXT_ENTRY_SET, Severity.INFO, message, hint=f"{editor_of(block)} {block} unset next_entry"),)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRUB's variables as an entry sees them: the environment block, and what grub.cfg sets. Text in, values out."""
 
-import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
-from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
+from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS, BootMenu
+from iommuctl.backends.grub.words import MAX_LENGTH
 from iommuctl.errors import BootConfigError, NotPermittedError
+from iommuctl.formats.grubcfg import GrubCfg, parse_menu
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
@@ -18,20 +19,19 @@ from iommuctl.tree import Tree
 
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))
-# `set NAME="…"`: at the start of a line it overrides the block that was loaded before (tuned's 00_tuned); indented, it
-# is in `if [ -z "${NAME}" ]`, for a block that has none (RHEL 8, 10_linux).
-_SET = re.compile(
-    r"""^(?P<indent>[ \t]*)set (?P<name>\w+)=(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<plain>\S*))[ \t]*$""",
-    re.MULTILINE,
-)
 
 
 class GrubVariables(NamedTuple):
-    """The block, if there is one, with what the menu sets over it and after it."""
+    """The block, if there is one, with what the menu sets over it and after it, and which entry it boots by default.
+
+    What the menu sets under a condition is for a block that has none (RHEL 8, 10_linux); what it sets without one
+    overrides the block that was loaded before (tuned's 00_tuned). `default` is None where the menu does not tell.
+    """
 
     block: GrubEnv | None
     forced: tuple[tuple[str, str], ...]
     fallback: tuple[tuple[str, str], ...]
+    default: str | None = None
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -46,9 +46,15 @@ class GrubVariables(NamedTuple):
         return self.values.get(name)
 
     @property
-    def saved_entry(self) -> str | None:
-        """The id of the entry that boots by default, where GRUB_DEFAULT=saved."""
-        return None if self.block is None else self.block.get("saved_entry")
+    def default_entry(self) -> str:
+        """The id, title or number of the entry that boots by default; empty for the first one."""
+        saved = "" if self.block is None else self.block.get("prev_saved_entry") or self.block.get("saved_entry") or ""
+        return saved if self.default is None or "saved_entry" in self.default else self.default
+
+    @property
+    def next_entry(self) -> str:
+        """What names the entry that boots once at the next start; empty where none does."""
+        return "" if self.block is None else self.block.get("next_entry") or ""
 
 
 class KernelOptions(NamedTuple):
@@ -59,16 +65,22 @@ class KernelOptions(NamedTuple):
     edits: tuple[FileEdit, ...] = ()
 
 
-def read_variables(tree: Tree) -> GrubVariables:
-    """Read the block and the menu. Raises BootConfigError for a block that GRUB could not use."""
-    blocks = ((path, tree.read(path)) for path in _BLOCKS)
+def read_variables(tree: Tree, place: BootMenu) -> GrubVariables:
+    """Read the block and the menu that boots. Raises BootConfigError for one that GRUB could not use."""
+    blocks = ((path, tree.read(path)) for path in dict.fromkeys((place.environment, *_BLOCKS)))
     block = next((GrubEnv.parse(path, content) for path, content in blocks if content is not None), None)
+    menu = _menu(tree, place)
+    if menu is None:
+        return GrubVariables(block, (), ())
     forced: dict[str, str] = {}
     fallback: dict[str, str] = {}
-    for match in _SET.finditer(_menu(tree)):
-        value = match["double"] or match["single"] or match["plain"] or ""
-        (fallback if match["indent"] else forced)[match["name"]] = value
-    return GrubVariables(block, tuple(forced.items()), tuple(fallback.items()))
+    for each in menu.settings:
+        known = dict(() if block is None else block.variables) | fallback | forced
+        text = each.text
+        for name in each.variables:
+            text = text.replace(f"${{{name}}}", known.get(name, "")).replace(f"${name}", known.get(name, ""))
+        (fallback if each.conditional else forced)[each.name] = text[:MAX_LENGTH]
+    return GrubVariables(block, tuple(forced.items()), tuple(fallback.items()), menu.default)
 
 
 def conform_kernelopts(variables: GrubVariables, conformer: Conformer, *, used: bool) -> KernelOptions:
@@ -100,12 +112,12 @@ def conform_kernelopts(variables: GrubVariables, conformer: Conformer, *, used: 
     return KernelOptions(variables._replace(block=after), records, (edit,))
 
 
-def _menu(tree: Tree) -> str:
-    for path in (*MENUS, *LINKED_MENUS):
+def _menu(tree: Tree, place: BootMenu) -> GrubCfg | None:
+    for path in (place.path, *MENUS, *LINKED_MENUS):
         try:
             content = tree.read(path)
         except NotPermittedError:
             continue
         if content is not None:
-            return content.decode("utf-8", "surrogateescape")
-    return ""
+            return parse_menu(path, content.decode("utf-8", "surrogateescape"))
+    return None

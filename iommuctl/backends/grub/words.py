@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from iommuctl.backends.grub.notes import editor_of
 from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.formats.grubcfg import GrubCfg, LinuxLine, Setting
 from iommuctl.formats.grubenv import GrubEnv
@@ -128,7 +129,7 @@ def _contradiction(name: str, value: Value, problem: str) -> BootConfigError:
 
 def _owner(name: str, value: Value) -> tuple[str, str]:
     if value.line is None:
-        return "the environment block", f"grub-editenv {value.path} unset {name}"
+        return "the environment block", f"{editor_of(value.path)} {value.path} unset {name}"
     if value.section:
         return f"/etc/grub.d/{value.section}", f"take it out of /etc/grub.d/{value.section}, or of what that reads"
     return f"a line of {value.path}", f"take it out of line {value.line} of {value.path}, where it is written"

@@ -2,6 +2,7 @@
 """What GRUB puts in for a word of a kernel's line takes part in plan, read-back and status, with its owner's name."""
 
 import time
+from collections.abc import Mapping
 
 import pytest
 from entryhosts import CATALOGUE, desired, facts, grubenv
@@ -26,19 +27,19 @@ def tuned(text: str) -> str:
     return f'### BEGIN /etc/grub.d/00_tuned ###\nset tuned_params="{text}"\n### END /etc/grub.d/00_tuned ###\n'
 
 
-def tree(line: str, head: str = "", **files: str | bytes) -> MemoryTree:
+def tree(line: str, head: str = "", files: Mapping[str, str | bytes] | None = None) -> MemoryTree:
     value = line.replace("$", "\\$")
     host: dict[str, str | bytes] = {MAIN: f'GRUB_CMDLINE_LINUX_DEFAULT="{value}"\n', MENU: menu(line, head)}
-    return MemoryTree.of(host | files)
+    return MemoryTree.of(host | dict(files or {}))
 
 
 @pytest.mark.parametrize(
     ("host", "said"),
     [
         (tree("quiet $tuned_params", tuned("intel_iommu=off")), ("$tuned_params", "intel_iommu=off", "tuned sets it")),
-        (tree("quiet $tuned_params", **{"/etc/tuned/bootcmdline": 'TUNED_BOOT_CMDLINE="intel_iommu=off"\n'}),
+        (tree("quiet $tuned_params", files={"/etc/tuned/bootcmdline": 'TUNED_BOOT_CMDLINE="intel_iommu=off"\n'}),
          ("$tuned_params", "intel_iommu=off", "/etc/tuned/bootcmdline")),
-        (tree("quiet $extra_cmdline", **{BLOCK: grubenv(extra_cmdline="iommu=nopt")}),
+        (tree("quiet $extra_cmdline", files={BLOCK: grubenv(extra_cmdline="iommu=nopt")}),
          ("$extra_cmdline", "iommu=nopt", BLOCK)),
         (tree("quiet $x", 'set y=intel_iommu=off\nset x="a $y"\n'), ("$x", "intel_iommu=off", MENU)),
         (tree("quiet $x", "if [ a ]; then\n set x=intel_iommu=off\nelse\n set x=\nfi\n"), ("$x", "intel_iommu=off")),

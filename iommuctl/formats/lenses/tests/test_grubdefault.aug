@@ -17,9 +17,12 @@ test lns get "\tGRUB_CMDLINE_LINUX=\"x=\\\"a b\\\" \\$y\"\n" = { "GRUB_CMDLINE_L
 test lns get "GRUB_CMDLINE_LINUX=\"a \\\nb\"\n" = { "GRUB_CMDLINE_LINUX" = "\"a \\\nb\"" }
 test lns get "GRUB_CMDLINE_LINUX=a[1]#b\n" = { "GRUB_CMDLINE_LINUX" = "a[1]#b" }
 
-(* A longer name is another variable, and += another form: both are lines to this lens. *)
+(* A longer name is another variable; += is another way to assign this one, and stays. *)
 test lns get "GRUB_CMDLINE_LINUX_RECOVERY=single\nGRUB_CMDLINE_LINUX+=x\n" =
-  { "lines" = "GRUB_CMDLINE_LINUX_RECOVERY=single\nGRUB_CMDLINE_LINUX+=x\n" }
+  { "lines" = "GRUB_CMDLINE_LINUX_RECOVERY=single\n" }
+  { "GRUB_CMDLINE_LINUX" = "x" }
+
+test lns put "GRUB_CMDLINE_LINUX+=x\n" after set "/GRUB_CMDLINE_LINUX" "\"y\"" = "GRUB_CMDLINE_LINUX+=\"y\"\n"
 
 (* An edit changes the value and nothing beside it. *)
 test lns put "\n\n  GRUB_CMDLINE_LINUX=\"\" ; # c\n\nGRUB_CMDLINE_LINUX_DEFAULT=quiet\n" after
