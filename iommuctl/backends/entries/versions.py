@@ -2,7 +2,6 @@
 """Versions: which of two is the newer, as the loaders that sort entries compare them. Pure."""
 
 import re
-from functools import cmp_to_key
 
 # rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
 _VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
@@ -29,42 +28,47 @@ def compare_versions(left: str, right: str) -> int:
 
     Takes time by the length of the shorter one.
     """
-    if left == right:
-        return 0
-    ours, theirs = iter(_COMPONENT.findall(left)), iter(_COMPONENT.findall(right))
-    mine, other = next(ours, ""), next(theirs, "")
+    return _compare(_COMPONENT.findall(left), _COMPONENT.findall(right))
+
+
+class NewestFirst:  # noqa: PLW1641 - equal ones may be written differently
+    """A key that sorts the newest version first; a version is taken apart once for all comparisons."""
+
+    __slots__ = ("_components",)
+
+    def __init__(self, version: str) -> None:
+        self._components = _COMPONENT.findall(version)
+
+    def __lt__(self, other: "NewestFirst") -> bool:
+        return _compare(self._components, other._components) > 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NewestFirst) and _compare(self._components, other._components) == 0
+
+
+def _compare(ours: list[str], theirs: list[str]) -> int:
+    at = there = 0
     while True:
+        while at < len(ours) and there < len(theirs) and ours[at] == theirs[there]:
+            at, there = at + 1, there + 1
+        mine = ours[at] if at < len(ours) else ""
+        other = theirs[there] if there < len(theirs) else ""
         difference = _MARKS.get(mine, _TEXT) - _MARKS.get(other, _TEXT)
         if difference or not mine:
             return difference
-        both = True
-        if "0" <= mine[0] <= "9" or "0" <= other[0] <= "9":
-            # Letters have no number before them, which counts as 0; they are compared in the next step.
-            difference = _compared(_number(mine), _number(other))
-            both = mine[0].isdigit() and other[0].isdigit()
-        elif mine != other:
-            difference = -1 if mine < other else 1
-        if difference:
-            return difference
-        mine, other = (
-            next(ours, "") if both or mine[0].isdigit() else mine,
-            next(theirs, "") if both or other[0].isdigit() else other,
+        numbers = mine[0] <= "9", other[0] <= "9"
+        if not any(numbers):
+            return -1 if mine < other else 1
+        # Letters have no number before them, which counts as 0; they are compared in the next step.
+        left, right = (
+            _number(text) if is_number else (0, "") for text, is_number in zip((mine, other), numbers, strict=True)
         )
+        if left != right:
+            return -1 if left < right else 1
+        at, there = at + numbers[0], there + numbers[1]
 
 
-def _newest_first(left: str, right: str) -> int:
-    return compare_versions(right, left)
-
-
-# A key that sorts the newest version first.
-newest_version_first = cmp_to_key(_newest_first)
-
-
-def _number(component: str) -> tuple[int, str]:
-    """The number that a component is, as its count of digits and these: of any length, and without the cost of one."""
-    digits = component.lstrip("0") if component[0].isdigit() else ""
-    return len(digits), digits
-
-
-def _compared(left: tuple[int, str], right: tuple[int, str]) -> int:
-    return (left > right) - (left < right)
+def _number(digits: str) -> tuple[int, str]:
+    """A number as its count of digits and these: of any length, and without the cost of one."""
+    stripped = digits.lstrip("0")
+    return len(stripped), stripped

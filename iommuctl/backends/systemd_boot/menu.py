@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
-from iommuctl.backends.entries.versions import newest_version_first
+from iommuctl.backends.entries.versions import NewestFirst
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Runtime
 from iommuctl.formats.blsentry import SUFFIX, BlsEntry, identity
@@ -162,9 +162,9 @@ def _order(item: Item) -> tuple[object, ...]:
         not named,
         item.sort_key or "",
         (item.machine_id or "") if named else "",
-        newest_version_first((item.version or "") if named else ""),
+        NewestFirst((item.version or "") if named else ""),
         item.profile if named else 0,  # since systemd 261, in which another profile never boots by itself
-        newest_version_first(item.file_id),
+        NewestFirst(item.file_id),
         item.profile,
         -left,
         done,

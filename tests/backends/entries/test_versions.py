@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iommuctl.backends.entries.versions import compare_versions, newest_version_first
+from iommuctl.backends.entries.versions import NewestFirst, compare_versions
 
 # UAPI.10, Version Format Specification 1.0, "Examples": each is older than every one after it.
 SEQUENCE = [
@@ -78,5 +78,5 @@ def test_the_examples_of_the_specification_and_its_corners(left: str, expected: 
 
 @given(st.lists(st.text(alphabet="0123ab.-~^_", max_size=8), max_size=6))
 def test_the_newest_comes_first(versions: list[str]) -> None:
-    listed = sorted(versions, key=newest_version_first)
+    listed = sorted(versions, key=NewestFirst)
     assert all(compare_versions(one, after) >= 0 for one, after in pairwise(listed))
