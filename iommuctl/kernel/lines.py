@@ -56,32 +56,34 @@ BUILDS = {
 # uek-rpm/ol8, ol9, ol10 of oracle/linux-uek: the base names the release.
 _UEK = {KernelVersion(5, 4): Line.UEK6, KernelVersion(5, 15): Line.UEK7, KernelVersion(6, 12): Line.UEK8}
 
-_NUMBERS = re.compile(r"(\d{1,3})\.(\d{1,4})(?:\.(\d{1,5}))?")
-_VANILLA = re.compile(r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?")
-_EL = re.compile(r"-(\d{1,6})(?:\.[\w.]*?)?\.el(8|9|10)(?:_(\d{1,2}))?(?:\.|$)")
-_SLE = re.compile(r"-(\d\d)(\d\d)\d\d\.[\d.]+-[a-z]")  # 6.4.0-150700.53.31-default: version, service pack
-# The last part of a release, as its packagers write it. Debian: 6.1.0-50-cloud-amd64, 6.12.107+deb13-amd64.
-_BY_SUFFIX = (
-    (re.compile(r"-pve$"), Line.PVE),
-    (
-        re.compile(
-            r"^\d+\.\d+\.\d+(?:-(?:0\.deb\d+\.)?\d+|\+(?:deb\d+|bpo)(?:\+\d+)?)(?:-cloud|-rt)?"
-            r"-(?:amd64|arm64|686(?:-pae)?|armmp|s390x|powerpc64le(?:-64k)?|riscv64|loong64|arm64-16k)(?:-unsigned)?$"
-        ),
-        Line.DEBIAN,
-    ),
-    (
-        re.compile(
-            r"^\d+\.\d+\.\d+-\d+-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|ibm|kvm|raspi|oem|nvidia|realtime|"
-            r"intel|xilinx|bluefield|qcom|tegra)(?:-[a-z0-9]+)*$"
-        ),
-        Line.UBUNTU,
-    ),
-    (re.compile(r"^\d+\.\d+\.\d+-[\d.]+-(?:default|azure|rt|kvmsmall|64kb)$"), Line.SUSE),
-    (re.compile(r"\.fc\d+(?:\.|$)"), Line.FEDORA),
-    (re.compile(r"\.azl\d+(?:\.|$)"), Line.AZURE),
-    (re.compile(r"\.amzn\d+(?:\.|$)"), Line.AMAZON),
-    (re.compile(r"-(?:arch\d+-\d+|zen\d+-\d+-zen|[1-9]\d*-lts|hardened\d+-\d+-hardened|\d+-cachyos)$"), Line.ARCH),
+# Patterns are compiled where they are used: a run reads a release or two, and most of these never meet one.
+_NUMBERS = r"(\d{1,3})\.(\d{1,4})(?:\.(\d{1,5}))?"
+_VANILLA = r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?"
+_EL = r"-(\d{1,6})(?:\.[\w.]*?)?\.el(8|9|10)(?:_(\d{1,2}))?(?:\.|$)"
+_SLE = r"-(\d\d)(\d\d)\d\d\.[\d.]+-[a-z]"  # 6.4.0-150700.53.31-default: version, service pack
+_DEBIAN = (  # 6.1.0-50-cloud-amd64, 6.12.107+deb13-amd64
+    r"\d+\.\d+\.\d+(?:-(?:0\.deb\d+\.)?\d+|\+(?:deb\d+|bpo)(?:\+\d+)?)(?:-cloud|-rt)?"
+    r"-(?:amd64|arm64|686|686-pae|armmp|s390x|powerpc64le|riscv64|loong64)(?:-16k|-64k)?(?:-unsigned)?"
+)
+_UBUNTU = (
+    r"\d+\.\d+\.\d+-\d+-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|ibm|kvm|raspi|oem|nvidia|realtime|"
+    r"intel|xilinx|bluefield|qcom|tegra)(?:-[a-z0-9]+)*"
+)
+_SUSE = r"\d+\.\d+\.\d+-[\d.]+-(?:default|azure|rt|kvmsmall|64kb)"
+# What is in a release of the line, and its whole form where that alone proves nothing.
+_BY_MARK = (
+    ("-pve", r".*-pve", Line.PVE),
+    (".fc", r".*\.fc\d+(?:\..*)?", Line.FEDORA),
+    (".azl", r".*\.azl\d+(?:\..*)?", Line.AZURE),
+    (".amzn", r".*\.amzn\d+(?:\..*)?", Line.AMAZON),
+    ("-arch", r".*-arch\d+-\d+", Line.ARCH),
+    ("-zen", r".*-zen\d+-\d+-zen", Line.ARCH),
+    ("-lts", r".*-[1-9]\d*-lts", Line.ARCH),
+    ("-hardened", r".*-hardened\d+-\d+-hardened", Line.ARCH),
+    ("-cachyos", r".*-\d+-cachyos", Line.ARCH),
+    ("", _DEBIAN, Line.DEBIAN),
+    ("", _UBUNTU, Line.UBUNTU),
+    ("", _SUSE, Line.SUSE),
 )
 
 
@@ -103,23 +105,24 @@ class Kernel(NamedTuple):
     @lru_cache(maxsize=256)  # the entries of a host repeat few releases
     def parse(cls, release: str) -> "Kernel | None":
         """Read a release such as `4.18.0-553.66.1.el8_10.x86_64` or `6.1`; None where it begins with no number."""
-        numbers = _NUMBERS.match(release)
+        numbers = re.match(_NUMBERS, release)
         if numbers is None:
             return None
         base = KernelVersion(int(numbers[1]), int(numbers[2]))
         patch = int(numbers[3]) if numbers[3] else None
-        if _VANILLA.fullmatch(release):
+        if re.fullmatch(_VANILLA, release):
             return cls(release, Line.UPSTREAM, base, patch, base, base)
         if "uek" in release:  # before its el: the tree is upstream's, not that of the EL that it is built for
             return cls(release, _UEK.get(base, Line.UNKNOWN), base, patch, base, base)
-        enterprise = _EL.search(release.partition("+")[0])
+        enterprise = re.search(_EL, release.partition("+")[0]) if ".el" in release else None
         if enterprise is not None:
             return _enterprise(release, base, enterprise)
-        sle = _SLE.search(release)
+        sle = re.search(_SLE, release)
         if sle is not None:
             minor = KernelVersion(int(sle[1]), int(sle[2]))
             return cls(release, Line.SLE, base, patch, minor, minor)
-        line = next((line for pattern, line in _BY_SUFFIX if pattern.search(release)), Line.UNKNOWN)
+        marked = (line for mark, form, line in _BY_MARK if mark in release and re.fullmatch(form, release))
+        line = next(marked, Line.UNKNOWN)
         # Debian and Ubuntu count builds of one interface: 6.1.0-50 and 6.8.0-45 do not name the stable release.
         told = patch if patch or line is not Line.DEBIAN else None
         return cls(release, line, base, None if line is Line.UBUNTU else told, base, base)

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Span: from which release to which something holds, line by line, and what that says of one kernel. Pure."""
 
-import re
 from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion
 from iommuctl.kernel.lines import EXACT, Kernel, Line
-
-_VERSION = r"(\d+\.\d+)"
-_TEXT = re.compile(rf"(?:{_VERSION}/)?{_VERSION}?(\.\.{_VERSION}(?:/{_VERSION})?)?")
 
 
 class Span(NamedTuple):
@@ -33,14 +29,12 @@ class Span(NamedTuple):
         to 8.10. Raises ValueError for any other text.
         """
         span, _, source = text.partition(" ")
-        match = _TEXT.fullmatch(span)
-        if match is None or not span:
+        start, dots, end = span.partition("..")
+        absent, _, since = start.rpartition("/")
+        until, _, gone = end.partition("/")
+        if not span or bool(dots) is not bool(until) or not (absent or since or until):
             raise ValueError(f"no span: {text!r}")
-        absent, since, _, until, gone = (
-            part if part is None or index == 2 else KernelVersion.parse(part)  # noqa: PLR2004 - the group of `..`
-            for index, part in enumerate(match.groups())
-        )
-        return cls(_version(since), _version(absent), _version(until), _version(gone), source)
+        return cls(_version(since, text), _version(absent, text), _version(until, text), _version(gone, text), source)
 
     @property
     def is_never(self) -> bool:
@@ -110,5 +104,10 @@ class Spans(NamedTuple):
 ALWAYS = Spans()
 
 
-def _version(value: object) -> KernelVersion | None:
-    return value if isinstance(value, KernelVersion) else None
+def _version(version: str, text: str) -> KernelVersion | None:
+    major, dot, minor = version.partition(".")
+    if not version:
+        return None
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        raise ValueError(f"no span: {text!r}")
+    return KernelVersion(int(major), int(minor))
