@@ -186,7 +186,7 @@ OWNERS = (
         "grub2-editenv /oem/grubenv list shows of it in front, then reboot",
         plain="extra_cmdline in /oem/grubenv holds the parameters: grub2-editenv /oem/grubenv list",
         ids=("kairos",),
-        files=("/etc/kairos-release", "/etc/kairos/branding"),
+        files=("/etc/kairos-release", "/etc/kairos/"),
     ),
     Owner(
         "Elemental",

@@ -229,6 +229,7 @@ def test_no_bootloader_of_ours(files: dict[str, str | bytes], runtime: Runtime |
         (GRUB_MENU, Distribution("ubuntu"), Runtime("snapd_recovery_mode=run console=tty1"), "snapd", "snap get"),
         (GRUB_MENU | {"/etc/harvester-release.yaml": ""}, Distribution("sle"), None, "Harvester", "third_party_kernel"),
         (GRUB_MENU | {"/etc/kairos-release": ""}, Distribution("ubuntu"), None, "Kairos", "extra_cmdline"),
+        (GRUB_MENU | {"/etc/kairos/branding/x": ""}, Distribution("ubuntu"), None, "Kairos", "extra_cmdline"),
         (GRUB_MENU | {"/etc/cos/bootargs.cfg": ""}, Distribution("sle"), None, "Elemental", "extra_cmdline"),
         ({"/etc/unraid-version": ""}, Distribution("slackware"), None, "Unraid", "/boot/syslinux/syslinux.cfg"),
         (GRUB_MENU | {"/usr/bin/abroot": ""}, Distribution("vanilla"), None, "ABRoot", "abroot kargs edit"),
