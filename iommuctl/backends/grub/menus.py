@@ -77,7 +77,7 @@ def require_written(menu: BootMenu) -> None:
     raise UnavailableError(
         f"{menu.path} boots, and kernel packages write {menu.written}: a change would be lost with the next kernel",
         details=(f"GRUB starts from {way}", f"a new kernel has {menu.written} generated anew"),
-        hint=f"have {menu.stub or menu.path} say configfile for {menu.written}, then run the same command again",
+        hint=f"run grub-install, so that {menu.stub or menu.path} leads to {menu.written}, then the same command again",
     )
 
 

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which menu boots: stubs on the ESP, links of packages, whole menus, and what the next kernel is written into."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from entryhosts import facts
+from goldens import contents, stamps
+from program import iommuctl
+from project import FIXTURES
 from trees import MemoryTree
 
 from iommuctl.backends.grub.distributions import grub_family
@@ -85,3 +90,21 @@ def test_a_menu_that_the_next_kernel_is_not_written_into_is_refused() -> None:
         require_written(boot_menu(tree, grub_family(system.distribution), system))
     said = " ".join((caught.value.brief, *caught.value.details, caught.value.hint or ""))
     assert all(name in said for name in ("/boot/efi/EFI/ubuntu/grub.cfg", "/boot/efi/EFI/ubuntu/grub/grub.cfg", BOOT))
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)], ids=["apply", "dry-run"])
+def test_the_stub_of_elementary_is_named_with_both_menus(dry_run: tuple[str, ...], tmp_path: Path) -> None:
+    golden, root = FIXTURES / "menus/elementary-esp-stub", tmp_path / "host"
+    shutil.copytree(golden / "before", root)
+    before, untouched = contents(root), stamps(root)
+    refused = iommuctl("apply", "passthrough-perf", "--platform", "intel", "--root", str(root), *dry_run)
+    assert (refused.code, refused.stdout, refused.stderr) == (69, "", (golden / "error.txt").read_text())
+    assert (contents(root), stamps(root)) == (before, untouched)
+    assert iommuctl("status", "--root", str(root)).code == 0
+
+
+def test_the_hint_of_that_refusal_gets_on() -> None:
+    """What grub-install writes is a stub that leads to the menu of the distribution."""
+    system = host("elementary", "ubuntu", "debian")
+    tree = MemoryTree.of({BOOT: MENU, "/boot/efi/EFI/ubuntu/grub.cfg": DEBIAN_STUB + LEAD})
+    require_written(boot_menu(tree, grub_family(system.distribution), system))
