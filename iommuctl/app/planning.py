@@ -94,7 +94,7 @@ def obstacles(
     """Return what an apply of this plan would fail of now: files that may not be replaced, missing programs."""
     if not edits and not (runs and commands):
         return ()
-    from iommuctl.host.commands import find_program  # noqa: PLC0415
+    from iommuctl.host.programs import find_program  # noqa: PLC0415
     from iommuctl.transaction import preflight  # noqa: PLC0415 - an unchanged host needs none of it
 
     run = commands if runs else ()

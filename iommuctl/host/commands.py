@@ -7,52 +7,33 @@ import re
 import selectors
 import shlex
 import signal
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError, UnavailableError
-from iommuctl.host import confine
+from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError
 from iommuctl.host.descendants import Descendants
 from iommuctl.host.mounts import BlockDevice, own_devices
+from iommuctl.host.programs import SEARCH_PATH, find_program
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
 
-SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 TIMEOUT = 600.0  # seconds; building the initramfs of several kernels takes minutes
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes for each stream; the grub.cfg of 1000 kernels has 2 MB
 SHOWN_LINES = 10  # of stderr, in an error
 SHOWN_COLUMNS = 300  # characters of one such line
 
+# The program that confines, what it ends with where it cannot, and how what it says of that begins.
+_CONFINE = str(Path(__file__).with_name("confine.py"))
+_NOT_CONFINED, _COMPLAINT = 125, "confine: "
 _CHUNK = 65536  # bytes; the size of a pipe, pipe(7)
 _PATIENCE = 0.2  # seconds between two looks at whether a silent program has ended
 _HASTE = 0.005  # seconds between two such looks where it is about to end
 _GRACE = 5.0  # seconds that a program has to clean up after SIGTERM
 _UUID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SETTLING = 0.5  # seconds to wait for the killed; one that init has not reaped yet counts still, but cannot write
-
-# Where the package of a program has another name than the program; the first of a row is Debian's.
-_PACKAGES: Mapping[str, str] = MappingProxyType(
-    {
-        "blkid": "util-linux",
-        "bootctl": "systemd-boot, on other distributions systemd",
-        "grub-editenv": "grub-common, on other distributions grub",
-        "grub-mkconfig": "grub-common, on other distributions grub",
-        "grub-script-check": "grub-common, on other distributions grub",
-        "grub2-editenv": "grub2-tools-minimal, on SUSE grub2",
-        "grub2-mkconfig": "grub2-tools, on SUSE grub2",
-        "grub2-script-check": "grub2-tools, on SUSE grub2",
-        "kernel-install": "systemd, on Fedora systemd-udev",
-        "proxmox-boot-tool": "proxmox-kernel-helper",
-        "update-grub": "grub2-common",
-        "zipl": "s390-tools, on Fedora s390utils-core",
-    }
-)
 
 
 class Completed(NamedTuple):
@@ -97,14 +78,14 @@ class SystemRunner:
             with Descendants() as descendants:
                 return _run(command, (str(program), *command[1:]), timeout, descendants).check()
         completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
-        if completed.returncode == confine.FAILED and completed.stderr.startswith(confine.COMPLAINT):
-            raise self._unconfined(completed.stderr.removeprefix(confine.COMPLAINT).strip())
+        if completed.returncode == _NOT_CONFINED and completed.stderr.startswith(_COMPLAINT):
+            raise self._unconfined(completed.stderr.removeprefix(_COMPLAINT).strip())
         return completed.check()
 
     def _confinement(self) -> tuple[str, ...]:
         devices = (f"{one.name}:{one.major}:{one.minor}:{_uuid(one)}" for one in own_devices(self._root.path))
         options = (word for device in devices for word in ("--device", device))
-        return (sys.executable, "-I", "-S", confine.__file__, str(self._root.path.absolute()), *options, "--")
+        return (sys.executable, "-I", "-S", _CONFINE, str(self._root.path.absolute()), *options, "--")
 
     def _unconfined(self, complaint: str) -> IommuctlError:
         if complaint.endswith(os.strerror(errno.EPERM)):
@@ -120,20 +101,6 @@ def _uuid(device: BlockDevice) -> str:
     argv = (str(blkid), "--probe", "--match-tag", "UUID", "--output", "value", f"/dev/{device.name}")
     found = _run(("blkid", *argv[1:]), argv, TIMEOUT).stdout.strip()
     return found if _UUID.fullmatch(found) else ""
-
-
-def find_program(root: Root, name: str) -> PurePosixPath:
-    """Return where a program is inside a root. Raises UnavailableError that names the package where it is missing."""
-    places = (PurePosixPath(name),) if "/" in name else tuple(PurePosixPath(folder, name) for folder in SEARCH_PATH)
-    for place in places:
-        status = root.stat(place)
-        if status is not None and stat.S_ISREG(status.st_mode) and status.st_mode & 0o111:
-            return place
-    raise UnavailableError(
-        f"no program {name!r}",
-        details=(f"root: {root.path}", f"looked for: {', '.join(map(str, places))}"),
-        hint=f"install the package {_PACKAGES.get(PurePosixPath(name).name, PurePosixPath(name).name)}",
-    )
 
 
 def _run(

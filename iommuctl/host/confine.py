@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-# Nothing but the program's own exit status may be taken for it: env(1) and its like end with 125 where they fail.
-FAILED = 125
-COMPLAINT = "confine: "
+# What `commands` knows a failure of ours by; env(1) and its like end with 125 where they fail.
+_FAILED = 125
+_COMPLAINT = "confine: "
 
 # include/uapi/linux/sched.h
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mnt cgroup uts ipc pid net
@@ -206,8 +206,8 @@ def _check(result: int, what: str) -> int:
 
 
 def _fail(error: OSError) -> NoReturn:
-    os.write(2, f"{COMPLAINT}{error.filename}: {error.strerror}\n".encode("utf-8", "backslashreplace"))
-    os._exit(FAILED)
+    os.write(2, f"{_COMPLAINT}{error.filename}: {error.strerror}\n".encode("utf-8", "backslashreplace"))
+    os._exit(_FAILED)
 
 
 if __name__ == "__main__":

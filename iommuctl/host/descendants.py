@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Descendants: what a program of this host leaves running, waited for and named. It is never ended."""
 
-import ctypes
 import os
 import time
 from contextlib import suppress
@@ -24,12 +23,12 @@ class Descendants:
         self._before: frozenset[int] = frozenset()
 
     def __enter__(self) -> Self:
-        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopt_orphans(yes=True)
         self._before = _children()
         return self
 
     def __exit__(self, *_: object) -> None:
-        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        _adopt_orphans(yes=False)
 
     def wait(self, leader: int) -> tuple[str, ...]:
         """Wait for all but the leader, LEFT_BEHIND seconds at most. Return the names of those that are left."""
@@ -40,6 +39,12 @@ class Descendants:
 
     def _living(self, leader: int) -> list[int]:
         return [number for number in sorted(_children() - self._before - {leader}) if not _reaped(number)]
+
+
+def _adopt_orphans(*, yes: bool) -> None:
+    import ctypes  # noqa: PLC0415 - slow to load, and of use to a change alone
+
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def _children() -> frozenset[int]:

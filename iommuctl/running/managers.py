@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Managers: other programs on a host that set kernel parameters, by the files that they leave. Reading only."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -63,6 +62,8 @@ def _machine_config(tree: Tree) -> Iterator[Manager]:
     text = _text(tree, _MACHINE_CONFIG)
     if not text:
         return
+    import json  # noqa: PLC0415 - few hosts have one
+
     try:
         arguments = json.loads(text)["spec"].get("kernelArguments") or []
         line = " ".join(str(one) for one in arguments)

@@ -9,8 +9,7 @@ import tempfile
 from pathlib import Path
 
 from grubtree import libraries
-
-from iommuctl.host import confine
+from project import PACKAGE
 
 _PATIENCE = 2.0  # seconds for one file
 # Reads the names of variables, sources /input in a process of its own, and answers with their values.
@@ -72,7 +71,17 @@ class ShellJail:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            argv = [sys.executable, "-I", "-S", confine.__file__, str(self._tree), "--", "/sh", "-c", _LOOP]
+            argv = [
+                sys.executable,
+                "-I",
+                "-S",
+                str(PACKAGE / "host" / "confine.py"),
+                str(self._tree),
+                "--",
+                "/sh",
+                "-c",
+                _LOOP,
+            ]
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"PATH": "/nowhere"}
             )
