@@ -374,7 +374,7 @@ class ParameterReport(_Model):
     myths: tuple[MythReport, ...]
     notes: tuple[Text, ...]
     source: Text
-    kernels: tuple[KernelAnswerReport, ...] = Field(default=(), description="answers for the kernels of --kernel")
+    kernels: tuple[KernelAnswerReport, ...] = Field(description="answers for the kernels of --kernel")
 
 
 class ExplainReport(_Report):
