@@ -215,7 +215,8 @@ def difference(before: bytes | None, after: bytes | None) -> tuple[Counter[str],
     for tag, start, end, into, until in pairs:
         if tag != "equal":
             words = [
-                Counter(re.findall(r"[^\s\"']+", " ".join(lines).replace('="', '=" ')))
+                # The name of a variable that a line is added for is no word of a command line.
+                Counter(re.findall(r"[^\s\"']+(?<!=)(?![^\s\"'])", " ".join(lines).replace('="', '=" ')))
                 for lines in (old.split("\n")[start:end], new.split("\n")[into:until])
             ]
             gone += words[0] - words[1]
