@@ -23,6 +23,11 @@ _EDITABLE = f"{_TREE}/*[label() != 'lines' and label() != 'line' and label() != 
 _RESERVED = re.compile("[\0-\x08]")
 
 
+# A lens with a node for each line takes time by the square of their number; this one takes more memory from the start.
+_FOR_MANY_LINES = {"Grubdefault.lns": "Grubdefault.long"}
+_MANY_LINES = 2000
+
+
 class Span(NamedTuple):
     """Where a value is in a text, as indices of characters: `text[start:end]`."""
 
@@ -39,7 +44,7 @@ class Lens:
     """
 
     def __init__(self, name: str, label: str | None = None) -> None:
-        self._name = name
+        self._name = self._used = name
         self._editable = _EDITABLE if label is None else f"{_TREE}/{label}"
         self._augeas = _handle()
 
@@ -110,8 +115,9 @@ class Lens:
             raise LensError(path, line, f"holds a byte 0x{ord(reserved[0]):02x}, which cannot be represented")
         self._augeas.remove(_TREE)
         self._augeas.set(_INPUT, text)
+        self._used = _FOR_MANY_LINES.get(self._name, self._name) if text.count("\n") > _MANY_LINES else self._name
         try:
-            self._augeas.text_store(self._name, _INPUT, _TREE)
+            self._augeas.text_store(self._used, _INPUT, _TREE)
         except (ValueError, RuntimeError, OSError) as error:
             raise LensError(path, self._failed_line(), "has a form that cannot be represented exactly") from error
         ascii_only = len(octets) == len(text)
@@ -126,7 +132,7 @@ class Lens:
     def _retrieve(self, path: PurePosixPath) -> str:
         """Write the tree back as a text."""
         try:
-            self._augeas.text_retrieve(self._name, _INPUT, _TREE, "/output")
+            self._augeas.text_retrieve(self._used, _INPUT, _TREE, "/output")
         except (ValueError, RuntimeError, OSError) as error:
             raise LensError(path, None, "the edited value cannot be represented") from error
         return _string(self._augeas.get("/output"))

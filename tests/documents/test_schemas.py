@@ -66,8 +66,8 @@ def test_schema_is_valid_and_closed(name: str) -> None:
     Draft202012Validator.check_schema(schema)
     objects = [schema, *(one for one in schema.get("$defs", {}).values() if one["type"] == "object")]
     assert all(one["additionalProperties"] is False for one in objects)
-    # What a reader relies on is always there: a key is null, never missing.
-    assert all(set(one["required"]) == set(one["properties"]) for one in objects)
+    # What a reader relies on is always there: a key is null, never missing. `raw` is there where bytes are no text.
+    assert all(set(one["required"]) == set(one["properties"]) - {"raw"} for one in objects)
     with pytest.raises(ValidationError):
         Draft202012Validator(schema).validate({})
 

@@ -1,6 +1,6 @@
 (* SPDX-License-Identifier: Apache-2.0 *)
 (* /etc/default/grub and its drop-ins, as lines: an assignment of a variable that holds a kernel command line is a
-   node with its value as written, quotes included; all lines between two of those are kept whole. What encloses a
+   node with its value as written, quotes included; every other line is kept whole. What encloses a
    line (a condition, a function) is the shell reader's business, not the lens'. *)
 module Grubdefault =
 
@@ -20,7 +20,12 @@ let tail     = del /([ \t]*(;[ \t]*)?|([ \t]+|[ \t]*;[ \t]*)#[^\n]*)\n/ "\n"
 let assign   = [ indent . key variable . del /\+?=/ "=" . store word . tail ]
 
 let other    = /[^\n]*/ - (/[ \t]*(export[ \t]+)?/ . variable . /\+?=[^\n]*/)
-(* Other lines are one node, however many: a node each would cost time by the square of their number. *)
+let line     = [ label "line" . store other . del "\n" "\n" ]
+
+let lns      = (assign|line)*
+
+(* For texts of thousands of lines: all lines between two assignments are one node, since a node each would cost time by
+   the square of their number. What it takes to read them so, megabytes of tables, shorter texts are spared. *)
 let lines    = [ label "lines" . store (other . /\n/)+ ]
 
-let lns      = lines? . (assign . lines?)*
+let long     = lines? . (assign . lines?)*

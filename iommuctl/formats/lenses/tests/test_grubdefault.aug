@@ -5,6 +5,15 @@ let lns = Grubdefault.lns
 
 (* Blank lines, bare comment signs and foreign shell stay as lines; the value keeps its quotes. *)
 test lns get "\n#\n# about\nGRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\" # c\nfi # d\n" =
+  { "line" = "" }
+  { "line" = "#" }
+  { "line" = "# about" }
+  { "line" = "GRUB_DEFAULT=0" }
+  { "GRUB_CMDLINE_LINUX_DEFAULT" = "\"quiet\"" }
+  { "line" = "fi # d" }
+
+(* In a long text what is between two assignments is one node. *)
+test Grubdefault.long get "\n#\n# about\nGRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\" # c\nfi # d\n" =
   { "lines" = "\n#\n# about\nGRUB_DEFAULT=0\n" }
   { "GRUB_CMDLINE_LINUX_DEFAULT" = "\"quiet\"" }
   { "lines" = "fi # d\n" }
@@ -19,7 +28,7 @@ test lns get "GRUB_CMDLINE_LINUX=a[1]#b\n" = { "GRUB_CMDLINE_LINUX" = "a[1]#b" }
 
 (* A longer name is another variable; += is another way to assign this one, and stays. *)
 test lns get "GRUB_CMDLINE_LINUX_RECOVERY=single\nGRUB_CMDLINE_LINUX+=x\n" =
-  { "lines" = "GRUB_CMDLINE_LINUX_RECOVERY=single\n" }
+  { "line" = "GRUB_CMDLINE_LINUX_RECOVERY=single" }
   { "GRUB_CMDLINE_LINUX" = "x" }
 
 test lns put "GRUB_CMDLINE_LINUX+=x\n" after set "/GRUB_CMDLINE_LINUX" "\"y\"" = "GRUB_CMDLINE_LINUX+=\"y\"\n"
