@@ -10,10 +10,9 @@ REPLACEMENT = "\ufffd"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383
-# The end of the last private plane stands for bytes on their way into JSON; what is written there itself goes as bytes.
+# The end of the last private plane, where nobody writes, stands for bytes from 0x80 on their way into JSON.
 _CARRIER = 0x10FF00
-_CARRIED = re.compile("[\U0010ff00-\U0010ffff]")
-_TO_CARRY = re.compile("[\ud800-\udfff\U0010ff00-\U0010ffff]")
+_CARRIED = re.compile("[\U0010ff80-\U0010ffff]")
 
 
 def escaped(char: str) -> str:
@@ -31,8 +30,11 @@ def legible(text: str) -> str:
 
 
 def carried(text: str) -> str:
-    """Put a character of one plane for each byte that is no UTF-8, so that `restored` can tell the bytes."""
-    return text if text.isascii() else _TO_CARRY.sub(lambda match: _as_carriers(match[0]), text)
+    """Put a character of one plane for each byte that is no UTF-8, so that `restored` can tell the bytes.
+
+    What is carried already stays as it is.
+    """
+    return text if text.isascii() else _SURROGATE.sub(lambda match: _as_carriers(match[0]), text)
 
 
 def is_carrying(text: str) -> bool:
