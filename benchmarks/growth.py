@@ -19,9 +19,9 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "benchmarks")]
 
 from hosts import fedora  # noqa: E402 - found by the line above
 
-from iommuctl.app.apply import plan_apply  # noqa: E402
+from iommuctl.app.change.apply import plan_apply  # noqa: E402
+from iommuctl.app.change.planning import Choices  # noqa: E402
 from iommuctl.app.host import Host  # noqa: E402
-from iommuctl.app.planning import Choices  # noqa: E402
 from iommuctl.errors import IommuctlError  # noqa: E402
 from iommuctl.facts import Platform  # noqa: E402
 from iommuctl.formats.grubcfg import parse_menu  # noqa: E402

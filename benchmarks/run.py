@@ -25,9 +25,9 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "benchmarks")]
 from hosts import ENTRIES, fedora  # noqa: E402 - found by the line above
 from measure import Row, Run, compare, run  # noqa: E402
 
-from iommuctl.app.apply import plan_apply  # noqa: E402
+from iommuctl.app.change.apply import plan_apply  # noqa: E402
+from iommuctl.app.change.planning import Choices  # noqa: E402
 from iommuctl.app.host import Host  # noqa: E402
-from iommuctl.app.planning import Choices  # noqa: E402
 from iommuctl.facts import Platform  # noqa: E402
 from iommuctl.plan import Regenerate  # noqa: E402
 
@@ -58,8 +58,8 @@ os.write(2, str(time.process_time()).encode())
 _MANY_ROOTS = """
 import resource, sys, time
 from pathlib import Path
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.planning import Choices
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate

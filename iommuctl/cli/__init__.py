@@ -88,7 +88,8 @@ def _fail(error: IommuctlError, session: "Session") -> int:
     if session.debug and not session.json:
         _print_traceback(error)
     if session.json:
-        from iommuctl.documents.models import ErrorDetail, ErrorReport, report, to_json
+        from iommuctl.documents.base import report, to_json
+        from iommuctl.documents.models import ErrorDetail, ErrorReport
 
         print(to_json(ErrorReport(error=report(ErrorDetail, error)), indent=None), file=sys.stderr)
     else:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.app.host import Host
-from iommuctl.app.plan import ApplyPlan, Plan
 from iommuctl.cli.options import ChangeOptions
 from iommuctl.cli.output.findings import finding_lines
 from iommuctl.cli.output.plan import plan_report, plan_text
@@ -22,7 +22,7 @@ from iommuctl.errors import ExecutionError
 from iommuctl.plan import Command
 
 if TYPE_CHECKING:
-    from iommuctl.app.execute import Executed
+    from iommuctl.app.change.execute import Executed
 
 _DIFFERENCE = 1
 
@@ -37,7 +37,7 @@ def opened(path: Path, change: ChangeOptions) -> Host:
     host = Host.open(path)
     if change.dry_run:
         return host
-    from iommuctl.app.recover import recover_host
+    from iommuctl.app.change.recover import recover_host
     from iommuctl.cli.output.recovered import recover_text
 
     if (recovered := recover_host(host)) is not None:
@@ -56,7 +56,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
         if is_interactive() and not change.yes and not confirmed("write this?"):
             typer.echo("nothing was written", err=True)
             raise typer.Exit(_DIFFERENCE)
-    from iommuctl.app.execute import carry_out
+    from iommuctl.app.change.execute import carry_out
 
     executed = carry_out(host, plan, progress=_progress)
     try:
@@ -72,7 +72,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
 
 def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
     if session(context).json:
-        from iommuctl.documents.models import to_json
+        from iommuctl.documents.base import to_json
 
         typer.echo(to_json(plan_report(plan, str(host.path), executed)))
         return

@@ -68,7 +68,7 @@ def is_interactive() -> bool:
 def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
     """Print a result as this run is asked to: one JSON object, or text."""
     if session(context).json:
-        from iommuctl.documents.models import to_json
+        from iommuctl.documents.base import to_json
 
         typer.echo(to_json(report()))
         return

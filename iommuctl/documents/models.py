@@ -1,111 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report: the JSON that scripts read. Stable, versioned, snake_case; a JSON Schema is generated from these models."""
 
-import json
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from iommuctl.documents.text import carried, is_carrying, restored, shown
-from iommuctl.facts import KernelVersion
+from iommuctl.documents.base import Document, Part, RootPath, Text
+from iommuctl.documents.explained import ExplainReport
 from iommuctl.findings import Severity
-from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.lines import Kernel
-from iommuctl.kernel.span import Spans
 from iommuctl.plan import FileClass, Op
 
-SCHEMA_VERSION: Final = 1
-_UNPRINTABLE = re.compile(r"[^\n -~]")
-
-
-def _text(value: object) -> object:
-    """Write a value of the core as text; `to_json` tells of the bytes that were no UTF-8."""
-    return carried(str(value)) if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath) else value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-# The oldest upstream release of those that have something.
-Since = Annotated[Text | None, BeforeValidator(lambda value: value.since if isinstance(value, Spans) else value)]
-RootPath = Annotated[Text, Field(description="an absolute path as seen inside the root")]
 VerdictName = Literal["active", "not_applied", "ignored_by_kernel", "firmware_off", "drift", "hypervisor", "unproven"]
 AgentName = Literal["command_line", "kernel_default"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-def _with_raw(schema: dict[str, Any]) -> None:
-    schema.setdefault("properties", {})["raw"] = {
-        "type": "object",
-        "description": "only where a field holds bytes that are no UTF-8: all its bytes in hexadecimal, by its name",
-        "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{2})*$"},
-    }
-
-
-class _Model(BaseModel):
-    # Every key is always there, those that are the same every time included. Values of the core are taken as they are.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        from_attributes=True,
-        json_schema_serialization_defaults_required=True,
-        json_schema_extra=_with_raw,
-    )
-
-
-class _Report(_Model):
-    schema_version: Literal[1] = SCHEMA_VERSION
-
-
-M = TypeVar("M", bound=_Model)
-
-
-def report(model: type[M], value: object, **computed: object) -> M:
-    """Return a model of a value: each field is the value's attribute of its name, but for those that are `computed`."""
-    if not computed:
-        return model.model_validate(value)
-    taken = {name: getattr(value, name) for name in model.model_fields if name not in computed}
-    return model.model_validate(taken | computed)
-
-
-def reports(model: type[M], values: Iterable[object]) -> tuple[M, ...]:
-    """Return a model of each value."""
-    return tuple(report(model, value) for value in values)
-
-
-def to_json(document: BaseModel, *, indent: int | None = 2) -> str:
-    """Return a document as it is printed: U+FFFD for a byte that is no UTF-8, and `raw` in its object has them all."""
-    text = document.model_dump_json(indent=indent, by_alias=True)
-    if is_carrying(text):
-        separators = None if indent else (",", ":")
-        text = json.dumps(_told(json.loads(text)), indent=indent, separators=separators, ensure_ascii=False)
-    # JSON lets a terminal's own characters stand as they are; they may reach one.
-    return text if text.isascii() else _UNPRINTABLE.sub(_as_json, text)
-
-
-def _told(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    if isinstance(value, dict):
-        raw = {name: restored(text).hex() for name, text in _texts_of(value) if is_carrying(text)}
-        told = {shown(name): _told(part) for name, part in value.items()}
-        return told | {"raw": raw} if raw else told
-    if isinstance(value, list):
-        return [_told(part) for part in value]
-    return shown(value) if isinstance(value, str) else value
-
-
-def _texts_of(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, part in value.items():
-        for place, text in enumerate(part) if isinstance(part, list) else ((None, part),):
-            if isinstance(text, str):
-                yield (name if place is None else f"{name}[{place}]"), text
-
-
-def _as_json(match: re.Match[str]) -> str:
-    return match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1]
-
-
-class FindingReport(_Model):
+class FindingReport(Part):
     """Something an operator should know."""
 
     rule: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
@@ -115,7 +25,7 @@ class FindingReport(_Model):
     hint: Text | None
 
 
-class EvidenceReport(_Model):
+class EvidenceReport(Part):
     """One thing that was looked at to tell the bootloader, and what it says."""
 
     probe: Text
@@ -123,7 +33,7 @@ class EvidenceReport(_Model):
     says: Text
 
 
-class ChangeReport(_Model):
+class ChangeReport(Part):
     """One whole parameter as written; null where absent. One record for each target."""
 
     op: Op
@@ -134,7 +44,7 @@ class ChangeReport(_Model):
     reason: Text
 
 
-class FileReport(_Model):
+class FileReport(Part):
     """One file whose content the plan names."""
 
     path: RootPath
@@ -144,7 +54,7 @@ class FileReport(_Model):
     after_sha256: Sha256 | None
 
 
-class CommandReport(_Model):
+class CommandReport(Part):
     """A program that the plan runs inside the root; `ran` is false in a dry-run and where regeneration is left out."""
 
     argv: tuple[Text, ...]
@@ -152,7 +62,7 @@ class CommandReport(_Model):
     ran: bool
 
 
-class PlanReport(_Report):
+class PlanReport(Document):
     """The result of `apply` and `rollback`, dry or not."""
 
     command: Literal["apply", "rollback"]
@@ -172,7 +82,7 @@ class PlanReport(_Report):
     reboot_required: bool
 
 
-class EntryReport(_Model):
+class EntryReport(Part):
     """One boot entry as the bootloader sees it."""
 
     id: Text
@@ -186,14 +96,14 @@ class EntryReport(_Model):
     reason: Text
 
 
-class FutureReport(_Model):
+class FutureReport(Part):
     """What a kernel installed later boots with, and the file that says so."""
 
     cmdline: Text | None = Field(description="null where it cannot be told; a finding says why")
     source: RootPath
 
 
-class DriftReport(_Model):
+class DriftReport(Part):
     """One place that does not have what the applied profile asks for."""
 
     where: Text
@@ -201,7 +111,7 @@ class DriftReport(_Model):
     found: Text
 
 
-class EffectiveReport(_Model):
+class EffectiveReport(Part):
     """What the running kernel does, next to what is configured."""
 
     units: tuple[Text, ...] = Field(description="the active IOMMUs")
@@ -212,7 +122,7 @@ class EffectiveReport(_Model):
     failed: tuple[Text, ...] = Field(description="the names of the checks that failed")
 
 
-class StatusReport(_Report):
+class StatusReport(Document):
     """The result of `status`."""
 
     command: Literal["status"] = "status"
@@ -230,7 +140,7 @@ class StatusReport(_Report):
     reboot_required: bool
 
 
-class SnapshotReport(_Model):
+class SnapshotReport(Part):
     """One apply or rollback that can be gone back from."""
 
     id: Text
@@ -242,7 +152,7 @@ class SnapshotReport(_Model):
     files: tuple[RootPath, ...]
 
 
-class HistoryReport(_Report):
+class HistoryReport(Document):
     """The result of `history`, newest first."""
 
     command: Literal["history"] = "history"
@@ -250,7 +160,7 @@ class HistoryReport(_Report):
     findings: tuple[FindingReport, ...]
 
 
-class ProfileSummary(_Model):
+class ProfileSummary(Part):
     """One profile by name."""
 
     name: Text
@@ -258,14 +168,14 @@ class ProfileSummary(_Model):
     source: Text
 
 
-class ProfilesReport(_Report):
+class ProfilesReport(Document):
     """The result of `profile list`."""
 
     command: Literal["profile list"] = "profile list"
     profiles: tuple[ProfileSummary, ...]
 
 
-class RecoverReport(_Report):
+class RecoverReport(Document):
     """The result of `recover`."""
 
     command: Literal["recover"] = "recover"
@@ -277,7 +187,7 @@ class RecoverReport(_Report):
     )
 
 
-class LineReport(_Model):
+class LineReport(Part):
     """One command line that lint looked at."""
 
     where: Text
@@ -291,7 +201,7 @@ class LocatedFindingReport(FindingReport):
     where: tuple[Text, ...]
 
 
-class LintReport(_Report):
+class LintReport(Document):
     """The result of `lint`: errors first."""
 
     command: Literal["lint"] = "lint"
@@ -300,91 +210,7 @@ class LintReport(_Report):
     findings: tuple[LocatedFindingReport, ...]
 
 
-class AvailabilityReport(_Model):
-    """On which architecture, and in which kernels, the ends included; null where every one that was read has it."""
-
-    architecture: Text = Field(validation_alias="on")
-    since: Text | None
-    until: Text | None
-
-
-class TokenReport(_Model):
-    """One value that a list can hold."""
-
-    name: Text
-    meaning: Text
-    same_as: Text | None
-    available: tuple[AvailabilityReport, ...]
-    deprecated_since: Since
-    unsafe: bool
-
-
-class MythReport(_Model):
-    """A value that guides recommend and no kernel reads as they say."""
-
-    value: Text
-    meaning: Text
-    mend: Text | None
-
-
-class SaidReport(_Model):
-    """What one item of the value that was asked about does."""
-
-    item: Text
-    meaning: Text
-
-
-class AdviceReport(_Model):
-    """A question that people ask, and its answer in paragraphs."""
-
-    question: Text
-    answer: tuple[Text, ...]
-
-
-class KernelAnswerReport(_Model):
-    """Whether a kernel that was asked about reads a parameter, or one item of its value."""
-
-    item: Text
-    kernel: Text
-    architecture: Text | None = Field(description="null: all that were asked about agree")
-    reads: bool | None = Field(description="null: neither its line nor its release tells")
-    source: Text
-
-
-class ParameterReport(_Model):
-    """One parameter as the catalogue has it."""
-
-    asked: Text
-    name: Text
-    summary: Text
-    kind: Literal["early", "setup", "module", "userspace", "hypervisor", "nobody"]
-    grammar: Literal["flag", "bool", "scalar", "option-list", "last-wins-list", "accumulating"]
-    said: tuple[SaidReport, ...]
-    advice: tuple[AdviceReport, ...]
-    available: tuple[AvailabilityReport, ...]
-    platforms: tuple[Text, ...] = Field(description="those whose drivers act on it; empty: no driver of its own")
-    default: Text | None
-    kconfig: tuple[Text, ...]
-    effect: Text | None
-    same_as: Text | None
-    deprecated_since: Since
-    unsafe: Text | None = Field(description="the value that weakens isolation; `set` for any")
-    conflicts: tuple[Text, ...]
-    tokens: tuple[TokenReport, ...]
-    myths: tuple[MythReport, ...]
-    notes: tuple[Text, ...]
-    source: Text
-    kernels: tuple[KernelAnswerReport, ...] = Field(description="answers for the kernels of --kernel")
-
-
-class ExplainReport(_Report):
-    """The result of `explain`, in the order that was asked."""
-
-    command: Literal["explain"] = "explain"
-    parameters: tuple[ParameterReport, ...]
-
-
-class VerifyCheckReport(_Model):
+class VerifyCheckReport(Part):
     """One thing that was compared."""
 
     name: Text
@@ -392,7 +218,7 @@ class VerifyCheckReport(_Model):
     detail: Text
 
 
-class ExemptionReport(_Model):
+class ExemptionReport(Part):
     """A group that the kernel treats otherwise by its own rules."""
 
     group: int
@@ -401,7 +227,7 @@ class ExemptionReport(_Model):
     reason: Text
 
 
-class VerifyReport(_Report):
+class VerifyReport(Document):
     """The result of `verify`; the exit code is 1 where `ok` is false."""
 
     command: Literal["verify"] = "verify"
@@ -414,7 +240,7 @@ class VerifyReport(_Report):
     exemptions: tuple[ExemptionReport, ...]
 
 
-class DeviceReport(_Model):
+class DeviceReport(Part):
     """One device of a group; ids in hexadecimal, names null where the system has no list of them."""
 
     address: Text
@@ -431,7 +257,7 @@ class DeviceReport(_Model):
     physical_function: Text | None
 
 
-class GroupReport(_Model):
+class GroupReport(Part):
     """One IOMMU group."""
 
     id: int
@@ -441,7 +267,7 @@ class GroupReport(_Model):
     obstacle: Text | None = Field(description="why none of them can")
 
 
-class GroupsReport(_Report):
+class GroupsReport(Document):
     """The result of `groups`."""
 
     command: Literal["groups"] = "groups"
@@ -449,7 +275,7 @@ class GroupsReport(_Report):
     ungrouped: tuple[DeviceReport, ...] = Field(description="devices that no group holds although an IOMMU is active")
 
 
-class CheckItemReport(_Model):
+class CheckItemReport(Part):
     """One thing that a change or its effect depends on."""
 
     name: Text
@@ -458,7 +284,7 @@ class CheckItemReport(_Model):
     remedy: Text | None = Field(description="what to do about it where it failed")
 
 
-class CheckReport(_Report):
+class CheckReport(Document):
     """The result of `check`; the exit code is 1 where `ok` is false."""
 
     command: Literal["check"] = "check"
@@ -467,7 +293,7 @@ class CheckReport(_Report):
     items: tuple[CheckItemReport, ...]
 
 
-class ErrorDetail(_Model):
+class ErrorDetail(Part):
     """What stopped the run."""
 
     code: int = Field(description="the exit code")
@@ -476,7 +302,7 @@ class ErrorDetail(_Model):
     hint: Text | None
 
 
-class ErrorReport(_Report):
+class ErrorReport(Document):
     """An error, on stderr; stdout stays empty."""
 
     error: ErrorDetail

@@ -6,42 +6,34 @@ import os
 import shlex
 import stat
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from typing import Self
 
 from iommuctl.errors import (
     BootConfigError,
-    BusyError,
-    ExecutionError,
-    IommuctlError,
     NotFoundError,
-    NotPermittedError,
+)
+from iommuctl.host.descriptors import (
+    _DIRECTORY,
+    _LISTING,
+    READ_LIMIT,
+    Place,
+    close_each,
+    enter,
+    failure,
+    lstat,
+    make_directory,
+    open_regular,
+    read_all,
+    read_at,
+    readlink,
+    set_mode,
 )
 
-READ_LIMIT = 16 * 1024 * 1024  # bytes; a boot configuration is far smaller, and a hostile root may hold anything
 LINK_LIMIT = 40  # include/linux/namei.h: MAXSYMLINKS
 HELD_LIMIT = 64  # directories; a boot configuration has a dozen, and 1024 descriptors are all that a process may have
-
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class Place(NamedTuple):
-    """Where a path ends after every link: a name in an open directory.
-
-    `path` is the final path inside the root, without links. `directory` is a descriptor opened with O_PATH, valid
-    while the place is open. `missing` are the directories on the way that are not there; then `directory` is the
-    deepest one that is. `status` is the lstat of the name, None where it is not there.
-    """
-
-    path: PurePosixPath
-    directory: int
-    name: str
-    missing: tuple[str, ...]
-    status: os.stat_result | None
 
 
 class Root:
@@ -105,7 +97,7 @@ class Root:
             if place.status is None:
                 return None
             with open_regular(place) as descriptor:
-                return _read_at(descriptor, start, size)
+                return read_at(descriptor, start, size)
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Return the names in a directory, sorted by code point; empty where there is no such directory."""
@@ -132,9 +124,9 @@ class Root:
             for below in names:
                 opened: list[int] = []
                 try:
-                    found[below] = _lstat(name, opened[0]) if _enter(below, above, opened) else None
+                    found[below] = lstat(name, opened[0]) if enter(below, above, opened) else None
                 finally:
-                    _close_each(opened)
+                    close_each(opened)
         return found
 
     def identity(self, directory: PurePosixPath) -> tuple[int, int] | None:
@@ -161,7 +153,7 @@ class Root:
         except OSError as error:
             raise failure(error, path, doing) from error
         finally:
-            _close_each(opened)
+            close_each(opened)
 
     @contextmanager
     def open_directory(self, path: PurePosixPath, doing: str = "read") -> Iterator[int]:
@@ -191,9 +183,9 @@ class Root:
         for name in names:
             with self.open_directory(above, "make a directory in") as descriptor:
                 with suppress(FileExistsError):  # a rival was faster; what is no directory is refused by the next step
-                    _make_directory(name, mode, descriptor)
+                    make_directory(name, mode, descriptor)
                     made.append(above / name)
-                _set_mode(name, mode, descriptor)
+                set_mode(name, mode, descriptor)
                 os.fsync(descriptor)
             above /= name
         return tuple(made)
@@ -210,10 +202,10 @@ class Root:
                     os.close(opened.pop())
                 continue
             above = opened[-1] if opened else self._descriptor
-            if pending and _enter(name, above, opened):
+            if pending and enter(name, above, opened):
                 names.append(name)
                 continue
-            status = _lstat(name, above)
+            status = lstat(name, above)
             if status is None or not stat.S_ISLNK(status.st_mode):
                 if pending:
                     return _missing(path, names, above, [*pending, name])
@@ -221,7 +213,7 @@ class Root:
             links += 1
             if links > LINK_LIMIT:
                 raise BootConfigError(path, None, "too many levels of symbolic links")
-            target = _readlink(name, above)
+            target = readlink(name, above)
             if target.startswith("/"):
                 while opened:
                     os.close(opened.pop())
@@ -279,7 +271,7 @@ class HeldRoot(Root):
             if held is None:
                 return None
         folder, descriptor = held
-        status = _lstat(name, descriptor)
+        status = lstat(name, descriptor)
         if status is not None and stat.S_ISLNK(status.st_mode):
             return None
         return Place(path if str(folder) == above else folder / name, descriptor, name, (), status)
@@ -295,61 +287,9 @@ class HeldRoot(Root):
                 return None
             descriptor = os.open(place.name, _DIRECTORY, dir_fd=place.directory)
         finally:
-            _close_each(opened)
+            close_each(opened)
         held = self._directories[above] = (place.path, descriptor)
         return held
-
-
-def failure(error: OSError, path: PurePosixPath, doing: str) -> IommuctlError:
-    """Return the error that an operating system's refusal becomes; `doing` is a verb, the path follows it."""
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return NotPermittedError(path, doing)
-    if error.errno == errno.ELOOP:  # a name is no longer what it was when the walk looked at it
-        return BusyError(f"{str(path)!r} was swapped meanwhile", hint="run the same command again")
-    return ExecutionError(f"cannot {doing} {str(path)!r}: {os.strerror(error.errno or 0).lower()}")
-
-
-@contextmanager
-def open_regular(place: Place) -> Iterator[int]:
-    """Open a place's file for reading, never waiting for a pipe. Raises BootConfigError for anything but a file."""
-    # The status is looked at first, since opening a device can already act; the descriptor's own again, after a swap.
-    if place.status is None or not stat.S_ISREG(place.status.st_mode):
-        raise BootConfigError(place.path, None, "not a regular file")
-    try:
-        descriptor = os.open(place.name, _FILE, dir_fd=place.directory)
-    except FileNotFoundError as error:
-        raise _swapped() from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BootConfigError(place.path, None, "not a regular file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def read_all(descriptor: int, path: PurePosixPath) -> bytes:
-    """Read an open file to its end. Raises BootConfigError beyond READ_LIMIT bytes; `path` is for the message."""
-    size = os.fstat(descriptor).st_size
-    if size > READ_LIMIT:
-        raise BootConfigError(path, None, f"larger than {READ_LIMIT} bytes")
-    parts: list[bytes] = []
-    total = 0
-    while part := os.read(descriptor, max(size + 1 - total, 4096)):
-        parts.append(part)
-        total += len(part)
-        if total > READ_LIMIT:
-            raise BootConfigError(path, None, f"larger than {READ_LIMIT} bytes")
-    return b"".join(parts)
-
-
-def _read_at(descriptor: int, start: int, size: int) -> bytes:
-    """Read a part of an open file; fewer bytes only where it ends."""
-    parts: list[bytes] = []
-    while size and (part := os.pread(descriptor, size, start)):
-        parts.append(part)
-        start += len(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def _path(asked: PurePosixPath, *names: str) -> PurePosixPath:
@@ -365,60 +305,9 @@ def _components(path: PurePosixPath, text: str) -> list[str]:
     return [part for part in reversed(text.split("/")) if part not in ("", ".")]
 
 
-def _lstat(name: str, directory: int) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _readlink(name: str, directory: int) -> str:
-    try:
-        return os.readlink(name, dir_fd=directory)
-    except OSError as error:
-        raise _swapped() from error
-
-
-def _enter(name: str, directory: int, opened: list[int]) -> bool:
-    """Open a directory below `directory`; False for a link, for nothing, and for anything else."""
-    try:
-        opened.append(os.open(name, _DIRECTORY, dir_fd=directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def _make_directory(name: str, mode: int, directory: int) -> None:
-    previous = os.umask(0)  # one that takes our own rights away would keep us from opening it
-    try:
-        os.mkdir(name, mode, dir_fd=directory)
-    finally:
-        os.umask(previous)
-
-
-def _set_mode(name: str, mode: int, directory: int) -> None:
-    descriptor = os.open(name, _LISTING, dir_fd=directory)
-    try:
-        found = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        wanted = mode | found & stat.S_ISGID  # inherited: the group of a directory goes on below it
-        if found != wanted:
-            os.fchmod(descriptor, wanted)
-    finally:
-        os.close(descriptor)
-
-
-def _close_each(descriptors: Iterable[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
 def _close_all(directories: dict[str, tuple[PurePosixPath, int]]) -> None:
-    _close_each(descriptor for _, descriptor in directories.values())
+    close_each(descriptor for _, descriptor in directories.values())
     directories.clear()
-
-
-def _swapped() -> OSError:
-    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _missing(path: PurePosixPath, names: list[str], directory: int, pending: list[str]) -> Place:

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.errors import IommuctlError, NotPermittedError
-from iommuctl.host.root import READ_LIMIT, Root
+from iommuctl.host.descriptors import READ_LIMIT
+from iommuctl.host.root import Root
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.parameters import Catalogue, Kind
 from iommuctl.running.firmware import IORT, present

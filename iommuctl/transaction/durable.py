@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from iommuctl.errors import BusyError
+from iommuctl.host.descriptors import Place, open_regular, read_all
 from iommuctl.host.mounts import filesystem_type
-from iommuctl.host.root import Place, Root, open_regular, read_all
+from iommuctl.host.root import Root
 from iommuctl.tree import digest
 
 NEW_FILE_MODE = 0o644

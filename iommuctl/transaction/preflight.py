@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.errors import BootConfigError, BusyError, ExecutionError, IommuctlError, NotPermittedError
-from iommuctl.host.root import READ_LIMIT, Place, Root, open_regular, read_all
+from iommuctl.host.descriptors import READ_LIMIT, Place, open_regular, read_all
+from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata, read_metadata
 

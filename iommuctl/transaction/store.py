@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFo
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
 from iommuctl.transaction.durable import remove_all, remove_any, remove_files, write_file
-from iommuctl.transaction.index import SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
-from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary
+from iommuctl.transaction.index import LATEST, SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
+from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary, time_text
 from iommuctl.tree import digest
 
 STATE = PurePosixPath("/var/lib/iommuctl")
@@ -232,3 +232,19 @@ class Store:
         from iommuctl.transaction.statefile import read_manifest  # noqa: PLC0415 - pydantic only where one is read
 
         return read_manifest(self._root, self.snapshots / name / _MANIFEST, name)
+
+
+def later_than_the_newest(now: datetime, root: Root, store: Store) -> datetime:
+    """Return a time after every snapshot's: their order is the order of what was done, also when a clock steps back."""
+    newest = max(store.list().snapshots, default=None, key=lambda one: one.created)
+    if newest is None or newest.created < now:
+        return now
+    later = newest.created + timedelta(seconds=1)
+    if later >= LATEST:
+        folder = root.outside(store.snapshots / newest.id)
+        raise ConflictError(
+            f"snapshot {newest.id} is dated so late that none can come after it",
+            details=(f"created: {time_text(newest.created)}",),
+            hint=f"look at it, then move it away: mv {folder} {root.outside(store.directory / newest.id)}",
+        )
+    return later

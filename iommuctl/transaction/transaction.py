@@ -5,7 +5,7 @@ import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -23,15 +23,14 @@ from iommuctl.transaction.durable import (
     temporary_name,
 )
 from iommuctl.transaction.freeze import settle
-from iommuctl.transaction.index import LATEST
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
 from iommuctl.transaction.reserve import reserve
 from iommuctl.transaction.restoration import Pending
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id, time_text
-from iommuctl.transaction.store import STATE_MODE, Clock, Store
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.store import STATE_MODE, Clock, Store, later_than_the_newest
 from iommuctl.tree import digest
 
 NEW_DIRECTORY_MODE = 0o755
@@ -138,7 +137,7 @@ class Transaction:
                 )
             targets = examine(root, work.edits, work.generated)
             check_space(root, store, targets)
-            manifest, contents = _snapshot(_later(clock(), root, store), purpose, targets)
+            manifest, contents = _snapshot(later_than_the_newest(clock(), root, store), purpose, targets)
             journal = _journal(root, work, targets, manifest)
             try:
                 store.add(manifest, contents)
@@ -318,22 +317,6 @@ class Transaction:
 
 def _failure(error: IommuctlError | InterruptedRun) -> str:
     return f"failed: {error.brief}" if isinstance(error, IommuctlError) else f"was interrupted by {error.signal.name}"
-
-
-def _later(now: datetime, root: Root, store: Store) -> datetime:
-    """Return a time after every snapshot's: their order is the order of what was done, also when a clock steps back."""
-    newest = max(store.list().snapshots, default=None, key=lambda one: one.created)
-    if newest is None or newest.created < now:
-        return now
-    later = newest.created + timedelta(seconds=1)
-    if later >= LATEST:
-        folder = root.outside(store.snapshots / newest.id)
-        raise ConflictError(
-            f"snapshot {newest.id} is dated so late that none can come after it",
-            details=(f"created: {time_text(newest.created)}",),
-            hint=f"look at it, then move it away: mv {folder} {root.outside(store.directory / newest.id)}",
-        )
-    return later
 
 
 def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:

@@ -8,7 +8,8 @@ import pytest
 from grubtree import GrubTree, grub_host
 from program import PROFILE, UNDONE, WANTED, Run, debris, iommuctl, live, states
 
-from iommuctl.formats.grubcfg import normal_entries, parse_menu
+from iommuctl.formats.grubcfg import parse_menu
+from iommuctl.formats.grubmenu import normal_entries
 
 __all__ = ["grub_host"]  # the fixture
 pytestmark = pytest.mark.programs

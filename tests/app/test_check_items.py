@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from kernelhosts import ARM64, FIRMWARE_OFF, INTEL, INTEL_CONFIG, KernelHost
 
-from iommuctl.app.check import (
+from iommuctl.app.look.check import (
     SPACE,
     CheckItem,
     CheckResult,

@@ -13,11 +13,11 @@ from unittest.mock import NonCallableMagicMock
 import pytest
 from pytest_mock import MockerFixture
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
+from iommuctl.app.change.recover import recover_host
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
-from iommuctl.app.recover import recover_host
 from iommuctl.cli.output.recovered import recover_text
 from iommuctl.errors import BusyError, ExecutionError
 from iommuctl.findings import Rule

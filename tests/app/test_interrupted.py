@@ -11,12 +11,12 @@ import pytest
 from console import NEVER, code_of, run
 from typer.testing import CliRunner
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.interrupted import interrupted_findings
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.interrupted import interrupted_findings
-from iommuctl.app.lint import lint_host
-from iommuctl.app.planning import Choices
+from iommuctl.app.look.lint import lint_host
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session

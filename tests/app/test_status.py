@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 from project import GOLDEN
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
-from iommuctl.app.status import Drift, Status, read_status
+from iommuctl.app.look.status import Drift, Status, read_status
 from iommuctl.cli.commands.status import status_text
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate

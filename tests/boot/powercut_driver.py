@@ -23,7 +23,13 @@ CONSOLE = "/dev/console"
 RESULT = Path("/run/result")
 _FOLDERS = {"grub2": "grub", "bls": "bls", "systemd-boot": "systemd_boot"}
 _NEEDED = (
-    *("augeas", "iommuctl.app.apply", "iommuctl.app.execute", "iommuctl.app.history", "iommuctl.app.recover"),
+    *(
+        "augeas",
+        "iommuctl.app.change.apply",
+        "iommuctl.app.change.execute",
+        "iommuctl.app.look.history",
+        "iommuctl.app.change.recover",
+    ),
     *("iommuctl.app.rollback.plan", "iommuctl.cli.application", "iommuctl.cli.change", "iommuctl.documents.models"),
     *("iommuctl.cli.commands.apply", "iommuctl.cli.commands.rollback", "iommuctl.cli.commands.recover"),
 )

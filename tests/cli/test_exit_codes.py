@@ -128,7 +128,7 @@ def test_a_menu_that_does_not_exist_yet_stops_nothing_where_its_generator_is(sam
 
 
 def test_exit_code_70_for_a_defect_of_ours(sample_host: Path) -> None:
-    script = "import iommuctl.app.apply as a; a.plan_apply = None; from iommuctl.cli import main; main()"
+    script = "import iommuctl.app.change.apply as a; a.plan_apply = None; from iommuctl.cli import main; main()"
     command = [sys.executable, "-c", script, "apply", "passthrough-perf", "--json", "--root", str(sample_host)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")

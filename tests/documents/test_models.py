@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from iommuctl.app.check import CheckItem
-from iommuctl.app.lint import LintedLine, LintResult, LocatedFinding
-from iommuctl.app.profiles import ProfileListing
-from iommuctl.app.status import Drift, Status
+from iommuctl.app.look.check import CheckItem
+from iommuctl.app.look.lint import LintedLine, LintResult, LocatedFinding
+from iommuctl.app.look.profiles import ProfileListing
+from iommuctl.app.look.status import Drift, Status
 from iommuctl.backends.base import Entry, Future
 from iommuctl.backends.detection.evidence import Evidence
-from iommuctl.documents import models
+from iommuctl.documents import base, explained, models
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import Said
@@ -37,17 +37,22 @@ PAIRS = [
     (LintedLine, models.LineReport, set(), set()),
     (LocatedFinding, models.LocatedFindingReport, {"finding"}, set(models.FindingReport.model_fields)),
     (LintResult, models.LintReport, set(), {"command"}),
-    (Availability, models.AvailabilityReport, {"on", "kernels"}, {"architecture", "since", "until"}),
-    (Said, models.SaidReport, set(), set()),
-    (Advice, models.AdviceReport, {"values"}, set()),
-    (Myth, models.MythReport, {"is_number"}, set()),
+    (Availability, explained.AvailabilityReport, {"on", "kernels"}, {"architecture", "since", "until"}),
+    (Said, explained.SaidReport, set(), set()),
+    (Advice, explained.AdviceReport, {"values"}, set()),
+    (Myth, explained.MythReport, {"is_number"}, set()),
     (Check, models.VerifyCheckReport, {"means"}, set()),
     (Exemption, models.ExemptionReport, {"is_certain"}, set()),
     (CheckItem, models.CheckItemReport, {"outcome"}, {"result"}),
-    (Definition, models.ParameterReport, {"lifted", "manages", "needs", "replacement"}, {"asked", "said", "kernels"}),
+    (
+        Definition,
+        explained.ParameterReport,
+        {"lifted", "manages", "needs", "replacement"},
+        {"asked", "said", "kernels"},
+    ),
     (
         Token,
-        models.TokenReport,
+        explained.TokenReport,
         {"conflicts", "ends_list", "exact", "foreign", "group", "inert_since", "needs", "replacement", "takes_value"},
         set(),
     ),
@@ -69,15 +74,15 @@ def fields_of(value: type) -> set[str]:
 
 @pytest.mark.parametrize(("value", "model", "left_out", "besides"), PAIRS, ids=lambda one: getattr(one, "__name__", ""))
 def test_a_model_has_every_field_of_its_value(
-    value: type, model: type[models._Model], left_out: set[str], besides: set[str]
+    value: type, model: type[base.Part], left_out: set[str], besides: set[str]
 ) -> None:
     assert set(model.model_fields) - {"schema_version"} == fields_of(value) - left_out | besides
 
 
 def test_values_are_written_as_text() -> None:
     line = LintedLine("the text \udcff", Cmdline.parse("a=\udcff b"), parse_kernels(("6.1",)))
-    made = models.report(models.LineReport, line)
-    assert json.loads(models.to_json(made)) == {
+    made = base.report(models.LineReport, line)
+    assert json.loads(base.to_json(made)) == {
         "where": "the text \ufffd",
         "cmdline": "a=\ufffd b",
         "kernels": ["6.1"],
@@ -96,14 +101,14 @@ def test_values_are_written_as_text() -> None:
 )
 def test_json_has_all_bytes_of_what_is_no_utf_8(text: str, bytes_: bytes) -> None:
     made = models.FindingReport(rule="myth", severity=Severity.ERROR, parameter=text, message="", hint=None)
-    assert bytes.fromhex(json.loads(models.to_json(made))["raw"]["parameter"]) == bytes_
+    assert bytes.fromhex(json.loads(base.to_json(made))["raw"]["parameter"]) == bytes_
 
 
 def test_json_without_such_bytes_has_no_raw() -> None:
     made = models.FindingReport(
         rule="myth", severity=Severity.ERROR, parameter="é\x1b\x9b\u202e", message="", hint=None
     )
-    text = models.to_json(made)
+    text = base.to_json(made)
     assert json.loads(text)["parameter"] == "é\x1b\x9b\u202e"
     assert "raw" not in text
     assert all(char.isprintable() or char == "\n" for char in text)
@@ -112,11 +117,11 @@ def test_json_without_such_bytes_has_no_raw() -> None:
 def test_what_is_computed_takes_the_place_of_an_attribute() -> None:
     finding = Finding(Rule.MYTH, Severity.ERROR, "message", "iommu=1", "hint")
     future = Future(Cmdline.parse("quiet"), PurePosixPath("/etc/default/grub"))
-    assert models.report(models.FindingReport, finding, hint=None).hint is None
-    assert models.report(models.FutureReport, future).source == "/etc/default/grub"
-    assert models.to_json(models.report(models.FindingReport, finding)).splitlines()[1] == '  "rule": "myth",'
+    assert base.report(models.FindingReport, finding, hint=None).hint is None
+    assert base.report(models.FutureReport, future).source == "/etc/default/grub"
+    assert base.to_json(base.report(models.FindingReport, finding)).splitlines()[1] == '  "rule": "myth",'
 
 
 def test_a_value_that_lacks_a_field_is_refused() -> None:
     with pytest.raises(ValueError, match="severity"):
-        models.report(models.FindingReport, Drift("where", "expected", "found"))
+        base.report(models.FindingReport, Drift("where", "expected", "found"))

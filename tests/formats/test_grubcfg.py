@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iommuctl.errors import BootConfigError
-from iommuctl.formats.grubcfg import (
+from iommuctl.formats.grubcfg import parse_menu
+from iommuctl.formats.grubmenu import (
     GrubCfg,
     LinuxLine,
     MenuEntry,
     default_entry,
     kernel_release,
     normal_entries,
-    parse_menu,
     xen_entries,
 )
 from iommuctl.kernel.cmdline import Cmdline

@@ -18,9 +18,9 @@ from project import FIXTURES, GOLDEN, PACKAGE, PROJECT, SHARED
 from shelljail import ShellJail
 from trees import MemoryTree
 
-from iommuctl.app.apply import plan_apply
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.backends.bls.backend import Bls
 from iommuctl.backends.grub.backend import Grub2
 from iommuctl.backends.systemd_boot.backend import SystemdBoot
@@ -29,8 +29,9 @@ from iommuctl.cli.output.plan import plan_text
 from iommuctl.errors import InternalError, IommuctlError
 from iommuctl.facts import Platform
 from iommuctl.formats.blsentry import parse_entry
-from iommuctl.formats.grubcfg import default_entry, normal_entries, parse_menu
+from iommuctl.formats.grubcfg import parse_menu
 from iommuctl.formats.grubenv import GrubEnv
+from iommuctl.formats.grubmenu import default_entry, normal_entries
 from iommuctl.formats.kernelcmdline import parse_kernel_cmdline
 from iommuctl.formats.peimage import parse_image
 from iommuctl.formats.shell.assignments import parse_shell_file

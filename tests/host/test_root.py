@@ -9,7 +9,8 @@ import pytest
 from pytest_mock import MockerFixture
 
 from iommuctl.errors import BootConfigError, BusyError, NotFoundError, NotPermittedError
-from iommuctl.host.root import HELD_LIMIT, LINK_LIMIT, READ_LIMIT, Root
+from iommuctl.host.descriptors import READ_LIMIT
+from iommuctl.host.root import HELD_LIMIT, LINK_LIMIT, Root
 from iommuctl.tree import RecordingTree
 
 GRUB = PurePosixPath("/etc/default/grub")

@@ -8,7 +8,7 @@ import pytest
 from lacking import lacks
 from project import SHARED
 
-from iommuctl.app.running import desired_now
+from iommuctl.app.look.running import desired_now
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.desired import DesiredArguments, Wanted

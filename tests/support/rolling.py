@@ -6,11 +6,11 @@ from pathlib import Path
 
 from program import PROFILE, debris
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.plan import Plan, RollbackPlan
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.plan import Plan, RollbackPlan
-from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate

@@ -12,10 +12,10 @@ from program import PROFILE, UNDONE, Seen, debris, live
 from smalltree import SmallTree, make_small_tree, require_root
 from warm import IOMMUCTL
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.errors import ExecutionError
 from iommuctl.host.root import Root

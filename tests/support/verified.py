@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kernelhosts import KernelHost
 
-from iommuctl.app.running import desired_now
+from iommuctl.app.look.running import desired_now
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.host.root import Root
 from iommuctl.profile.desired import DesiredArguments

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from lacking import lacks
 
-from iommuctl.app.apply import plan_apply
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.host.mounts import unfreezable
 from iommuctl.host.root import Root
 from iommuctl.plan import Regenerate
@@ -26,8 +26,8 @@ XFS_SIZE = 320 * 1024 * 1024  # bytes; mkfs.xfs makes none below 300 MiB
 DIES_WHILE_FROZEN = """
 import fcntl, os, signal, sys
 from iommuctl.transaction import freeze
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.planning import Choices
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
 real, parent = fcntl.ioctl, os.getpid()
 def ioctl(descriptor, request, argument):

@@ -36,10 +36,10 @@ from pytest_mock import MockerFixture
 from smalltree import MENU, SOURCE, SmallTree, processes_in, small_host
 from warm import IOMMUCTL
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.errors import BusyError
 from iommuctl.host.commands import SystemRunner
 from iommuctl.host.root import Root

@@ -4,11 +4,9 @@
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, assert_never
 
-from iommuctl.app.history import newest_applied, require_whole
-from iommuctl.app.host import Host, Survey, survey_host
-from iommuctl.app.interrupted import settle_view
-from iommuctl.app.plan import RollbackPlan, Steps
-from iommuctl.app.planning import (
+from iommuctl.app.change.interrupted import settle_view
+from iommuctl.app.change.plan import RollbackPlan, Steps
+from iommuctl.app.change.planning import (
     Choices,
     fingerprint,
     lagging,
@@ -18,6 +16,8 @@ from iommuctl.app.planning import (
     runs_commands,
     stop_on_errors,
 )
+from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.look.history import newest_applied, require_whole
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences, parameters
 from iommuctl.app.rollback.reversal import Reversal, entry_back, parameters_to_remove, shared_back, source_back

@@ -14,7 +14,7 @@ from iommuctl.backends.grub.words import Words
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import COMMAND_LINE_SIZE, Facts
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.formats import grubcfg
+from iommuctl.formats import grubcfg, grubmenu
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.formats.shell.variables import literal_text
 from iommuctl.kernel.cmdline import Cmdline
@@ -34,7 +34,7 @@ class _GrubHost(NamedTuple):
     """The menu that boots, None where it is not there or may not be read, its words, and what to tell of it."""
 
     place: menus.BootMenu
-    menu: grubcfg.GrubCfg | None
+    menu: grubmenu.GrubCfg | None
     words: Words
     block: GrubEnv | None
     findings: tuple[Finding, ...]
@@ -76,7 +76,7 @@ class Grub2:
         if coming is None or host.menu is None:
             return ()
         default = _default(host)
-        normal = sorted(grubcfg.normal_entries(host.menu), key=lambda entry: entry is not default)
+        normal = sorted(grubmenu.normal_entries(host.menu), key=lambda entry: entry is not default)
         entries = [
             Source(f"{host.place.path} ({entry.title})", "GRUB boots", host.words.shown(line))
             for entry in normal
@@ -91,7 +91,7 @@ class Grub2:
         host = _read_host(tree, family, facts)
         menus.require_written(host.place)
         edit = defaults.conform_sources(tree, family, conformer, additions=grub_sources.DEFAULT, menu_proves=True)
-        normal = () if host.menu is None else grubcfg.normal_entries(host.menu)
+        normal = () if host.menu is None else grubmenu.normal_entries(host.menu)
         lines = tuple(line for entry in normal for line in entry.linux)
         _check_length(edit.after, lines, facts)
         script.require_uncut(tree, family, edit.after, conformer)
@@ -137,7 +137,7 @@ class Grub2:
         if not generated:
             return problems
         host = _read_host(tree, family, facts)
-        normal = () if host.menu is None else grubcfg.normal_entries(host.menu)
+        normal = () if host.menu is None else grubmenu.normal_entries(host.menu)
         if not normal:
             return (*problems, f"{host.place.path} has no normal entry of this system")
         if conformer is not None:
@@ -177,7 +177,7 @@ class Grub2:
 def _shortcomings(host: _GrubHost, conformer: Conformer) -> tuple[str, ...]:
     """Say how the menu's normal entries fall short, with each value of each word in them."""
     problems: dict[str, None] = {}
-    for entry in () if host.menu is None else grubcfg.normal_entries(host.menu):
+    for entry in () if host.menu is None else grubmenu.normal_entries(host.menu):
         for line in entry.linux:
             where = f"{host.place.path}:{line.line}: entry {entry.title!r}"
             for cmdline, name, value in host.words.readings(line):
@@ -233,7 +233,7 @@ def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
     if menu is None:
         return
     default = _default(host)
-    if default is not None and default not in grubcfg.normal_entries(menu):
+    if default is not None and default not in grubmenu.normal_entries(menu):
         yield Finding(
             Rule.DEFAULT_ENTRY_NOT_OURS,
             Severity.WARNING,
@@ -242,7 +242,7 @@ def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
         )
     if host.block is not None:
         yield from notes.boots_once(host.block.get("next_entry") or "", host.place.environment)
-    if grubcfg.xen_entries(menu):
+    if grubmenu.xen_entries(menu):
         yield Finding(
             Rule.XEN_ENTRIES,
             Severity.INFO,
@@ -251,18 +251,18 @@ def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
         )
 
 
-def _default(host: _GrubHost) -> grubcfg.MenuEntry | None:
+def _default(host: _GrubHost) -> grubmenu.MenuEntry | None:
     if host.menu is None:
         return None
     saved = None if host.block is None else host.block.get("prev_saved_entry") or host.block.get("saved_entry")
-    return grubcfg.default_entry(host.menu, saved)
+    return grubmenu.default_entry(host.menu, saved)
 
 
 def _entries(host: _GrubHost) -> tuple[Entry, ...]:
     if host.menu is None:
         return ()
-    normal = frozenset(entry.line for entry in grubcfg.normal_entries(host.menu))
-    hypervisors = frozenset(entry.line for entry in grubcfg.xen_entries(host.menu))
+    normal = frozenset(entry.line for entry in grubmenu.normal_entries(host.menu))
+    hypervisors = frozenset(entry.line for entry in grubmenu.xen_entries(host.menu))
     default = _default(host)
     entries: list[Entry] = []
     for entry in host.menu.entries:
@@ -278,7 +278,7 @@ def _entries(host: _GrubHost) -> tuple[Entry, ...]:
             reason=_reason(entry, ours=entry.line in normal),
         )
         entries += (
-            shown._replace(kernel_release=grubcfg.kernel_release(line.kernel), cmdline=host.words.shown(line))
+            shown._replace(kernel_release=grubmenu.kernel_release(line.kernel), cmdline=host.words.shown(line))
             for line in entry.linux
         )
         if entry.line in hypervisors and not entry.linux:
@@ -286,7 +286,7 @@ def _entries(host: _GrubHost) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _reason(entry: grubcfg.MenuEntry, *, ours: bool) -> str:
+def _reason(entry: grubmenu.MenuEntry, *, ours: bool) -> str:
     if ours:
         return "normal entry"
     if entry.rescue:
@@ -307,7 +307,7 @@ def _generate(family: GrubFamily, menu: PurePosixPath, *, sources_change: bool) 
     )
 
 
-def _rescues_follow(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tuple[Finding, ...]:
+def _rescues_follow(changes: tuple[Change, ...], menu: grubmenu.GrubCfg) -> tuple[Finding, ...]:
     """Tell what ways back share a source that changes: they get GRUB_CMDLINE_LINUX; dracut's rescue entry gets both."""
     recovery = [entry.title for entry in menu.entries if entry.recovery and not entry.rescue]
     rescue = [entry.title for entry in menu.entries if entry.rescue]
@@ -326,7 +326,7 @@ def _rescues_follow(changes: tuple[Change, ...], menu: grubcfg.GrubCfg) -> tuple
     return tuple(told)
 
 
-def _check_length(after: Cmdline, lines: tuple[grubcfg.LinuxLine, ...], facts: Facts) -> None:
+def _check_length(after: Cmdline, lines: tuple[grubmenu.LinuxLine, ...], facts: Facts) -> None:
     """Raise BootConfigError where a line would be longer than the kernel reads; it cuts silently."""
     limit = COMMAND_LINE_SIZE[facts.platform] - 1
     # What 10_linux itself adds (root=, ro) is what an entry's line has next to the variables' tokens.
@@ -342,7 +342,7 @@ def _check_length(after: Cmdline, lines: tuple[grubcfg.LinuxLine, ...], facts: F
         )
 
 
-def _own_length(line: grubcfg.LinuxLine, wanted: set[str]) -> int:
+def _own_length(line: grubmenu.LinuxLine, wanted: set[str]) -> int:
     own = sum(len(token.text) + 1 for token in line.cmdline.tokens if token.text not in wanted)
     return len(_BOOT_IMAGE) + len(line.kernel) + 1 + own
 

@@ -4,7 +4,7 @@
 from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError
-from iommuctl.formats import grubcfg
+from iommuctl.formats import grubcfg, grubmenu
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.conform import Conformer
 from iommuctl.tree import Tree
@@ -18,7 +18,7 @@ def as_menu_says(value: str) -> Cmdline:
     return line_of(value).cmdline
 
 
-def line_of(value: str) -> grubcfg.LinuxLine:
+def line_of(value: str) -> grubmenu.LinuxLine:
     """Return the line of the menu that a value becomes, with its variables. Raises as `as_menu_says` does."""
     menu = grubcfg.parse_menu(grub_sources.MAIN, f"menuentry x {{\n linux /x {value}\n}}\n")
     return menu.entries[0].linux[0]

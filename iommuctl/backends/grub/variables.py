@@ -9,8 +9,9 @@ from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, str
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS, BootMenu
 from iommuctl.backends.grub.words import MAX_LENGTH
 from iommuctl.errors import BootConfigError, NotPermittedError
-from iommuctl.formats.grubcfg import GrubCfg, parse_menu
+from iommuctl.formats.grubcfg import parse_menu
 from iommuctl.formats.grubenv import GrubEnv
+from iommuctl.formats.grubmenu import GrubCfg
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
 from iommuctl.profile.conform import Conformer

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from iommuctl.backends.grub.notes import editor_of
 from iommuctl.errors import BootConfigError, NotRepresentableError
-from iommuctl.formats.grubcfg import GrubCfg, LinuxLine, Setting
 from iommuctl.formats.grubenv import GrubEnv
+from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, Setting
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.conform import Conformer
 from iommuctl.tree import Tree

@@ -27,8 +27,8 @@ def apply(
     The whole change is shown first, and on a terminal nothing is written before you say yes. The outcome is read back;
     where it is not as planned, everything is put back.
     """
-    from iommuctl.app.apply import plan_apply
-    from iommuctl.app.planning import Choices
+    from iommuctl.app.change.apply import plan_apply
+    from iommuctl.app.change.planning import Choices
     from iommuctl.cli.change import finish, opened
 
     host = opened(root, change)

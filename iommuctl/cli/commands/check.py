@@ -14,7 +14,7 @@ from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, wants_colour
 
 if TYPE_CHECKING:
-    from iommuctl.app.check import CheckResult
+    from iommuctl.app.look.check import CheckResult
     from iommuctl.documents.models import CheckReport
 
 _FAILED = 1
@@ -31,8 +31,8 @@ def check(
 
     It changes nothing. Exit code 1 where something fails.
     """
-    from iommuctl.app.check import check_host
     from iommuctl.app.host import Host
+    from iommuctl.app.look.check import check_host
 
     found = check_host(Host.open(root), platform=options.parse_platform(platform), backend=backend)
     print_result(context, lambda: _report(found), lambda: _text(found, colour=wants_colour(sys.stdout)))
@@ -47,8 +47,8 @@ def _text(found: "CheckResult", *, colour: bool) -> str:
 
 
 def _report(found: "CheckResult") -> "CheckReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
     return models.CheckReport(
-        ok=found.is_able, sentence=found.sentence, items=models.reports(models.CheckItemReport, found.items)
+        ok=found.is_able, sentence=found.sentence, items=base.reports(models.CheckItemReport, found.items)
     )

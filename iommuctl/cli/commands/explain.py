@@ -13,7 +13,7 @@ from iommuctl.cli.session import print_result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from iommuctl.documents.models import ExplainReport, ParameterReport
+    from iommuctl.documents.explained import ExplainReport, ParameterReport
     from iommuctl.kernel.explain import Explanation
 
 
@@ -43,7 +43,7 @@ def explain(
     Also what it conflicts with, and the place in the kernel's source that says so; with --kernel, whether that kernel
     reads it.
     """
-    from iommuctl.app.explain import explain_parameters
+    from iommuctl.app.look.explain import explain_parameters
 
     found = explain_parameters(tuple(parameters), options.parse_kernels(kernel))
     print_result(context, lambda: _report(found), lambda: _text(found))
@@ -57,13 +57,14 @@ def _text(found: "Iterable[Explanation]") -> str:
 
 
 def _report(found: "Iterable[Explanation]") -> "ExplainReport":
-    from iommuctl.documents.models import ExplainReport
+    from iommuctl.documents.explained import ExplainReport
 
     return ExplainReport(parameters=tuple(map(_parameter, found)))
 
 
 def _parameter(one: "Explanation") -> "ParameterReport":
-    from iommuctl.documents.models import KernelAnswerReport, ParameterReport, report
+    from iommuctl.documents.base import report
+    from iommuctl.documents.explained import KernelAnswerReport, ParameterReport
 
     kernels = tuple(
         KernelAnswerReport(

@@ -13,7 +13,7 @@ from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result
 
 if TYPE_CHECKING:
-    from iommuctl.app.groups import GroupMembers, Groups
+    from iommuctl.app.look.groups import GroupMembers, Groups
     from iommuctl.documents.models import DeviceReport, GroupsReport
     from iommuctl.running.pci_ids import Names
     from iommuctl.running.state import Device
@@ -36,8 +36,8 @@ def groups(
     form: Annotated[GroupFormat, typer.Option("--format", help="A tree, or a graph for Graphviz.")] = GroupFormat.TREE,
 ) -> None:
     """Show the IOMMU groups, and what goes to a guest together."""
-    from iommuctl.app.groups import read_groups
     from iommuctl.app.host import Host
+    from iommuctl.app.look.groups import read_groups
 
     found = read_groups(Host.open(root))
     as_text = _dot if form is GroupFormat.DOT else _text
@@ -122,7 +122,8 @@ def _report(found: "Groups") -> "GroupsReport":
 
 
 def _device(device: "Device", names: "Names") -> "DeviceReport":
-    from iommuctl.documents.models import DeviceReport, report
+    from iommuctl.documents.base import report
+    from iommuctl.documents.models import DeviceReport
 
     return report(
         DeviceReport,

@@ -37,8 +37,8 @@ def history_list(context: typer.Context, root: options.Root = options.ROOT) -> N
     """Show the snapshots, newest first."""
     if context.invoked_subcommand is not None:
         return
-    from iommuctl.app.history import snapshots
     from iommuctl.app.host import Host
+    from iommuctl.app.look.history import snapshots
 
     found = snapshots(Host.open(root))
     print_result(context, lambda: _report(found), lambda: _text(found, verbose=session(context).verbose))
@@ -52,8 +52,8 @@ def history_show(
     root: options.Root = options.ROOT,
 ) -> None:
     """Show what one snapshot changed, and how its files differ now."""
-    from iommuctl.app.history import snapshot_edits
     from iommuctl.app.host import Host
+    from iommuctl.app.look.history import snapshot_edits
     from iommuctl.transaction.store import Listing
 
     manifest, edits = snapshot_edits(Host.open(root), snapshot)
@@ -90,11 +90,11 @@ def _snapshot_text(manifest: "Manifest", edits: "Iterable[FileEdit]", *, colour:
 
 
 def _report(listing: "Listing") -> "HistoryReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
     return models.HistoryReport(
-        snapshots=tuple(models.report(models.SnapshotReport, one, created=_time(one)) for one in listing.snapshots),
-        findings=models.reports(models.FindingReport, listing.findings),
+        snapshots=tuple(base.report(models.SnapshotReport, one, created=_time(one)) for one in listing.snapshots),
+        findings=base.reports(models.FindingReport, listing.findings),
     )
 
 

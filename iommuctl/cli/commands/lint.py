@@ -15,7 +15,7 @@ from iommuctl.cli.session import print_result, session, wants_colour
 from iommuctl.findings import Severity
 
 if TYPE_CHECKING:
-    from iommuctl.app.lint import LintResult, LocatedFinding
+    from iommuctl.app.look.lint import LintResult, LocatedFinding
     from iommuctl.documents.models import LintReport, LocatedFindingReport
 
 _ERRORS_FOUND = 1
@@ -47,8 +47,8 @@ def lint(
     """
     if profile is not None and cmdline is not None:
         raise typer.BadParameter("a profile and a text are two things to lint", param_hint="'--cmdline'")
-    from iommuctl.app import lint as use_case
     from iommuctl.app.host import Host
+    from iommuctl.app.look import lint as use_case
 
     chosen, kernels = options.parse_platform(platform), options.parse_kernels(kernel)
     found: LintResult
@@ -99,16 +99,16 @@ def _count(findings: "Iterable[LocatedFinding]") -> str:
 
 
 def _report(found: "LintResult") -> "LintReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
     return models.LintReport(
         platform=found.platform,
-        lines=models.reports(models.LineReport, found.lines),
+        lines=base.reports(models.LineReport, found.lines),
         findings=tuple(map(_located, found.findings)),
     )
 
 
 def _located(one: "LocatedFinding") -> "LocatedFindingReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
-    return models.LocatedFindingReport(**dict(models.report(models.FindingReport, one.finding)), where=one.where)
+    return models.LocatedFindingReport(**dict(base.report(models.FindingReport, one.finding)), where=one.where)

@@ -14,7 +14,7 @@ from iommuctl.cli.session import print_result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from iommuctl.app.profiles import ProfileListing
+    from iommuctl.app.look.profiles import ProfileListing
     from iommuctl.documents.models import ProfilesReport
 
 profile = typer.Typer(
@@ -32,7 +32,7 @@ profile = typer.Typer(
 def profile_list(context: typer.Context, root: options.Root = options.ROOT) -> None:
     """List the profiles with their summaries."""
     from iommuctl.app.host import Host
-    from iommuctl.app.profiles import list_profiles
+    from iommuctl.app.look.profiles import list_profiles
 
     found = list_profiles(Host.open(root))
     print_result(context, lambda: _report(found), lambda: _text(found))
@@ -43,7 +43,7 @@ def profile_list(context: typer.Context, root: options.Root = options.ROOT) -> N
 def profile_show(profile: options.Profile, root: options.Root = options.ROOT) -> None:
     """Show a profile: what it sets and removes on each platform, and why."""
     from iommuctl.app.host import Host
-    from iommuctl.app.profiles import describe_profile, find_profile
+    from iommuctl.app.look.profiles import describe_profile, find_profile
 
     typer.echo(describe_profile(find_profile(Host.open(root), profile)), nl=False)
 
@@ -56,7 +56,7 @@ def profile_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A p
     Where it is wrong the exit code is 65, and file, line and field are named.
     """
     from iommuctl.app.host import Host
-    from iommuctl.app.profiles import find_profile
+    from iommuctl.app.look.profiles import find_profile
 
     found = find_profile(Host.open(options.ROOT), str(file.absolute()))
     typer.echo(f"{file}: profile {found.name!r} is valid")
@@ -69,6 +69,6 @@ def _text(profiles: "Iterable[ProfileListing]") -> str:
 
 
 def _report(profiles: "Iterable[ProfileListing]") -> "ProfilesReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
-    return models.ProfilesReport(profiles=models.reports(models.ProfileSummary, profiles))
+    return models.ProfilesReport(profiles=base.reports(models.ProfileSummary, profiles))

@@ -31,8 +31,8 @@ def recover(
 
     Every command that writes does so first, too.
     """
+    from iommuctl.app.change.recover import recover_host, resolution_of
     from iommuctl.app.host import Host
-    from iommuctl.app.recover import recover_host, resolution_of
 
     host = Host.open(root)
     found = recover_host(host, resolution_of(accept_current=accept_current, restore=restore))

@@ -19,7 +19,7 @@ def rollback(
 
     A rollback is a snapshot too: to redo what it took back, name its snapshot.
     """
-    from iommuctl.app.planning import Choices
+    from iommuctl.app.change.planning import Choices
     from iommuctl.app.rollback.plan import plan_rollback
     from iommuctl.cli.change import finish, opened
 

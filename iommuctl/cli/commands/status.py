@@ -15,7 +15,7 @@ from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, session, wants_colour
 
 if TYPE_CHECKING:
-    from iommuctl.app.status import Effective, Status
+    from iommuctl.app.look.status import Effective, Status
     from iommuctl.documents.models import EffectiveReport, StatusReport
 
 
@@ -28,7 +28,7 @@ def status(
 ) -> None:
     """Tell what boots this host and why, what runs, what boots next."""
     from iommuctl.app.host import Host
-    from iommuctl.app.status import read_status
+    from iommuctl.app.look.status import read_status
 
     found = read_status(Host.open(root), platform=options.parse_platform(platform), backend=backend)
     colour, verbose = wants_colour(sys.stdout), session(context).verbose
@@ -82,20 +82,20 @@ def _effective_lines(effective: "Effective", *, colour: bool) -> Iterator[str]:
 
 
 def _report(status: "Status") -> "StatusReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
     return models.StatusReport(
         root=status.root,
         platform=status.platform.value,
         backend=status.backend,
-        evidence=models.reports(models.EvidenceReport, status.evidence),
+        evidence=base.reports(models.EvidenceReport, status.evidence),
         running_cmdline=status.running_cmdline,
-        entries=models.reports(models.EntryReport, status.config.entries),
-        future_kernels=models.report(models.FutureReport, status.config.future),
+        entries=base.reports(models.EntryReport, status.config.entries),
+        future_kernels=base.report(models.FutureReport, status.config.future),
         profile=status.profile,
-        drift=models.reports(models.DriftReport, status.drift),
+        drift=base.reports(models.DriftReport, status.drift),
         effective=None if status.effective is None else _effective(status.effective),
-        findings=models.reports(models.FindingReport, status.findings),
+        findings=base.reports(models.FindingReport, status.findings),
         reboot_required=status.reboot_required,
     )
 

@@ -60,7 +60,7 @@ def verify(
     It looks at what the kernel shows in /sys, not at strings alone. Exit code 1 where the profile is not active.
     """
     from iommuctl.app.host import Host
-    from iommuctl.app.verify import verify_host
+    from iommuctl.app.look.verify import verify_host
 
     host, values = Host.open(root), options.parse_inputs(inputs)
     found = verify_host(host, profile, platform=options.parse_platform(platform), inputs=values)
@@ -84,7 +84,7 @@ def _text(found: "Verification", *, colour: bool) -> str:
 
 
 def _report(found: "Verification") -> "VerifyReport":
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
 
     return models.VerifyReport(
         profile=found.profile,
@@ -92,6 +92,6 @@ def _report(found: "Verification") -> "VerifyReport":
         verdict=found.verdict.value,
         by=None if found.by is None else found.by.value,
         sentence=found.sentence,
-        checks=models.reports(models.VerifyCheckReport, found.checks),
-        exemptions=models.reports(models.ExemptionReport, found.exemptions),
+        checks=base.reports(models.VerifyCheckReport, found.checks),
+        exemptions=base.reports(models.ExemptionReport, found.exemptions),
     )

@@ -4,14 +4,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from iommuctl.app.plan import ApplyPlan, Plan
+from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.cli.output.changes import diff_lines
 from iommuctl.cli.output.findings import evidence_lines, finding_lines
 from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible
 
 if TYPE_CHECKING:
-    from iommuctl.app.execute import Executed
+    from iommuctl.app.change.execute import Executed
     from iommuctl.documents.models import PlanReport
 
 
@@ -57,7 +57,7 @@ def _change_text(before: str | None, after: str | None) -> str:
 
 def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanReport":
     """Return the plan as JSON; `executed` is None for a dry-run."""
-    from iommuctl.documents import models
+    from iommuctl.documents import base, models
     from iommuctl.tree import digest
 
     return models.PlanReport(
@@ -67,9 +67,9 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
         platform=plan.steps.survey.facts.platform.value,
         root=root,
         backend=plan.steps.survey.backend.name,
-        evidence=models.reports(models.EvidenceReport, plan.steps.survey.evidence),
+        evidence=base.reports(models.EvidenceReport, plan.steps.survey.evidence),
         changed=plan.steps.is_changed,
-        changes=models.reports(models.ChangeReport, plan.steps.changes),
+        changes=base.reports(models.ChangeReport, plan.steps.changes),
         files=tuple(
             models.FileReport(
                 path=str(edit.path),
@@ -84,7 +84,7 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
             models.CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.steps.runs)
             for command in plan.steps.commands
         ),
-        findings=models.reports(models.FindingReport, (*plan.steps.findings, *(executed.findings if executed else ()))),
+        findings=base.reports(models.FindingReport, (*plan.steps.findings, *(executed.findings if executed else ()))),
         fingerprint=plan.steps.fingerprint,
         snapshot=executed.snapshot if executed else None,
         reboot_required=plan.needs_reboot,

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, NotRepresentableError
-from iommuctl.formats.shell.grammar import IN_FUNCTION, IN_FUNCTIONS, ShellGrammar
+from iommuctl.formats.shell.grammar import ShellGrammar
 from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
+from iommuctl.formats.shell.obstacles import IN_FUNCTION, IN_FUNCTIONS
 from iommuctl.formats.shell.stops import Call, included_file
 from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
 

@@ -4,37 +4,16 @@
 POSIX.1-2024 Shell Command Language 2.10, as dash and bash read it; simple commands are the subclass's matter.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from iommuctl.formats.shell import tokens
 from iommuctl.formats.shell.hazards import REDEFINED, Effect, literal
+from iommuctl.formats.shell.heredoc import HereDocument
+from iommuctl.formats.shell.obstacles import AFTER_OPERATOR, IN_BASH_FUNCTION, IN_FUNCTION, INSIDE
 from iommuctl.formats.shell.stops import Call, tested_file
 from iommuctl.formats.shell.words import METACHARACTERS, Opaque, Reach, Shell, Source, Word, WordScanner, walk
-
-IN_FUNCTION = "in a function"
-# dash knows no `function`: it runs such a body at once, as a group of commands.
-IN_BASH_FUNCTION = "in a function of bash"
-IN_FUNCTIONS = frozenset({IN_FUNCTION, IN_BASH_FUNCTION})
-_AFTER_OPERATOR = "after && or ||"
-_INSIDE = "inside the "
-_KEYWORD = re.compile(r"(?:[!{}]|\[\[|\]\]|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
-_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\([ \t]*\)")
-_FUNCTION_KEYWORD = re.compile(r"function[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:[ \t]*\([ \t]*\))?(?=[ \t\n{(])")
-_REDIRECTION = re.compile(r"[0-9]*(<<-?|<&|<>|>>|>&|>\||<|>)(?![<(])")
-_FILE_DESCRIPTOR_VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}[<>]")
-_TEST_END = re.compile(r"\]\](?=[ \t\n;&|)]|\Z)")
-_HERE_EXPANSION = re.compile(r"`|\$[({\[]")
-_ARITHMETIC_TEST = re.compile(r"-(?:eq|ne|lt|le|gt|ge|v)$")
-_OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "in", "}", "]]"})
-_NOT_POSIX = frozenset({"select", "coproc"})
-
-
-def is_conditional(obstacle: str | None) -> bool:
-    """Whether that obstacle of an assignment is a condition, or what may be one, around it."""
-    return obstacle is not None and obstacle.startswith((_AFTER_OPERATOR, _INSIDE))
 
 
 class ShellGrammar(ABC):
@@ -51,7 +30,7 @@ class ShellGrammar(ABC):
         self._context: list[str] = []
         self._guards: list[set[str]] = []
         self._loops = 0
-        self._here_documents: list[tuple[int, str, bool, bool]] = []
+        self._here_documents: list[HereDocument] = []
         self._scanner = WordScanner(source, self._substitution)
         self._compounds: dict[str, Callable[[], None]] = {
             "{": self._group,
@@ -82,7 +61,7 @@ class ShellGrammar(ABC):
             self._newlines()
             if self.at == len(self.text):
                 if closers:
-                    raise self.source.error(self.at, f"the file ends where {_either(closers)} should come")
+                    raise self.source.error(self.at, f"the file ends where {tokens.either(closers)} should come")
                 self.require_no_here_document()
                 return ""
             if closer := self._closer(closers):
@@ -123,7 +102,7 @@ class ShellGrammar(ABC):
             since, start = len(self.calls), self.at + 2
             self.at += 2
             self._newlines()
-            with self._inside(_AFTER_OPERATOR), self._guarded(guards if joined else set()):
+            with self._inside(AFTER_OPERATOR), self._guarded(guards if joined else set()):
                 self._pipeline()
             self._blanks()
         if self.text.startswith("&", self.at):
@@ -169,13 +148,13 @@ class ShellGrammar(ABC):
 
     def _command(self) -> None:
         keyword = self._keyword()
-        if keyword in _OUT_OF_PLACE or keyword in _NOT_POSIX:
+        if keyword in tokens.OUT_OF_PLACE or keyword in tokens.NOT_POSIX:
             raise self.source.error(self.at, f"unexpected {keyword!r}")
-        if function := _FUNCTION.match(self.text, self.at):
+        if function := tokens.FUNCTION.match(self.text, self.at):
             self._function(function[1], function.end(), IN_FUNCTION)
             return
         if keyword == "function":
-            function = _FUNCTION_KEYWORD.match(self.text, self.at)
+            function = tokens.FUNCTION_KEYWORD.match(self.text, self.at)
             if function is None:
                 raise self.source.unclear(self.at, "a 'function' that is not understood")
             if self.source.shell is Shell.DASH:
@@ -185,7 +164,7 @@ class ShellGrammar(ABC):
         if keyword in self._compounds:
             start = self.at
             self.at += len(keyword)
-            with self._inside(f"{_INSIDE}{keyword!r} of line {self.source.line(start)}"):
+            with self._inside(f"{INSIDE}{keyword!r} of line {self.source.line(start)}"):
                 self._compounds[keyword]()
         elif self.text.startswith("(", self.at):
             if self.text.startswith("((", self.at):
@@ -231,7 +210,7 @@ class ShellGrammar(ABC):
     def _for(self) -> None:
         self._blanks()
         start = self.at
-        name = _NAME.match(self.text, self.at)
+        name = tokens.NAME.match(self.text, self.at)
         if name is None:
             raise self.source.unclear(start, "a 'for' without a plain variable name")
         self.at = name.end()
@@ -287,7 +266,7 @@ class ShellGrammar(ABC):
         words: list[str | None] = []
         while True:
             self._blanks()
-            if _TEST_END.match(self.text, self.at):
+            if tokens.TEST_END.match(self.text, self.at):
                 self.at += len("]]")
                 runs = self._context[:-1] == []
                 self.calls.append(Call(self.source.line(start), ("[[", *words, "]]"), runs, counts=runs))
@@ -301,11 +280,11 @@ class ShellGrammar(ABC):
             text = words[-1] or ""
             if text in REDEFINED and self.source.shell is Shell.DASH:
                 raise self.source.unclear(start, f"{text!r} inside '[[', which dash may run")
-            if _ARITHMETIC_TEST.match(text):
+            if tokens.ARITHMETIC_TEST.match(text):
                 self._hazard(start, Effect("arithmetic in '[['", Reach.EARLIER))
 
     def _function(self, name: str, body: int, reason: str) -> None:
-        if name in REDEFINED or name in self._compounds or name in _OUT_OF_PLACE:
+        if name in REDEFINED or name in self._compounds or name in tokens.OUT_OF_PLACE:
             raise self.source.unclear(self.at, f"a function named {name!r}, like a command of the shell")
         self.functions.add(name)
         self.at = body
@@ -317,7 +296,7 @@ class ShellGrammar(ABC):
 
     def _word(self, *, may_be_empty: bool = False) -> Word:
         start = self.at
-        if _FILE_DESCRIPTOR_VARIABLE.match(self.text, start):
+        if tokens.FILE_DESCRIPTOR_VARIABLE.match(self.text, start):
             raise self.source.unclear(start, "a variable for a file descriptor, which is not followed")
         word, self.at = self._scanner.scan(start)
         if self.at == start and not may_be_empty:
@@ -338,7 +317,7 @@ class ShellGrammar(ABC):
     def _redirection(self) -> bool:
         """Read one redirection, if there is one here."""
         self._blanks()
-        match = _REDIRECTION.match(self.text, self.at)
+        match = tokens.REDIRECTION.match(self.text, self.at)
         if match is None:
             if self.text.startswith(("<", ">"), self.at):
                 raise self.source.unclear(self.at, "a redirection that not every shell knows")
@@ -354,28 +333,19 @@ class ShellGrammar(ABC):
             if delimiter is None or "\n" in raw:
                 raise self.source.unclear(operator_at, "a here-document whose end is not plain text")
             quoted = any(char in raw for char in "'\"\\")
-            self._here_documents.append((operator_at, delimiter, quoted, match[1] == "<<-"))
+            self._here_documents.append(HereDocument(operator_at, delimiter, quoted, match[1] == "<<-"))
         return True
 
     def _read_here_documents(self) -> None:
         """Skip the bodies that begin on this line. Expansions in them could assign: those are refused."""
         waiting, self._here_documents = self._here_documents, []
-        for begun_at, delimiter, quoted, strips_tabs in waiting:
-            while True:
-                if self.at >= len(self.text):
-                    raise self.source.unclear(begun_at, f"a here-document without its end {delimiter!r}")
-                end = self.text.find("\n", self.at)
-                line = self.text[self.at : end if end >= 0 else len(self.text)]
-                start, self.at = self.at, end + 1 if end >= 0 else len(self.text)
-                if (line.lstrip("\t") if strips_tabs else line) == delimiter:
-                    break
-                if not quoted and (_HERE_EXPANSION.search(line) or line.endswith("\\")):
-                    raise self.source.unclear(start, "an expansion in a here-document")
+        for one in waiting:
+            self.at = one.skip(self.source, self.at)
 
     def require_no_here_document(self) -> None:
         """Raise BootConfigError where a here-document is announced and its body never came."""
-        for begun_at, delimiter, _, _ in self._here_documents:
-            raise self.source.unclear(begun_at, f"a here-document without its end {delimiter!r}")
+        for one in self._here_documents:
+            raise one.unended(self.source)
 
     def _substitution(self, at: int) -> int:
         inner = type(self)(self.source, at)
@@ -404,7 +374,7 @@ class ShellGrammar(ABC):
             self._blanks()
 
     def _keyword(self) -> str:
-        match = _KEYWORD.match(self.text, self.at)
+        match = tokens.KEYWORD.match(self.text, self.at)
         return match[0] if match else ""
 
     def _ends_command(self) -> bool:
@@ -418,7 +388,3 @@ class ShellGrammar(ABC):
             yield
         finally:
             self._context.pop()
-
-
-def _either(closers: frozenset[str]) -> str:
-    return " or ".join(repr(closer) for closer in sorted(closers))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from iommuctl.errors import NotRepresentableError
 from iommuctl.formats.shell.assignments import Hazard, ShellAssignment, ShellFile
 from iommuctl.formats.shell.filters import Filter, carries
-from iommuctl.formats.shell.grammar import IN_FUNCTIONS, is_conditional
+from iommuctl.formats.shell.obstacles import IN_FUNCTIONS, is_conditional
 from iommuctl.formats.shell.words import Char, Opaque, Part, Reach, Reference, Word, walk
 
 # Far beyond what any kernel takes (COMMAND_LINE_SIZE, 2048 to 4096), and a bound on what a file can make of us.

@@ -17,10 +17,10 @@ from project import GOLDEN
 from rolling import apply, execute, planned, rollback
 from strikelab import HISTORIES, Lab
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import CHANGED_SINCE
 from iommuctl.cli.output.plan import plan_text
 from iommuctl.errors import ConflictError, ExecutionError

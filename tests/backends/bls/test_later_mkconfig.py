@@ -15,10 +15,10 @@ import pytest
 from lacking import program
 from project import GOLDEN
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
 

@@ -16,11 +16,11 @@ import pytest
 from lacking import program
 from project import PROJECT
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.plan import ApplyPlan
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.plan import ApplyPlan
-from iommuctl.app.planning import Choices
 from iommuctl.app.rollback.plan import plan_rollback
 from iommuctl.errors import BootConfigError
 from iommuctl.kernel.cmdline import Cmdline

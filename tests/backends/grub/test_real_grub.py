@@ -9,7 +9,8 @@ import pytest
 from grubtree import KERNELS, UUID, GrubTree, grub_host
 
 from iommuctl.errors import BootConfigError, ExecutionError
-from iommuctl.formats.grubcfg import GrubCfg, MenuEntry, kernel_release, normal_entries, parse_menu, xen_entries
+from iommuctl.formats.grubcfg import parse_menu
+from iommuctl.formats.grubmenu import GrubCfg, MenuEntry, kernel_release, normal_entries, xen_entries
 from iommuctl.host import commands
 
 __all__ = ["grub_host"]  # the fixture

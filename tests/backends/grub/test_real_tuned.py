@@ -10,10 +10,10 @@ import pytest
 from grubtree import GrubTree, grub_host
 from lacking import lacks, program
 
-from iommuctl.app.apply import plan_apply
-from iommuctl.app.execute import carry_out
+from iommuctl.app.change.apply import plan_apply
+from iommuctl.app.change.execute import carry_out
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.app.planning import Choices
 from iommuctl.errors import BootConfigError
 from iommuctl.plan import Regenerate
 

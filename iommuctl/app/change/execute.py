@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple, assert_never
 
+from iommuctl.app.change.plan import ApplyPlan, Plan, RollbackPlan
+from iommuctl.app.change.planning import writing_in_place
 from iommuctl.app.host import Host, facts_of
-from iommuctl.app.plan import ApplyPlan, Plan, RollbackPlan
-from iommuctl.app.planning import writing_in_place
 from iommuctl.app.rollback.reversal import still_there
 from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import identity
-from iommuctl.host.root import READ_LIMIT
+from iommuctl.host.descriptors import READ_LIMIT
 from iommuctl.host.space import files_limited
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """History: the snapshots of a host, and what each of them changed."""
 
+from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host
-from iommuctl.app.interrupted import interrupted_findings
 from iommuctl.errors import ConflictError
 from iommuctl.plan import FileEdit
 from iommuctl.transaction.snapshot import Action, Manifest, State, Summary

@@ -3,10 +3,9 @@
 
 from collections.abc import Iterator
 
-from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
-from iommuctl.app.interrupted import settle_view
-from iommuctl.app.plan import ApplyPlan, Steps
-from iommuctl.app.planning import (
+from iommuctl.app.change.interrupted import settle_view
+from iommuctl.app.change.plan import ApplyPlan, Steps
+from iommuctl.app.change.planning import (
     Choices,
     fingerprint,
     lagging,
@@ -16,7 +15,8 @@ from iommuctl.app.planning import (
     runs_commands,
     stop_on_errors,
 )
-from iommuctl.app.profiles import find_profile
+from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
+from iommuctl.app.look.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts

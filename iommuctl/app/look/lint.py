@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from iommuctl.app.apply import draft_apply
+from iommuctl.app.change.apply import draft_apply
+from iommuctl.app.change.interrupted import interrupted_findings
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
-from iommuctl.app.interrupted import interrupted_findings
-from iommuctl.app.planning import Choices
-from iommuctl.app.profiles import find_profile
+from iommuctl.app.look.profiles import find_profile
 from iommuctl.errors import BootConfigError, UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform
 from iommuctl.findings import Finding, Rule, Severity

@@ -6,10 +6,10 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, facts_of, survey_host
-from iommuctl.app.interrupted import interrupted_findings
-from iommuctl.app.profiles import find_profile
-from iommuctl.app.running import observe_host
+from iommuctl.app.look.profiles import find_profile
+from iommuctl.app.look.running import observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.errors import IommuctlError, NotPermittedError

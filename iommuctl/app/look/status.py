@@ -5,11 +5,11 @@ from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 
-from iommuctl.app.history import newest_applied
+from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
-from iommuctl.app.interrupted import interrupted_findings
-from iommuctl.app.profiles import find_profile
-from iommuctl.app.running import desired_now, observe_host
+from iommuctl.app.look.history import newest_applied
+from iommuctl.app.look.profiles import find_profile
+from iommuctl.app.look.running import desired_now, observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.errors import IommuctlError, NotPermittedError
@@ -145,7 +145,7 @@ def _as_changed(
     host: Host, found: Survey, applied: Summary, error: IommuctlError
 ) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
     """What the snapshot changed, for a profile that was given by a path or has gone since."""
-    from iommuctl.app.applied import arguments_of  # noqa: PLC0415 - only such a profile needs the whole manifest
+    from iommuctl.app.look.applied import arguments_of  # noqa: PLC0415 - only such a profile needs the whole manifest
 
     message = f"the applied profile {applied.profile!r} cannot be read again: {error.brief}"
     desired = None

@@ -3,11 +3,11 @@
 
 from collections.abc import Mapping
 
-from iommuctl.app.history import newest_applied, require_whole, snapshots
+from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, facts_of
-from iommuctl.app.interrupted import interrupted_findings
-from iommuctl.app.profiles import find_profile
-from iommuctl.app.running import desired_now, observe_host
+from iommuctl.app.look.history import newest_applied, require_whole, snapshots
+from iommuctl.app.look.profiles import find_profile
+from iommuctl.app.look.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
 from iommuctl.profile.shipped import shipped_catalogue

@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 from iommuctl.app.host import Host
-from iommuctl.app.running import observe_host
+from iommuctl.app.look.running import observe_host
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.effect.ungrouped import ungrouped
 from iommuctl.running.pci_ids import Names
