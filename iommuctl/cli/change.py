@@ -19,6 +19,7 @@ from iommuctl.cli.output.text import visible
 from iommuctl.cli.question import confirmed
 from iommuctl.cli.session import is_interactive, session, wants_colour
 from iommuctl.errors import ExecutionError
+from iommuctl.findings import Rule
 from iommuctl.plan import Command
 
 if TYPE_CHECKING:
@@ -86,14 +87,31 @@ def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:
     if not plan.steps.is_changed:  # then it was not shown before
         typer.echo("".join(f"{line}\n" for line in finding_lines(plan.steps.findings, colour=colour)), nl=False)
     if executed.snapshot is None:
-        typer.echo(f"unchanged: {plan.profile} is in place already" if isinstance(plan, ApplyPlan) else "unchanged")
+        typer.echo(_unchanged(plan))
         return
     typer.echo("".join(f"{line}\n" for line in finding_lines(executed.findings, colour=colour)), nl=False)
-    done = "applied" if isinstance(plan, ApplyPlan) else "rolled back"
-    typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour=colour))
+    if isinstance(plan, ApplyPlan) and _is_without_effect(plan):
+        done = "written; the files are as planned, and it has no effect yet"
+        typer.echo(styled(done, Style.YELLOW, colour=colour))
+    else:
+        done = "applied" if isinstance(plan, ApplyPlan) else "rolled back"
+        typer.echo(styled(f"{done}; read back and found as planned", Style.GREEN, colour=colour))
     typer.echo(f"snapshot {executed.snapshot}; to go back: {host.root.command('rollback', executed.snapshot)}")
     if plan.needs_reboot:
         typer.echo("a reboot is required for it to take effect")
+
+
+def _unchanged(plan: Plan) -> str:
+    if not isinstance(plan, ApplyPlan):
+        return "unchanged"
+    if _is_without_effect(plan):
+        return f"unchanged: {plan.profile} is written already, and has no effect yet"
+    return f"unchanged: {plan.profile} is in place already"
+
+
+def _is_without_effect(plan: ApplyPlan) -> bool:
+    """Whether what boots is made of the files only later: no generator runs, or no entry is there."""
+    return any(finding.rule in (Rule.REGENERATE_PENDING, Rule.NO_ENTRY_YET) for finding in plan.steps.findings)
 
 
 @contextmanager

@@ -94,6 +94,15 @@ def test_exit_code_69_where_no_bootloader_is_known(tmp_path: Path) -> None:
     assert code_of("apply", "passthrough-perf", "--root", str(tmp_path), "--dry-run") == 69
 
 
+def test_what_has_no_effect_yet_is_called_written_and_not_applied(sample_host: Path) -> None:
+    apply = ("apply", "passthrough-perf", "--root", str(sample_host), "--yes", *NEVER)
+    said = [run(*apply).stdout for _ in range(2)]
+    assert [one.count("has no effect yet") for one in said] == [1, 1]
+    assert "written; " in said[0]
+    assert "unchanged: passthrough-perf is written already" in said[1]
+    assert not any("applied; " in one or "in place already" in one for one in said)
+
+
 def test_exit_code_69_where_something_else_owns_the_command_line(sample_host: Path) -> None:
     (sample_host / "etc/NIXOS").touch()
     assert code_of("apply", "passthrough-perf", "--root", str(sample_host), "--dry-run") == 69

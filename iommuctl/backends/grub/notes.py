@@ -151,7 +151,7 @@ def _not_sourced(
             yield Finding(Rule.DROP_IN_NOT_READ, Severity.WARNING, message, hint=hint)
 
 
-def not_understood(error: NotRepresentableError, then: str) -> Finding:
+def not_understood(error: BootConfigError, then: str) -> Finding:
     """Return that settings cannot be told exactly, which stops an edit, and not the reading of all else."""
     return Finding(
         Rule.SETTINGS_NOT_UNDERSTOOD,

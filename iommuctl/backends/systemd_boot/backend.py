@@ -47,6 +47,7 @@ class SystemdBoot:
         layout, refused = look_anyhow(tree, facts)
         coming = _future(tree, layout)
         settings, told = self._settings(tree, facts, layout)
+        told += () if coming.cmdline is not None else _not_understood(tree, layout)
         findings = (
             *_left_alone(layout),
             *_about_host(layout, facts),
@@ -128,7 +129,9 @@ class SystemdBoot:
         others += [(str(each.source), each.cmdline) for each in _beside(tree, layout)]
         lines += [(where, cmdline) for where, cmdline in others if cmdline is not None]
         conformer = Conformer(desired, self._catalogue)
-        return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
+        unread = () if coming.cmdline is not None else (f"{coming.source}: what it gives an entry is not known",)
+        short = (f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
+        return (*unread, *short)
 
     def _drift(self, tree: Tree, facts: Facts, layout: Layout) -> tuple[Finding, ...]:
         coming = _future(tree, layout)
@@ -271,7 +274,10 @@ def _commands(layout: Layout) -> tuple[Command, ...]:
 def _future(tree: Tree, layout: Layout) -> Future:
     if layout.wrapper is not None and layout.wrapper.settings is not None:
         settings = layout.wrapper.settings
-        return Future(kernelstub.read_parameters(tree, settings), settings)
+        try:
+            return Future(kernelstub.read_parameters(tree, settings), settings)
+        except BootConfigError:
+            return Future(None, settings)
     if layout.builder is not None and layout.builder.setting is not None:
         return Future(layout.builder.setting.cmdline, layout.builder.setting.path)
     default, image = layout.basis, layout.newest_image
@@ -282,6 +288,17 @@ def _future(tree: Tree, layout: Layout) -> Future:
         line, source = image.inside, image.path
     reading = next(iter(_readings(tree, layout)), cmdlinefile.PLUGINS)
     return cmdlinefile.future(tree, line, source, reading)
+
+
+def _not_understood(tree: Tree, layout: Layout) -> tuple[Finding, ...]:
+    """Return why it is not known what the wrapper's settings give an entry, which stops no more than an edit."""
+    if layout.wrapper is None or layout.wrapper.settings is None:
+        return ()
+    try:
+        kernelstub.read_parameters(tree, layout.wrapper.settings)
+    except BootConfigError as error:
+        return (notes.not_understood(error, "what an entry gets of it is not known, and no profile can be applied"),)
+    return ()
 
 
 def _left_alone(layout: Layout) -> tuple[Finding, ...]:
@@ -315,6 +332,7 @@ def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     entry = next((each for each in layout.found if each.default), None)
     image = next((each for each in layout.images if each.item == boots), None)
     reason = entry.reason if entry is not None else image.left_alone if image is not None else None
+    reason = "the loader found it by itself" if boots.is_found else reason
     if reason is None or (entry is not None and (entry.ours or layout.starts_built(entry))):
         return ()
     message = f"{boots.path} boots by default, and no profile changes it: {reason}"

@@ -188,7 +188,7 @@ def _with_menu(tree: Tree, facts: Facts, layout: Layout) -> Layout:
     """The layout with its menu, entries and images in one, and with the one entry marked that boots by default."""
     items = {each.entry.path: item for each in layout.found if (item := menu.entry_item(each.entry)) is not None}
     listed = menu.in_order((*items.values(), *(each.item for each in layout.images if each.item is not None)))
-    boots = menu.chosen(listed, menu.wishes(tree, facts.runtime))
+    boots = menu.chosen((*listed, *menu.found_items(tree)), menu.wishes(tree, facts.runtime))
     found = tuple(
         each._replace(default=boots is not None and items.get(each.entry.path) == boots) for each in layout.found
     )

@@ -18,6 +18,14 @@ _SETTINGS = PurePosixPath("loader/loader.conf")
 SETTINGS_LIMIT = 128 * 1024  # bytes of a loader.conf
 _BY_PATTERN = "@"  # what begins so names no entry (loader.conf(5))
 _SAVED = "@saved"  # the entry that booted last
+# What the loader lists by itself, after all else, where it finds it on its own ESP (systemd, config_load_all_entries).
+_FINDS = (
+    ("auto-osx", PurePosixPath("System/Library/CoreServices/boot.efi")),
+    ("auto-windows", PurePosixPath("EFI/Microsoft/Boot/bootmgfw.efi")),
+    ("auto-efi-shell", PurePosixPath("shellx64.efi")),
+    ("auto-efi-shell", PurePosixPath("shellaa64.efi")),
+)
+_NO = frozenset({"0", "no", "n", "false", "f", "off"})
 _STARTERS = ("linux", "efi", "uki", "uki-url")
 _NUMBER = re.compile("[0-9]{1,9}")
 _OS_RELEASE = re.compile(r"""^[ \t]*([A-Z_]+)=["']?(.*?)["']?[ \t\r]*$""", re.MULTILINE)
@@ -34,7 +42,7 @@ class Item(NamedTuple):
 
     `file_id` is the id without `@PROFILE`, `alias` the id with it where the loader leaves it out and bootctl does not:
     that of the default profile. `tries` are those left and done; None where they are not counted. `is_other_profile`:
-    an image's profile that never boots by itself.
+    an image's profile that never boots by itself. `is_found`: what the loader found, which neither does.
     """
 
     path: PurePosixPath
@@ -47,6 +55,7 @@ class Item(NamedTuple):
     profile: int = 0
     alias: str | None = None
     is_other_profile: bool = False
+    is_found: bool = False
 
     def names(self, *, by_stem: bool = False) -> Iterator[str]:
         """What a pattern may name it by."""
@@ -105,6 +114,15 @@ def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(sorted(items, key=_order))
 
 
+def found_items(tree: Tree) -> tuple[Item, ...]:
+    """Return the lines of what the loader finds by itself; none where a loader.conf says `auto-entries no`."""
+    if any(each.get("auto-entries", "").lower() in _NO for each in _settings(tree)):
+        return ()
+    places = ((id_, point / path) for id_, path in _FINDS for point in MOUNT_POINTS)
+    found = {id_: path for id_, path in places if tree.read_part(path, 0, 1)}
+    return tuple(Item(path, id_, id_, None, None, None, None, is_found=True) for id_, path in found.items())
+
+
 def chosen(menu: tuple[Item, ...], wishes: Iterable[Wish], *, by_stem: bool = False) -> Item | None:
     """Return the line that boots by default: the first that a wish names, else the first that may boot unasked.
 
@@ -116,7 +134,7 @@ def chosen(menu: tuple[Item, ...], wishes: Iterable[Wish], *, by_stem: bool = Fa
         found = next((each for each in named if not (wish.spares_bad and each.is_bad)), None)
         if found is not None:
             return found
-    return next((each for each in menu if not each.is_other_profile), None)
+    return next((each for each in menu if not each.is_other_profile and not each.is_found), None)
 
 
 def wishes(tree: Tree, runtime: Runtime | None) -> Iterator[Wish]:

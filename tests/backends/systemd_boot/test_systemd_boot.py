@@ -115,6 +115,26 @@ def test_a_default_that_no_profile_changes_is_told(
 
 
 @pytest.mark.parametrize(
+    ("settings", "file", "default"),
+    [
+        ("default auto-windows", "/boot/EFI/Microsoft/Boot/bootmgfw.efi", None),
+        ("default auto-*", "/boot/efi/EFI/Microsoft/Boot/bootmgfw.efi", None),
+        ("preferred auto-efi-shell", "/efi/shellx64.efi", None),
+        ("default auto-osx", "/boot/System/Library/CoreServices/boot.efi", None),
+        ("default auto-windows\nauto-entries no", "/boot/EFI/Microsoft/Boot/bootmgfw.efi", "arch"),
+        ("default auto-osx", "/boot/EFI/Microsoft/Boot/bootmgfw.efi", "arch"),
+        ("", "/boot/EFI/Microsoft/Boot/bootmgfw.efi", "arch"),
+    ],
+)
+def test_what_the_loader_finds_by_itself_boots_where_it_is_named(settings: str, file: str, default: str | None) -> None:
+    config = BACKEND.read(arch({"/boot/loader/loader.conf": settings, file: "MZ"}), facts())
+    assert [each.id for each in config.entries if each.default] == ([] if default is None else [default])
+    told = [one.message for one in config.findings if one.rule == "default-entry-not-ours"]
+    said = f"{file} boots by default, and no profile changes it: the loader found it by itself"
+    assert told == ([said] if default is None else [])
+
+
+@pytest.mark.parametrize(
     ("settings", "files", "default"),
     [
         # An image has a sort-key, by its os-release(5); the entry has none, and comes after it.

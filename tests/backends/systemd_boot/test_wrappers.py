@@ -103,6 +103,13 @@ def test_settings_of_kernelstub_that_would_not_come_back_are_refused(text: str, 
     assert caught.value.code == 78
 
 
+@pytest.mark.parametrize("text", ["{", '{"user": {}}', '{"user": {"kernel_options": ["a\\ud800"]}}'])
+def test_settings_of_kernelstub_that_cannot_be_read_hide_no_entry(text: str) -> None:
+    config = BACKEND.read(arch({"/etc/kernelstub/configuration": text}), facts())
+    assert (config.future.cmdline, [each.id for each in config.entries]) == (None, ["arch"])
+    assert "settings-not-understood" in [one.rule for one in config.findings]
+
+
 def test_settings_of_kernelstub_that_cannot_be_edited_are_still_shown() -> None:
     tree = arch({"/etc/kernelstub/configuration": '{"user":  {"kernel_options": ["quiet"]}}'})
     assert str(BACKEND.read(tree, facts()).future.cmdline) == "quiet"
