@@ -56,7 +56,8 @@ class _Comparison:
         self.wanted = Cmdline.parse(" ".join(str(one) for one in desired.wanted))
         asked = variables(self.wanted, self.vendors, catalogue)
         line = conformed(self.cmdline, desired, catalogue)
-        types = promise(line, observed, desired.platform, self.kernel, catalogue)
+        is_default = not desired.wanted
+        types = promise(line, observed, desired.platform, self.kernel, catalogue, by_line=is_default)
         if types == {DomainType.OFF} and asked.keys() & _DOMAIN:
             # Asking how devices are translated is asking for an IOMMU, also where the profile turns none on.
             types = promise(line, observed, desired.platform, self.kernel, catalogue, is_on=True)
@@ -69,7 +70,7 @@ class _Comparison:
             strictness=self._reading("iommu.strict", types == {DomainType.DMA}),
             shows_lazy=shows_lazy(observed, self.kernel),
             strict_by_default=Platform.ARM64 in self.vendors,
-            is_default=not desired.wanted,
+            is_default=is_default,
         )
         self.difference = compare_line(
             self.cmdline,
@@ -131,12 +132,17 @@ class _Comparison:
         typed = [group for group in self.observed.real_groups if group.type is not None]
         right = [group for group in typed if self.promised.allows(group.type)]
         if not right:
-            return "nothing is promised that shows"
+            kinds = " or ".join(sorted({str(group.type) for group in typed}))
+            if not typed:
+                return "nothing is promised that shows"
+            if not self.promised.types:
+                return f"nothing is promised of the groups, which are {kinds}"
+            return f"{_every(len(typed))} {kinds} by the kernel's own rules, not {self.promised}"
         kinds = " or ".join(sorted({str(group.type) for group in right}))
         if len(right) < len(typed):
             rest = len(typed) - len(right)
             return f"{len(right)} of {len(typed)} groups are {kinds}, {rest} otherwise by the kernel's own rules"
-        return f"{'the only group is' if len(right) == 1 else f'all {len(right)} groups are'} {kinds}"
+        return f"{_every(len(right))} {kinds}"
 
     def _agent(self) -> Agent:
         unread = self.promised.domain.is_read is False or (
@@ -262,3 +268,7 @@ class _Comparison:
 
     def _is_ids(self, name: str) -> bool:
         return self.catalogue.define(name).name == "vfio-pci.ids"
+
+
+def _every(count: int) -> str:
+    return "the only group is" if count == 1 else f"all {count} groups are"

@@ -218,7 +218,7 @@ UNSAFE = {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts": "Y\n
             id="not its default",
         ),
         pytest.param(
-            replace(INTEL, cmdline="ro", config=None),
+            replace(INTEL, cmdline="ro", config=None, release="6.12.40-mine"),
             "kernel-default",
             INTEL_P,
             Verdict.ACTIVE,

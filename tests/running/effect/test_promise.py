@@ -52,6 +52,28 @@ def test_promise(
     assert leads_to(line, Observed(line, kernel, config=config), platform, kernel) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "config", "platform", "kernel", "expected"),
+    [
+        ("", None, Platform.INTEL, "4.18.0-553.66.1.el8_10.x86_64", {OFF}),
+        ("intel_iommu=on", None, Platform.INTEL, "4.18.0-553.66.1.el8_10.x86_64", {IDENTITY}),
+        ("", None, Platform.AMD, "5.14.0-570.32.1.el9_6.x86_64", {DMA_FQ}),
+        ("", None, Platform.ARM64, "6.12.107+deb13-arm64", {DMA}),
+        ("", None, Platform.INTEL, "6.12.107+deb13-amd64", {DMA_FQ}),
+        ("", None, Platform.INTEL, "5.15.0-300.163.18.el9uek.x86_64", {IDENTITY}),
+        ("", None, Platform.INTEL, "6.12.0-160000.5-default", {OFF, IDENTITY, DMA, DMA_FQ}),
+        ("", LAZY | VTD_ON, Platform.INTEL, "4.18.0-553.66.1.el8_10.x86_64", {DMA_FQ}),
+    ],
+)
+def test_what_cannot_be_read_is_as_the_line_is_configured(
+    line: str, config: dict[str, str] | None, platform: Platform, kernel: str, expected: set[DomainType]
+) -> None:
+    observed = Observed(line, kernel, config=config)
+    catalogue = shipped_catalogue()
+    found = promise(Cmdline.parse(line), observed, platform, Kernel.parse(kernel), catalogue, by_line=True)
+    assert found == expected
+
+
 @pytest.mark.parametrize(("line", "expected"), [("", {DMA}), ("iommu=pt", {IDENTITY})])
 def test_memory_encryption_cancels_what_was_only_configured(line: str, expected: set[DomainType]) -> None:
     observed = Observed("mem_encrypt=on", "6.12", config=PASSTHROUGH | STRICT, cpu_flags=SME)

@@ -196,3 +196,23 @@ def test_a_promise_that_no_group_shows_is_held_against_the_line() -> None:
     observed = Observed(PT_LINE, UPSTREAM, (Unit("dmar0"),), (Group(0, "identity", ()),))
     found = verify(observed, DesiredArguments("own", Platform.INTEL, wanted, ()), CATALOGUE)
     assert (found.verdict, found.sentence) == (NOT_APPLIED, "'efi=disable_early_pci_dma' is missing")
+
+
+@pytest.mark.parametrize(
+    ("profile", "line", "release", "kinds", "unit", "words"),
+    [
+        (LAZY, LAZY_LINE, UPSTREAM, "DMA DMA", Unit("dmar0", 1 << 7, 0x48), "all 2 groups are DMA by the kernel's own"),
+        (LAZY, LAZY_LINE, UPSTREAM, "DMA", Unit("dmar0", 1 << 7, 0x48), "the only group is DMA by the kernel's own"),
+        ("kernel-default", "ro", EL8_8, "identity", Unit("dmar0", 0, 0x48), "of the groups, which are identity"),
+    ],
+)
+def test_groups_of_which_none_is_as_promised_are_named(
+    profile: str, line: str, release: str, kinds: str, unit: Unit, words: str
+) -> None:
+    groups = tuple(Group(at, kind, (Device(f"0000:00:0{at}.0"),)) for at, kind in enumerate(kinds.split()))
+    observed = Observed(line, release, units=(unit,), groups=groups, firmware_tables=frozenset({"DMAR"}))
+    observed = observed._replace(interrupts_remapped=True)
+    facts = Facts(Platform.INTEL, False, Distribution(), (release,))
+    desired = resolve(load_profile(profile, shipped_profiles()), CATALOGUE, facts, {})
+    found = verify(observed, desired, CATALOGUE)
+    assert (found.verdict, words in found.sentence) == (ACTIVE, True), (found.verdict, found.sentence)
