@@ -102,6 +102,7 @@ class Rule(StrEnum):
     KERNEL_CMDLINE_LINES = "kernel-cmdline-lines", "several lines, or a blank first one, which readers take differently"
     LATER_MKCONFIG = "later-mkconfig", "parameters of entries that a grub2-mkconfig which rewrites them drops"
     LOADER_ELSEWHERE = "loader-elsewhere", "the loader that booted is on another partition than what is mounted"
+    MENU_UNPROVEN = "menu-unproven", "which menu GRUB starts from cannot be told; the distribution's is taken"
     NEXT_ENTRY_SET = "next-entry-set", "an entry that GRUB boots once at its next start"
     RESCUE_FOLLOWS = "rescue-follows", "rescue or recovery entries share a source that changes"
     SETTINGS_NOT_UNDERSTOOD = "settings-not-understood", "settings whose value cannot be told, so they are not compared"

@@ -200,6 +200,7 @@ def _family(tree: Tree, facts: Facts) -> GrubFamily:
 def _read_host(tree: Tree, family: GrubFamily, facts: Facts) -> _GrubHost:
     """Read the menu that boots, with its words; a finding where it may not be read, no menu where it is not there."""
     place = menus.boot_menu(tree, family, facts)
+    doubts = notes.unproven(place)
     block = _environment(tree, place)
     try:
         content = tree.read(place.path)
@@ -211,12 +212,12 @@ def _read_host(tree: Tree, family: GrubFamily, facts: Facts) -> _GrubHost:
             hint="run the same command as root (sudo)",
         )
         nothing = words.read_words(tree, None, place.path, block)
-        return _GrubHost(place, None, nothing, block, (unreadable,), is_unreadable=True)
+        return _GrubHost(place, None, nothing, block, (*doubts, unreadable), is_unreadable=True)
     if content is None:
-        return _GrubHost(place, None, words.read_words(tree, None, place.path, block), block, ())
+        return _GrubHost(place, None, words.read_words(tree, None, place.path, block), block, doubts)
     menu = grubcfg.parse_menu(place.path, grub_sources.decode(place.path, content))
     host = _GrubHost(place, menu, words.read_words(tree, menu, place.path, block), block, ())
-    return host._replace(findings=tuple(_menu_findings(host)))
+    return host._replace(findings=(*doubts, *_menu_findings(host)))
 
 
 def _environment(tree: Tree, place: menus.BootMenu) -> GrubEnv | None:

@@ -2,9 +2,11 @@
 """Menus: which file GRUB boots from, by the stub on the ESP and the links of packages, and which one is written."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from iommuctl.backends.detection.bootmounts import unmounted
 from iommuctl.errors import NotPermittedError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.tree import Tree
@@ -24,10 +26,15 @@ _VENDORS = {"rhel": "redhat", "almalinux": "almalinux", "ol": "redhat", "linuxmi
 _UPDATE_GRUB = (PurePosixPath("/usr/sbin/update-grub"), PurePosixPath("/sbin/update-grub"))
 _WRITES = re.compile(rb"grub2?-mkconfig\s+-o\s+(/[\w/.-]+)")
 _WHOLE = re.compile(rb"^[ \t]*(?:menuentry|submenu|blscfg)\b", re.MULTILINE)
-_PREFIX = re.compile(r"""^[ \t]*(?:set[ \t]+)?prefix=(\S+)[ \t]*$""", re.MULTILINE)
-_LEADS_TO = re.compile(r"""^[ \t]*(?:configfile|source|\.|normal)[ \t]+(\S+)[ \t]*$""", re.MULTILINE)
+_SETS = re.compile(r"""^[ \t]*(?:set[ \t]+)?([A-Za-z_]\w*)=([^\s;]+)""", re.MULTILINE)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# `normal` alone reads grub.cfg at the prefix (grub-core/normal/main.c).
+_LEADS_TO = re.compile(r"""^[ \t]*(?:(?:configfile|source|\.|normal)[ \t]+([^\s;]+)|normal)[ \t;]*$""", re.MULTILINE)
+_NORMAL = "$prefix/grub.cfg"
+_ANY_SEARCH = re.compile(r"^[ \t]*search(?:\.\w+)?[ \t]", re.MULTILINE)
 _SEARCH = re.compile(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
-_DEVICE = re.compile(r"\([^()]*\)|\$\{?root\}?(?=/)")
+_DEVICE = re.compile(r"\([^()]*\)")
+_OWN_DEVICE = "(cmdpath)"  # for that of `cmdpath`, the directory of the program that was started
 _FAT_UUID = re.compile(r"[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}")  # the serial number of a FAT file system, as an ESP has
 
 
@@ -35,11 +42,13 @@ class BootMenu(NamedTuple):
     """The menu that boots, the stub on the ESP that leads to it (None: nothing does), and the one that kernels write.
 
     `written` is what the hook of the installed kernel packages generates anew for each kernel that comes or goes.
+    `doubt` says why `path` is only what the distribution has.
     """
 
     path: PurePosixPath
     stub: PurePosixPath | None
     written: PurePosixPath
+    doubt: str | None = None
 
     @property
     def environment(self) -> PurePosixPath:
@@ -60,11 +69,13 @@ def boot_menu(tree: Tree, family: "GrubFamily | None", facts: Facts) -> BootMenu
     except NotPermittedError:
         return BootMenu(written, None, written)
     if stub is None or content is None:
-        return BootMenu(written, None, written)
+        return BootMenu(written, None, written, doubt=_unseen(tree, facts))
     if _WHOLE.search(content):
         return BootMenu(stub, None, _linked(tree, stub, content, written))
     target = _target(stub, content.decode("utf-8", "replace"), written)
-    if target is None or _is_same(tree, target, written):
+    if target is None:
+        return BootMenu(written, stub, written, doubt=f"where {stub} leads to cannot be told")
+    if _is_same(tree, target, written):
         return BootMenu(written, stub, written)
     return BootMenu(target, stub, _linked(tree, target, tree.read(target), written))
 
@@ -79,6 +90,14 @@ def require_written(menu: BootMenu) -> None:
         details=(f"GRUB starts from {way}", f"a new kernel has {menu.written} generated anew"),
         hint=f"run grub-install, so that {menu.stub or menu.path} leads to {menu.written}, then the same command again",
     )
+
+
+def _unseen(tree: Tree, facts: Facts) -> str | None:
+    """Why the stub of a running host cannot be seen; None where none has to be there."""
+    if facts.runtime is None or not facts.runtime.is_efi:
+        return None
+    missing = unmounted(tree, facts.runtime)
+    return f"{missing[0]}, where GRUB starts from, is not mounted" if missing else None
 
 
 def _written(tree: Tree, family: "GrubFamily | None") -> PurePosixPath:
@@ -120,13 +139,18 @@ def _target(stub: PurePosixPath, text: str, written: PurePosixPath) -> PurePosix
     leads = _LEADS_TO.findall(text)
     if not leads:
         return None
-    prefix = _unquoted(_PREFIX.findall(text)[-1]) if _PREFIX.search(text) else ""
-    target = _unquoted(leads[-1]).replace("${prefix}", prefix).replace("$prefix", prefix)
+    point = next(point for point in _ESPS if stub.is_relative_to(point))
+    known = {"root": "", "cmdpath": f"{_OWN_DEVICE}/{stub.parent.relative_to(point)}"}
+    for name, value in _SETS.findall(text):
+        known[name] = "" if name == "root" else _expanded(value, known)
+    target = _expanded(leads[-1] or _NORMAL, known)
     inside = PurePosixPath("/", _DEVICE.sub("", target).lstrip("/"))
+    if "$" in str(inside):
+        return None
     found = _SEARCH.findall(text)
     uuid = next((text for text in found[-1] if text), "") if found else ""
-    point = next(point for point in _ESPS if stub.is_relative_to(point))
-    if not found or _FAT_UUID.fullmatch(uuid):
+    is_searched = bool(found) or _ANY_SEARCH.search(text) is not None
+    if not is_searched or _FAT_UUID.fullmatch(uuid) or _OWN_DEVICE in target:
         return point / inside.relative_to("/")
     # Another file system: /boot of its own, or the root, whose menu may be below a subvolume.
     for menu in (written, *MENUS):
@@ -147,5 +171,7 @@ def _is_same(tree: Tree, one: PurePosixPath, other: PurePosixPath) -> bool:
     return one == other or (one.name == other.name and identity is not None and identity == tree.identity(other.parent))
 
 
-def _unquoted(word: str) -> str:
-    return word.replace('"', "").replace("'", "")
+def _expanded(word: str, known: Mapping[str, str]) -> str:
+    """The word without its quotes, with the variables that are known in it; others stay as they are."""
+    plain = word.replace('"', "").replace("'", "")
+    return _VARIABLE.sub(lambda match: known.get(match[1] or match[2], match[0]), plain)

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from iommuctl.backends.grub.distributions import GrubFamily
+from iommuctl.backends.grub.menus import BootMenu
 from iommuctl.backends.grub.sources import DEFAULT, LINUX, Sources, drop_ins, read, read_files, sources_drop_ins
 from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.findings import Finding, Rule, Severity
@@ -172,6 +173,17 @@ def settings_line(tree: Tree, family: GrubFamily, catalogue: Catalogue) -> tuple
     except NotRepresentableError as error:
         then = "what an entry gets of it is not known, and no profile can be applied"
         return None, (not_understood(error, then),)
+
+
+def unproven(place: BootMenu) -> tuple[Finding, ...]:
+    """Return that which menu GRUB starts from cannot be told, and which one is taken for it."""
+    if place.doubt is None:
+        return ()
+    message = f"{place.doubt}, so {place.path} is taken for the menu that boots"
+    hint = "mount the boot file systems (mount --all), then run the same command again"
+    if place.stub is not None:
+        hint = f"run grub-install, which writes {place.stub} anew, then the same command again"
+    return (Finding(Rule.MENU_UNPROVEN, Severity.WARNING, message, hint=hint),)
 
 
 def editor_of(block: PurePosixPath) -> str:

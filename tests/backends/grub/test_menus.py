@@ -14,6 +14,7 @@ from trees import MemoryTree
 
 from iommuctl.backends.grub.distributions import grub_family
 from iommuctl.backends.grub.menus import boot_menu, require_written
+from iommuctl.backends.grub.notes import unproven
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
 
@@ -76,6 +77,38 @@ def test_the_menu_that_boots(
 ) -> None:
     found = boot_menu(MemoryTree.of(files), grub_family(system.distribution), system)
     assert (str(found.path), found.stub and str(found.stub), str(found.written)) == (path, stub, written)
+
+
+OTHER = "search --no-floppy --file --set=root /boot/grub2/grub.cfg\nset prefix=($root)/boot/grub2\n"
+
+
+@pytest.mark.parametrize(
+    ("stub", "path"),
+    [
+        (f"{OTHER}normal\n", BOOT2),  # without a file it reads grub.cfg at the prefix
+        (f"{OTHER}configfile $prefix/grub.cfg;\n", BOOT2),
+        ("search --label --set=root BOOT\nset prefix=($root)/grub2\nexport prefix\nnormal\n", BOOT2),
+        (f"set way=/boot/grub2\nset prefix=($root)${{way}}\n{DEBIAN_STUB.splitlines()[0]}\n{LEAD}", BOOT2),
+        ("configfile ${cmdpath}/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
+        (f"{DEBIAN_STUB}configfile $cmdpath/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
+        ("configfile $elsewhere/grub.cfg\n", None),
+        ("# nothing\n", None),
+    ],
+)
+def test_a_stub_is_followed_or_said_not_to_be_followed(stub: str, path: str | None) -> None:
+    where = "/boot/efi/EFI/debian/grub.cfg"
+    tree = MemoryTree.of({BOOT: MENU, BOOT2: MENU, "/boot/efi/EFI/debian/real.cfg": MENU, where: stub})
+    found = boot_menu(tree, grub_family(Distribution("debian")), host("debian"))
+    assert (str(found.path), found.doubt) == (path or BOOT, None if path else f"where {where} leads to cannot be told")
+    assert [one.rule for one in unproven(found)] == ([] if path else ["menu-unproven"])
+
+
+@pytest.mark.parametrize(("mounts", "is_told"), [((), True), (("/boot/efi",), False)])
+def test_an_esp_that_is_not_mounted_is_told(mounts: tuple[str, ...], is_told: bool) -> None:
+    tree = MemoryTree.of({BOOT: MENU, "/etc/fstab": "UUID=2 /boot/efi vfat umask=0077 0 1\n"})
+    system = host("debian", runtime=running()._replace(mounts=mounts))
+    found = boot_menu(tree, grub_family(system.distribution), system)
+    assert [one.rule for one in unproven(found)] == (["menu-unproven"] if is_told else [])
 
 
 def test_what_may_not_be_read_is_the_distributions_own() -> None:
