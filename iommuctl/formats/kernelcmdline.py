@@ -8,11 +8,9 @@ from typing import NamedTuple
 from iommuctl.errors import BootConfigError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import is_word
-from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.cmdline import OF_ONE_BOOT, Cmdline
 
 KERNEL_CMDLINE = PurePosixPath("/etc/kernel/cmdline")
-# What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
-_OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
 LINES_LIMIT = 1000
 SIZE_LIMIT = 128 * 1024  # bytes
 _NO_CONTENT = re.compile(r"[ \t\r]*(?:#|\Z)")
@@ -85,7 +83,7 @@ def parse_kernel_cmdline(path: PurePosixPath, text: str) -> KernelCmdline:
 
 def new_kernel_cmdline(cmdline: Cmdline) -> Cmdline:
     """Return the one line for a file that is made of an entry: without `$words` and what belongs to one boot."""
-    kept = (token.text for token in cmdline.tokens if not is_word(token.text) and token.name not in _OF_ONE_BOOT)
+    kept = (token.text for token in cmdline.tokens if not is_word(token.text) and token.name not in OF_ONE_BOOT)
     return Cmdline.parse(" ".join(kept))
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 # splits a parameter.
 _TOKEN = re.compile(r'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
 _TERMINATOR = "--"
+# What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
+OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
 
 
 def canonical_name(name: str) -> str:

@@ -3,7 +3,7 @@
 
 import re
 
-from iommuctl.kernel.cmdline import canonical_name
+from iommuctl.kernel.cmdline import OF_ONE_BOOT, canonical_name
 
 # A value reaches files that sh sources as root, GRUB's script language and sed expressions of generators, so what is
 # allowed is listed, not what is forbidden: no quote, `$`, backtick, backslash, blank, control or non-ASCII character,
@@ -31,9 +31,11 @@ def check_name(name: str) -> str:
 
 def check_parameter(parameter: str) -> str:
     """Let `name` or `name=value` pass. Raises ValueError where either is not allowed."""
-    name, equals, value = parameter.partition("=")
+    name, _, value = parameter.partition("=")
     check_name(name)
-    if equals:
+    if canonical_name(name) in map(canonical_name, OF_ONE_BOOT):
+        raise ValueError(f"{name!r} is written by the boot loader, and what a line has of it cannot be told from that")
+    if value:  # an empty one is a value: lib/cmdline.c next_arg
         check_value(value)
     return parameter
 

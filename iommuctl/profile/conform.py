@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
-from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes
+from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes, count_live
+
+# A parameter that says of which pages those are that another one counts (mm/hugetlb.c): they stand in one order.
+_SEQUENCE = {"hugepages": "hugepagesz"}
 
 
 class Conformer:
@@ -21,7 +24,9 @@ class Conformer:
         self.desired = desired
         self.catalogue = catalogue
         self._wishes = tuple(self._wish(wanted) for wanted in desired.wanted)
-        self._wanted = {wish.key: wish.wanted for wish in self._wishes}
+        self._wanted: dict[str, list[_Wish]] = {}
+        for wish in self._wishes:
+            self._wanted.setdefault(wish.key, []).append(wish)
         self._unwanted: dict[str, list[Unwanted]] = {}
         for one in desired.unwanted:
             self._unwanted.setdefault(canonical_name(one.name), []).append(one)
@@ -42,7 +47,7 @@ class Conformer:
         existing tokens come first, by segment and index; then the additions in the order of `desired.wanted`.
         Raises SegmentError where an addition would not be read by the kernel.
         """
-        live = _count_live(segments)
+        live = count_live(segments)
         places = [
             _Place(number, index, reading)
             for number, segment in enumerate(segments[:live])
@@ -99,12 +104,13 @@ class Conformer:
 
     def _verdict(self, parameter: Parameter, definition: Definition, item: str | None) -> str | None:
         """Why an item must go; None where it may stay."""
+        wishes = self._wanted.get(parameter.key, [])
+        is_wanted = not definition.is_list and any(definition.serves(item, wish.wanted.value) for wish in wishes)
         for unwanted in self._unwanted.get(parameter.key, ()):
-            if definition.matches(item, unwanted.value):
+            if definition.matches(item, unwanted.value) and not (unwanted.value is None and is_wanted):
                 return unwanted.reason
-        wanted = self._wanted.get(parameter.key)
-        if wanted is not None and definition.grammar in {Grammar.BOOL, Grammar.SCALAR}:
-            return None if definition.serves(item, wanted.value) else wanted.reason
+        if wishes and definition.grammar in {Grammar.BOOL, Grammar.SCALAR}:
+            return None if is_wanted else wishes[0].wanted.reason
         for one in self.catalogue.assignments(parameter.name, item):
             value, rival = self._asked.get(one.variable, (one.value, None))
             if value != one.value and rival is not None:
@@ -177,6 +183,10 @@ class _Place:
     def is_touched(self) -> bool:
         return any(item.dropped is not None or item.gained for item in self.items)
 
+    @property
+    def is_free(self) -> bool:
+        return not self.kept and not any(item.gained for item in self.items)
+
     def drop(self, reason: str) -> None:
         for item in self.items:
             item.dropped = item.dropped or reason
@@ -195,7 +205,8 @@ class _Place:
             for text, reason in item.gained:
                 texts.append(text)
                 reasons.setdefault(reason)
-        after = self._rewritten(",".join(text for text in texts if text is not None)) if any(texts) else None
+        has_value = any(texts) or ("" in texts and not self.definition.is_list)
+        after = self._rewritten(",".join(text for text in texts if text is not None)) if has_value else None
         return TokenChange(self.segment, self.index, self.parameter.text, after, "; ".join(reasons))
 
     def _rewritten(self, value: str) -> str:
@@ -211,17 +222,6 @@ class _Place:
         return text
 
 
-def _count_live(segments: tuple[Segment, ...]) -> int:
-    """How many segments the kernel reads: those up to the first with a `--`."""
-    for number, segment in enumerate(segments):
-        for index, token in enumerate(segment.cmdline.parameters):
-            if not token.is_closed and any(later.cmdline.tokens for later in segments[number + 1 :]):
-                raise SegmentError(number, index, f"an open quote in {token.text!r} swallows what follows")
-        if segment.cmdline.kernel_count < len(segment.cmdline.tokens):
-            return number + 1
-    return len(segments)
-
-
 class _Draft:
     """The joined segments, of which the first `live` are read, while they are brought to what is desired."""
 
@@ -233,18 +233,27 @@ class _Draft:
         self.named: dict[str, list[_Place]] = {}
         for place in places:
             self.named.setdefault(place.parameter.key, []).append(place)
-        self.additions: list[tuple[str, str]] = []
+        self.additions: list[tuple[Wanted, str]] = []
 
-    def changes(self, wishes: tuple[_Wish, ...], unwanted: Container[str]) -> tuple[TokenChange, ...]:
+    def changes(self, wishes: tuple[_Wish, ...], unwanted: Mapping[str, Iterable[Unwanted]]) -> tuple[TokenChange, ...]:
         """Drop what must go, place what must come, and say so."""
         self._retire_last_wins(unwanted)
+        repeated: dict[str, list[_Wish]] = {}
         for wish in wishes:
-            self._place(wish)
+            if wish.definition.grammar is Grammar.ACCUMULATING:
+                repeated.setdefault(_SEQUENCE.get(wish.key, wish.key), []).append(wish)
+            else:
+                self._place(wish)
+        for ordered in repeated.values():
+            self._place_in_order(
+                ordered, {key for key, ones in unwanted.items() if any(one.value is None for one in ones)}
+            )
         edits = [place.change() for place in self.places if place.is_touched]
         if not self.additions:
             return tuple(edits)
-        target = self._target(edits)
-        return (*edits, *(TokenChange(target, None, None, text, reason) for text, reason in self.additions))
+        target, order = self._target(edits), [wish.wanted for wish in wishes]
+        added = sorted(self.additions, key=lambda one: order.index(one[0]))
+        return (*edits, *(TokenChange(target, None, None, text, wanted.reason) for wanted, text in added))
 
     def _open(self, places: Iterable[_Place], suits: Callable[[_Place], bool]) -> _Place | None:
         """Return the last of the places that may gain something and suits."""
@@ -278,10 +287,40 @@ class _Draft:
                 if missing and place is not None:
                     place.gain(0, wanted.value, wanted.reason)
                     missing = []
-            case Grammar.FLAG | Grammar.ACCUMULATING:
+            case Grammar.FLAG | Grammar.ACCUMULATING:  # those that accumulate are placed in their order
                 pass
         if missing:
             self._add(wanted, missing)
+
+    def _place_in_order(self, wishes: list[_Wish], replaced: Container[str]) -> None:
+        """Have values in their order, each of which counts: what is there in order stays where it is.
+
+        A value of a name in `replaced` comes in the place of one that goes, where that keeps the order.
+        """
+        keys = {wish.key for wish in wishes}
+        places = [place for place in self.places if place.parameter.key in keys]
+        target = next((at for at, segment in enumerate(self.segments) if segment.takes_additions), len(self.segments))
+        count, last = 0, -1
+        for wish in wishes:
+            later = [(at, place) for at, place in enumerate(places) if at > last]
+            at = next((at for at, place in later if _serves(place, wish)), None)
+            if at is None and wish.key in replaced:
+                free = (at for at, place in later if place.is_free and place.parameter.key == wish.key)
+                at = next((at for at in free if self.segments[places[at].segment].takes_additions), None)
+                if at is not None:
+                    places[at].gain(0, wish.wanted.value, wish.wanted.reason)
+            if at is None:
+                break
+            count, last = count + 1, at
+        if count == len(wishes):
+            return
+        if last >= 0 and places[last].segment > target:  # what is added would come before it
+            count = 0
+        for wish in wishes[count:]:
+            for place in places:
+                if _serves(place, wish):
+                    place.drop(f"has to come later: {wish.wanted.reason}")
+            self._add(wish.wanted, list(wish.items))
 
     def _gain_token(self, wanted: Wanted, item: str | None, places: list[_Place]) -> bool:
         """Write a token in the place of one that contradicts it, else at the end of the last list that is read."""
@@ -327,7 +366,7 @@ class _Draft:
 
     def _add(self, wanted: Wanted, items: list[str | None]) -> None:
         texts = [item for item in items if item is not None]
-        self.additions.append((f"{wanted.name}={','.join(texts)}" if texts else wanted.name, wanted.reason))
+        self.additions.append((wanted, f"{wanted.name}={','.join(texts)}" if texts else wanted.name))
 
     def _target(self, edits: list[TokenChange]) -> int:
         """Return the segment for additions; they must be read by the kernel there."""
@@ -342,6 +381,12 @@ class _Draft:
             if not token.is_closed and not cmdline.is_closed:
                 raise SegmentError(target, index, f"an open quote in {token.text!r} would swallow an addition")
         return target
+
+
+def _serves(place: _Place, wish: _Wish) -> bool:
+    return place.parameter.key == wish.key and any(
+        place.definition.serves(text, item) for text in place.kept for item in wish.items
+    )
 
 
 def _same_ids(left: list[str | None], right: list[str | None]) -> bool:

@@ -38,7 +38,12 @@ class Watched(NamedTuple):
 
 
 class DesiredArguments(NamedTuple):
-    """A profile resolved for one host. `wanted` names each parameter once and is in the order of additions."""
+    """A profile resolved for one host.
+
+    `wanted` is in the order of additions, and names each parameter once, or once for each value where the kernel reads
+    every occurrence. What `unwanted` names whatever its value stays where it has a
+    value that is wanted.
+    """
 
     profile: str
     platform: Platform

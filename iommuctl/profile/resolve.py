@@ -81,12 +81,16 @@ class _Resolution:
         return entry.parameter.value if entry.value_from is None else self.values.get(entry.value_from)
 
     def _wanted(self) -> tuple[Wanted, ...]:
-        """Return each parameter once, with the tokens of all its tables, in the order in which it is first set."""
-        merged: dict[str, Wanted] = {}
+        """Return each parameter once, with the tokens of all its tables, in the order in which it is first set; of one
+        that the kernel reads at every occurrence, each of its values.
+        """
+        merged: dict[tuple[str, str | None], Wanted] = {}
         for setting in self.profile.sets:
             value = self._value(setting)
             if self._holds(setting) and not (setting.value_from is not None and value is None):
-                name, key = setting.parameter.name, setting.parameter.key
+                name = setting.parameter.name
+                repeats = self.catalogue.define(name).grammar is Grammar.ACCUMULATING
+                key = setting.parameter.key, value if repeats else None
                 wanted = Wanted(name, value, setting.reason)
                 merged[key] = self._joined(merged[key], wanted) if key in merged else wanted
         return tuple(merged.values())
@@ -176,9 +180,18 @@ class _Resolution:
             for item in definition.items(one.value)
         )
 
+    def _replaces(self, unwanted: Unwanted, wanted: Iterable[Wanted]) -> bool:
+        """Whether a parameter is named whatever its value and set to another: this value, in the place of any."""
+        key, definition = canonical_name(unwanted.name), self.catalogue.define(unwanted.name)
+        if unwanted.value is not None or definition.is_list:
+            return False
+        absent = (one for one in self.profile.absent if one.parameter.key == key and self._holds(one))
+        asked = any(one.parameter.value is None and one.value_from is None for one in absent)
+        return asked and all(one.value is not None for one in wanted if canonical_name(one.name) == key)
+
     def _refuse_contradictions(self, wanted: tuple[Wanted, ...], unwanted: tuple[Unwanted, ...]) -> None:
         for absent in unwanted:
-            if self._hits(absent, wanted):
+            if self._hits(absent, wanted) and not self._replaces(absent, wanted):
                 raise ProfileError(f"profile {self.profile.name!r} wants and forbids {str(absent)!r}")
         seen: dict[str, tuple[str, Wanted]] = {}
         for one in wanted:

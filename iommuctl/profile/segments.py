@@ -54,3 +54,17 @@ def apply_changes(cmdline: Cmdline, changes: Iterable[TokenChange]) -> Cmdline:
         if change.position is None and change.after is not None:
             cmdline = cmdline.append(change.after)
     return cmdline
+
+
+def count_live(segments: tuple[Segment, ...]) -> int:
+    """Return how many segments the kernel reads: those up to the first with a `--`.
+
+    Raises SegmentError where an open quote swallows a segment.
+    """
+    for number, segment in enumerate(segments):
+        for index, token in enumerate(segment.cmdline.parameters):
+            if not token.is_closed and any(later.cmdline.tokens for later in segments[number + 1 :]):
+                raise SegmentError(number, index, f"an open quote in {token.text!r} swallows what follows")
+        if segment.cmdline.kernel_count < len(segment.cmdline.tokens):
+            return number + 1
+    return len(segments)

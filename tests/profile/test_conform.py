@@ -198,6 +198,54 @@ def test_device_ids_merge_into_the_occurrence_that_counts(lines: tuple[str, ...]
     assert run(desire("vfio-bind", Platform.AMD, ids="10de:1b80,10de:10f0"), *lines) == after
 
 
+@pytest.mark.parametrize(
+    ("wanted", "absent", "before", "after"),
+    [
+        (("console=tty0", "console=ttyS0"), (), "ro", "ro console=tty0 console=ttyS0"),
+        (("console=tty0", "console=ttyS0"), (), "console=ttyS0 ro", "ro console=tty0 console=ttyS0"),
+        (("console=tty0", "console=ttyS0"), (), "console=tty0 ro", "console=tty0 ro console=ttyS0"),
+        (("console=tty0", "console=ttyS0"), (), "console=tty0 console=hvc0 console=ttyS0", None),
+        (("ivrs_ioapic=1@00:14.0", "ivrs_ioapic=2@00:15.0"), (), "ro",
+         "ro ivrs_ioapic=1@00:14.0 ivrs_ioapic=2@00:15.0"),
+        (("hugepagesz=1G", "hugepages=4", "hugepagesz=2M", "hugepages=8"), (), "hugepages=4 ro",
+         "ro hugepagesz=1G hugepages=4 hugepagesz=2M hugepages=8"),
+        (("hugepagesz=1G", "hugepages=4"), (), "hugepagesz=1G hugepages=4 ro", None),
+        (("a=9",), ("a",), "x a=3 y", "x a=9 y"),
+        (("a=9",), ("a",), "x a y a=4", "x a=9 y"),
+        (("a=9",), ("a",), "a=9 y a=4", "a=9 y"),
+        (("a=9",), ("a",), "x", "x a=9"),
+        (("a=1", "a=2"), ("a",), "a=7 x a=8 a=9", "a=1 x a=2"),
+        (("a=",), ("a",), "x a=3", "x a="),
+        (("a=",), (), "x a", "x a a="),
+        (("a=",), (), "a= x", None),
+        (("hugepages=9",), ("hugepages",), "hugepagesz=1G hugepages=4 x", "hugepagesz=1G hugepages=9 x"),
+    ],
+)  # fmt: skip
+def test_each_value_of_a_name_is_there_in_its_order(
+    wanted: tuple[str, ...], absent: tuple[str, ...], before: str, after: str | None
+) -> None:
+    desired = want(*wanted, absent=absent)
+    once = run(desired, before)
+    assert once == (after or before,)
+    assert run(desired, *once) == once
+
+
+@pytest.mark.parametrize(
+    ("lines", "into", "after"),
+    [
+        (("", "console=tty0"), 0, ("console=tty0 console=ttyS0", "")),
+        (("console=tty0", ""), -1, ("console=tty0", "console=ttyS0")),
+        (("console=ttyS0", "x"), -1, ("", "x console=tty0 console=ttyS0")),
+    ],
+)
+def test_values_keep_their_order_over_the_segments_of_a_line(
+    lines: tuple[str, ...], into: int, after: tuple[str, ...]
+) -> None:
+    desired = want("console=tty0", "console=ttyS0")
+    assert run(desired, *lines, into=into) == after
+    assert run(desired, *after, into=into) == after
+
+
 def test_unknown_parameters_are_added_beside_others_of_their_name() -> None:
     assert run(want("console=ttyS0,115200", "quiet"), "console=tty0") == ("console=tty0 console=ttyS0,115200 quiet",)
     assert run(want(absent=("console=tty0",)), "console=tty0 console=ttyS0") == ("console=ttyS0",)

@@ -253,6 +253,21 @@ def test_a_missing_input_is_asked_for_whatever_command_needs_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (table("set", "console=tty0") + table("set", "console=ttyS0"), ["console=tty0", "console=ttyS0"]),
+        (table("set", "ivrs_hpet=0@00:14.0") + table("set", "ivrs_hpet=1@00:15.0"),
+         ["ivrs_hpet=0@00:14.0", "ivrs_hpet=1@00:15.0"]),
+        (table("set", "console=tty0") + table("set", "console=tty0"), ["console=tty0"]),
+        (table("set", "a=") + table("absent", "a"), ["a="]),
+        (table("set", "iommu.strict=1") + table("absent", "iommu.strict"), ["iommu.strict=1"]),
+    ],
+)  # fmt: skip
+def test_values_that_a_profile_may_hold(text: str, values: list[str]) -> None:
+    assert wanted(own(text)) == " ".join(values)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (table("set", "iommu=pt") + table("absent", "iommu=pt"), "wants and forbids 'iommu=pt'"),
