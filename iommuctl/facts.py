@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts: what a plan needs to know of a host. Values only; probe.py reads them."""
 
-import re
 from enum import StrEnum
 from typing import NamedTuple
+
+from iommuctl.pattern import pattern
 
 
 class Platform(StrEnum):
@@ -23,7 +24,7 @@ class Platform(StrEnum):
 # include/asm/setup.h (x86) and include/uapi/asm-generic/setup.h, arm64: COMMAND_LINE_SIZE, the final NUL included.
 COMMAND_LINE_SIZE = {Platform.INTEL: 2048, Platform.AMD: 2048, Platform.X86: 2048, Platform.ARM64: 2048}
 
-_RELEASE = re.compile(r"(\d+)\.(\d+)")
+_RELEASE = pattern(r"(\d+)\.(\d+)")
 
 
 class KernelVersion(NamedTuple):

@@ -18,9 +18,9 @@ def backend_names() -> tuple[str, ...]:
 
 def profile_names() -> tuple[str, ...]:
     """Return the names of the profiles."""
-    from iommuctl.profile.shipped import profiles
+    from iommuctl.profile.names import names
 
-    return tuple(sorted(profiles(Root(Path("/")), may_override=True)))
+    return names(Root(Path("/")))
 
 
 def snapshot_ids() -> tuple[str, ...]:

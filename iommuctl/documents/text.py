@@ -4,15 +4,15 @@
 Bytes that are no UTF-8 travel inside the program as surrogates (PEP 383). No text that goes out may hold one.
 """
 
-import re
+from iommuctl.pattern import pattern
 
 REPLACEMENT = "\ufffd"
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = pattern("[\ud800-\udfff]")
 _ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383
 # The end of the last private plane, where nobody writes, stands for bytes from 0x80 on their way into JSON.
 _CARRIER = 0x10FF00
-_CARRIED = re.compile("[\U0010ff80-\U0010ffff]")
+_CARRIED = pattern("[\U0010ff80-\U0010ffff]")
 
 
 def escaped(char: str) -> str:

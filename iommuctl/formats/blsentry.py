@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.pattern import pattern
 
 SUFFIX = ".conf"
 OPTIONS = "options"
@@ -14,7 +15,7 @@ _BLANKS = " \t\r"
 # The separators of systemd-boot; a comment has its sign at the start of the line, and nothing is quoted or continued.
 _LINE = re.compile(r"[ \t]*(?P<key>[^ \t#][^ \t]*)(?P<gap>[ \t]+)(?P<value>[^ \t\r][^\n]*)")
 _COMMENT = re.compile(r"[ \t]*#")
-_COUNTER = re.compile(r"\+(\d+)(?:-(\d+))?\Z")
+_COUNTER = pattern(r"\+(\d+)(?:-(\d+))?\Z")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}(?![0-9a-zA-Z])", re.IGNORECASE)
 # The machine-id that Red Hat's images are built with (osbuild): it names no machine.
 _NO_MACHINE = "f" * 32
@@ -22,7 +23,7 @@ _NO_MACHINE = "f" * 32
 _VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z0-9_]+)")
 _IMAGE = re.compile(r"(?:vmlinuz|vmlinux|Image|kernel)-(\d[^/]*)\Z")
 # kernel-install's layout: TOKEN/VERSION/linux; sdbootutil adds a checksum or a number: TOKEN/VERSION/linux-1.
-_IMAGE_FOLDER = re.compile(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)(?:-[^/]*)?\Z")
+_IMAGE_FOLDER = pattern(r"/(\d[^/]*)/(?:linux|vmlinuz(?:\.efi)?)(?:-[^/]*)?\Z")
 
 
 class EntryLine(NamedTuple):

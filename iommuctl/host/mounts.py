@@ -2,13 +2,13 @@
 """Mounts: what a directory is mounted from, as far as a plan depends on it. Reading only."""
 
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.host.root import Root
+from iommuctl.pattern import pattern
 
 
 class BlockDevice(NamedTuple):
@@ -20,7 +20,7 @@ class BlockDevice(NamedTuple):
 
 
 # What holds an image, and nothing that the host itself lives on; the disk, and a partition of it.
-_IMAGE_DEVICE = re.compile(r"((?:loop|nbd)\d+)(?:p\d+)?")
+_IMAGE_DEVICE = pattern(r"((?:loop|nbd)\d+)(?:p\d+)?")
 
 
 def own_devices(root: Path) -> tuple[BlockDevice, ...]:

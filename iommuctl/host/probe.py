@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.errors import BootConfigError, NotPermittedError, UnavailableError
 from iommuctl.facts import Distribution, Facts, Platform, Runtime
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 _OS_RELEASE = (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release"))
@@ -25,14 +26,14 @@ _ELF_HEAD = 20  # up to and with e_machine: elf.h
 _ELF_MACHINES = {62: Platform.X86, 183: Platform.ARM64}  # EM_X86_64, EM_AARCH64: elf.h
 # Every AMD-Vi machine says one of these; every other x86 CPU with an IOMMU has VT-d (drivers/iommu/intel).
 _VENDORS = {"AuthenticAMD": Platform.AMD, "HygonGenuine": Platform.AMD, "GenuineIntel": Platform.INTEL}
-_ARM_NAMES = re.compile(r"(arm64|aarch64|\bBOOTAA64)", re.IGNORECASE)
-_X86_NAMES = re.compile(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
+_ARM_NAMES = pattern(r"(arm64|aarch64|\bBOOTAA64)", re.IGNORECASE)
+_X86_NAMES = pattern(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
 _CMDLINE = PurePosixPath("/proc/cmdline")
 _MOUNTS = PurePosixPath("/proc/self/mounts")
 _BOOT_MOUNTS = frozenset({"/boot", "/efi", "/boot/efi"})
 _BLOCK_DEVICES = PurePosixPath("/sys/class/block")
 _UDEV = PurePosixPath("/run/udev/data")
-_PARTITION = re.compile(rb"^E:ID_PART_ENTRY_UUID=([0-9A-Fa-f-]+)$", re.MULTILINE)
+_PARTITION = pattern(rb"^E:ID_PART_ENTRY_UUID=([0-9A-Fa-f-]+)$", re.MULTILINE)
 _EFI = PurePosixPath("/sys/firmware/efi")
 # An efivarfs file is 4 bytes of attributes, then the variable's own: UTF-16 with a final NUL for a string.
 _EFI_VARIABLES = _EFI / "efivars"

@@ -2,15 +2,17 @@
 """Hardware rules: what a line would do to the machine that it is for: its processor, GPUs and devices. Each is pure."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, kernel_bool
 from iommuctl.kernel.tables import behaviour
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, sets
-from iommuctl.running.effect.binding import DeviceId, is_held, parse_ids
-from iommuctl.running.state import Device
+
+if TYPE_CHECKING:
+    from iommuctl.running.effect.binding import DeviceId
+    from iommuctl.running.state import Device
 
 rule = RuleBook()
 
@@ -160,7 +162,7 @@ def _id_matches_nothing(subject: Subject) -> Iterable[Remark]:
 def _device_in_use(subject: Subject) -> Iterable[Remark]:
     for device in _named(subject):
         need = _HOST_NEEDS.get(device.device_class[:2])
-        if need is not None and device.driver is not None and not is_held(device):
+        if need is not None and device.driver is not None and not _is_held(device):
             message = f"vfio-pci takes {device.address} from {device.driver}, by which this host reaches {need}"
             yield Remark(message, _written(subject, device), "iommuctl groups shows what the host uses")
 
@@ -186,32 +188,42 @@ def _asking(subject: Subject, wanted: Assignment) -> Item | None:
     return items[-1] if has else None
 
 
-def _is_gpu(device: Device) -> bool:
+def _is_gpu(device: "Device") -> bool:
     return device.is_display or device.device_class.startswith(_COMPUTE)
 
 
-def _ids(subject: Subject) -> tuple[DeviceId, ...]:
+def _ids(subject: Subject) -> "tuple[DeviceId, ...]":
     """The ids that vfio-pci gets: of several values of a string the last one."""
     values = [one.value for one in subject.cmdline.named("vfio-pci.ids")]
-    return parse_ids(values[-1] or "") if values else ()
+    if not values:
+        return ()
+    from iommuctl.running.effect.binding import parse_ids  # noqa: PLC0415 - few lines name a device
+
+    return parse_ids(values[-1] or "")
 
 
-def _named(subject: Subject) -> list[Device]:
+def _named(subject: Subject) -> "list[Device]":
     ids = _ids(subject)
     return [device for device in subject.devices if any(one.means(device) for one in ids) and not device.is_bridge]
 
 
-def _written(subject: Subject, device: Device) -> str:
+def _written(subject: Subject, device: "Device") -> str:
     text = next((one.text for one in _ids(subject) if one.means(device)), "")
     return f"vfio-pci.ids={text}"
 
 
-def _blocks(device: Device) -> bool:
+def _is_held(device: "Device") -> bool:
+    from iommuctl.running.effect.binding import is_held  # noqa: PLC0415
+
+    return is_held(device)
+
+
+def _blocks(device: "Device") -> bool:
     return (
         device.driver is not None
         and device.driver not in _HARMLESS_MATES
         and not device.is_bridge
-        and not is_held(device)
+        and not _is_held(device)
     )
 
 

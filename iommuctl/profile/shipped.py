@@ -3,11 +3,11 @@
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.errors import ProfileError
 from iommuctl.profile.inheritance import Profiles
+from iommuctl.profile.names import DIRECTORY, SUFFIX
 from iommuctl.profile.profile import ProfileText, ShippedProfile
 from iommuctl.profile.profiles import PROFILES
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from iommuctl.kernel.parameters import Catalogue
     from iommuctl.tree import Tree
 
-DIRECTORY = PurePosixPath("/etc/iommuctl/profiles.d")
-_SUFFIX = ".toml"
 _SOURCES = "iommuctl/profile/profiles"
 
 
@@ -31,7 +29,7 @@ def shipped_catalogue() -> "Catalogue":
 
 def shipped_profiles() -> Mapping[str, ShippedProfile]:
     """Return the profiles of the package by name."""
-    return {one.name: ShippedProfile(one, f"{_SOURCES}/{one.name}{_SUFFIX}") for one in PROFILES}
+    return {one.name: ShippedProfile(one, f"{_SOURCES}/{one.name}{SUFFIX}") for one in PROFILES}
 
 
 def profiles(tree: "Tree", *, may_override: bool) -> Profiles:
@@ -43,9 +41,9 @@ def profiles(tree: "Tree", *, may_override: bool) -> Profiles:
     shipped = shipped_profiles()
     found: dict[str, ProfileText | ShippedProfile] = {**shipped}
     for name in tree.names(DIRECTORY):
-        if not name.endswith(_SUFFIX):
+        if not name.endswith(SUFFIX):
             continue
-        path, stem = DIRECTORY / name, name.removesuffix(_SUFFIX)
+        path, stem = DIRECTORY / name, name.removesuffix(SUFFIX)
         if stem in shipped and not may_override:
             raise ProfileError(f"{path}: a shipped profile has the name {stem!r}", hint=f"rename or remove {path}")
         content = tree.read(path)

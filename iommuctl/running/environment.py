@@ -10,6 +10,7 @@ from iommuctl.facts import Facts
 from iommuctl.kernel.cmdline import Cmdline, join
 from iommuctl.kernel.environment import Surroundings
 from iommuctl.kernel.parameters import kernel_bool
+from iommuctl.pattern import pattern
 from iommuctl.running.firmware import IORT, present
 from iommuctl.running.managers import read_managers
 from iommuctl.running.modprobe import read_options
@@ -21,15 +22,15 @@ _CPUINFO = PurePosixPath("/proc/cpuinfo")
 _BOOTCONFIG = PurePosixPath("/proc/bootconfig")
 _SNP_PARAMETER = PurePosixPath("/sys/module/kvm_amd/parameters/sev_snp")
 # Debian's own symbol turns VT-d on too, all but the integrated GPU's unit (Debian bug 935270).
-_VTD_DEFAULT = re.compile(rb"^CONFIG_INTEL_IOMMU_DEFAULT_ON(_INTGPU_OFF)?=y$", re.MULTILINE)
-_VTD_BUILT = re.compile(rb"^CONFIG_INTEL_IOMMU=y$", re.MULTILINE)
-_SPARES_GPU = re.compile(rb"^CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y$", re.MULTILINE)
-_IGNORES_LOADER = re.compile(rb"^CONFIG_CMDLINE_(OVERRIDE|FORCE)=y$", re.MULTILINE)
+_VTD_DEFAULT = pattern(rb"^CONFIG_INTEL_IOMMU_DEFAULT_ON(_INTGPU_OFF)?=y$", re.MULTILINE)
+_VTD_BUILT = pattern(rb"^CONFIG_INTEL_IOMMU=y$", re.MULTILINE)
+_SPARES_GPU = pattern(rb"^CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y$", re.MULTILINE)
+_IGNORES_LOADER = pattern(rb"^CONFIG_CMDLINE_(OVERRIDE|FORCE)=y$", re.MULTILINE)
 # arch/x86/include/asm/cpufeatures.h X86_FEATURE_HYPERVISOR
-_GUEST_FLAG = re.compile(rb"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
-_SNP_FLAG = re.compile(rb"^flags\s*:.*\bsev_snp\b", re.MULTILINE)
+_GUEST_FLAG = pattern(rb"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
+_SNP_FLAG = pattern(rb"^flags\s*:.*\bsev_snp\b", re.MULTILINE)
 # Documentation/admin-guide/bootconfig.rst: what is below `kernel.` is added to the command line.
-_BOOTCONFIG_LINE = re.compile(r'^kernel\.(\S+)\s*=\s*"?([^"\n]*)"?$', re.MULTILINE)
+_BOOTCONFIG_LINE = pattern(r'^kernel\.(\S+)\s*=\s*"?([^"\n]*)"?$', re.MULTILINE)
 
 
 def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from iommuctl.errors import IommuctlError
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.environment import Manager
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 # tuned(8), plugin bootloader: what the active profile puts on the line, and where its profiles are.
@@ -18,8 +19,8 @@ _PROFILES = tuple(
     PurePosixPath(path) for path in ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 )
 _INCLUDE_DEPTH = 8
-_INCLUDE = re.compile(r"^include\s*=\s*(.+)$", re.MULTILINE)
-_CMDLINE_OPTION = re.compile(r"^cmdline\w*\s*[+:]?=\s*(.+)$", re.MULTILINE)
+_INCLUDE = pattern(r"^include\s*=\s*(.+)$", re.MULTILINE)
+_CMDLINE_OPTION = pattern(r"^cmdline\w*\s*[+:]?=\s*(.+)$", re.MULTILINE)
 _TUNED_VARIABLE = re.compile(r"^TUNED_BOOT_CMDLINE=(.*)$", re.MULTILINE)
 # openshift/machine-config-operator: the configuration that the node's daemon last rendered, as JSON.
 _MACHINE_CONFIG = PurePosixPath("/etc/machine-config-daemon/currentconfig")

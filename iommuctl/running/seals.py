@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seals: keys that the TPM gives out by the values of its PCRs, as files of the host tell of them. Reading only."""
 
-import base64
-import binascii
-import json
 import re
 import struct
 from collections.abc import Iterator
@@ -36,6 +33,8 @@ def parse_tokens(header: bytes) -> tuple[frozenset[int] | None, ...]:
     magic, version, size = _LUKS2.unpack_from(header)
     if magic != _MAGIC or version != _VERSION:
         return ()
+    import json  # noqa: PLC0415 - few hosts seal a key
+
     area = header[_JSON_START : min(size, len(header))].partition(b"\0")[0]
     try:
         tokens = json.loads(area)["tokens"].values()
@@ -59,10 +58,13 @@ def _clevis(token: dict[str, object]) -> frozenset[int] | None:
     protected = jwe.get("protected") if isinstance(jwe, dict) else None
     if not isinstance(protected, str):
         return None
+    import json  # noqa: PLC0415
+    from base64 import urlsafe_b64decode  # noqa: PLC0415
+
     try:
-        header = json.loads(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
+        header = json.loads(urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
         ids = header["clevis"]["tpm2"].get("pcr_ids", "")
-    except (ValueError, KeyError, AttributeError, TypeError, binascii.Error):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return frozenset()  # another pin (tang, sss): no PCR that is told here
     return _numbers(str(ids).split(","))
 
@@ -94,8 +96,13 @@ def _option(text: str) -> tuple[str, str]:
 
 
 def _pcrlock(tree: Tree) -> Iterator[Seal]:
+    text = _text(tree, _PCRLOCK)
+    if not text:
+        return
+    import json  # noqa: PLC0415
+
     try:
-        values = json.loads(_text(tree, _PCRLOCK) or "{}").get("pcrValues", [])
+        values = json.loads(text).get("pcrValues", [])
         pcrs = _numbers([one["pcr"] for one in values])
     except (ValueError, KeyError, AttributeError, TypeError):
         return

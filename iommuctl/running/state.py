@@ -11,6 +11,7 @@ from typing import NamedTuple
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import kernel_bool
+from iommuctl.pattern import pattern
 
 
 class ExtendedCapability(IntEnum):
@@ -36,7 +37,7 @@ _BRIDGE_CLASS = "0604"  # include/linux/pci_ids.h: PCI_CLASS_BRIDGE_PCI
 _DISPLAY_CLASS = "03"  # PCI_BASE_CLASS_DISPLAY
 _INTEL = "8086"
 NOIOMMU_GROUP = "vfio-noiommu"  # drivers/vfio: a group for a device without any IOMMU
-_MEDIATED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # drivers/vfio/mdev: named by UUID
+_MEDIATED = pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # drivers/vfio/mdev: named by UUID
 
 
 class Device(NamedTuple):
@@ -211,8 +212,8 @@ class Observed(NamedTuple):
         return None if self.config is None else any(self.config.get(symbol) in {"y", "m"} for symbol in symbols)
 
 
-_CONFIG = re.compile(r"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
-_CHIP = re.compile(r"\s(?:IR|INTEL-IR|HYPERV-IR)-\S")
+_CONFIG = pattern(r"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
+_CHIP = pattern(r"\s(?:IR|INTEL-IR|HYPERV-IR)-\S")
 _EXTENDED_START = 0x100  # include/uapi/linux/pci_regs.h: PCI_CFG_SPACE_SIZE
 _HIDDEN_SIZE = 64  # Documentation/PCI/sysfs-pci.rst: all that others than root may read
 _HEADER = struct.Struct("<I")

@@ -6,7 +6,6 @@ is newer, older or not in it is read itself, and so is every one where a single 
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from iommuctl.facts import Platform
+from iommuctl.pattern import pattern
 from iommuctl.transaction.snapshot import Action, State, Summary, time_text
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
@@ -23,8 +23,8 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _HEAD = "iommuctl index 1"
 _NONE = "-"
 _FIXED = 10  # fields before the files
-_ID = re.compile(SNAPSHOT_ID)
-_PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_ID = pattern(SNAPSHOT_ID)
+_PROFILE = pattern(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class Stamp(NamedTuple):

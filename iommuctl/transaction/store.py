@@ -2,7 +2,6 @@
 """Store: the state directory of one root, which keeps the snapshots and the index of them."""
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
+from iommuctl.pattern import pattern
 from iommuctl.transaction.durable import remove_all, remove_any, remove_files, write_file
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary, time_text
@@ -23,7 +23,7 @@ STATE_MODE = 0o700
 KEPT_SNAPSHOTS = 50
 DAMAGED = Rule.SNAPSHOT_DAMAGED
 
-_ID = re.compile(SNAPSHOT_ID)
+_ID = pattern(SNAPSHOT_ID)
 _MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
 

@@ -23,6 +23,7 @@ ONLY_TO_WRITE = {
 }
 ONLY_FOR_JSON = {"documents.models"}
 ONLY_FOR_A_USERS_PROFILE = {"profile.schema"}
+ONLY_FOR_DEVICES = {"running.effect.binding", "running.state", "running.sysfs", "running.verdict"}
 ONLY_FOR_ENTRIES = {
     *("formats.blsentry", "backends.bls.backend", "backends.entries.survey"),
     "backends.systemd_boot.backend",
@@ -78,11 +79,19 @@ def test_a_dry_run_loads_few_libraries(host: Path) -> None:
 def test_a_dry_run_loads_no_module_that_it_does_not_need(host: Path) -> None:
     loaded = names(last_line(host, OURS))
     assert "backends.grub.backend" in loaded
-    assert loaded & (ONLY_TO_WRITE | ONLY_FOR_JSON | ONLY_FOR_ENTRIES | ONLY_FOR_A_USERS_PROFILE) == set()
+    unneeded = ONLY_TO_WRITE | ONLY_FOR_JSON | ONLY_FOR_DEVICES | ONLY_FOR_ENTRIES | ONLY_FOR_A_USERS_PROFILE
+    assert loaded & unneeded == set()
 
 
 def test_a_dry_run_of_a_shipped_profile_reads_no_toml_and_needs_no_pydantic(host: Path) -> None:
     assert last_line(host, f"{WITH_PYDANTIC}, 'tomllib' in loaded") == "[] False"
+
+
+def test_a_dry_run_compiles_few_expressions_that_it_does_not_need(host: Path) -> None:
+    ours = "(one for name in loaded if name.startswith('iommuctl.') for one in vars(sys.modules[name]).values())"
+    # Those that were not used have nothing but what they are made of.
+    unused = f"sum(type(one).__name__ == '_Pattern' and len(vars(one)) == 2 for one in {ours})"
+    assert int(last_line(host, unused)) > 30
 
 
 def test_a_profile_that_a_user_wrote_is_checked_by_pydantic(host: Path, tmp_path: Path) -> None:
@@ -159,4 +168,5 @@ def test_a_key_in_the_shell_loads_no_use_case(words: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     loaded = names(done.stdout.splitlines()[-1])
     assert loaded & {"pydantic", "augeas", "rich"} == set()
-    assert {name for name in loaded if name.startswith(("app.", "backends.", "kernel.tables"))} <= {"app.completion"}
+    rooms = ("app.", "backends.", "kernel.", "profile.")
+    assert {name for name in loaded if name.startswith(rooms)} <= {"app.completion", "profile.names"}

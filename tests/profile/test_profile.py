@@ -11,6 +11,7 @@ from iommuctl.errors import NotFoundError, ProfileError
 from iommuctl.facts import Platform
 from iommuctl.profile.checks import check_value
 from iommuctl.profile.inheritance import load_profile
+from iommuctl.profile.names import names
 from iommuctl.profile.profile import Absence, Input, InputType, ProfileText, Setting, Warn
 from iommuctl.profile.schema import parse_profile
 from iommuctl.profile.shipped import decode_profile, profiles, shipped_catalogue, shipped_profiles
@@ -260,3 +261,12 @@ def test_a_host_may_override_a_shipped_profile_and_another_root_may_not() -> Non
 def test_a_profile_that_is_not_text_names_the_line() -> None:
     with pytest.raises(ProfileError, match=r"p.toml:2: not UTF-8"):
         decode_profile(b"a = 1\n\xff", "p.toml")
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"mine.toml": b"", "hardened.toml": b"", "notes.txt": b"", "no-text.toml": b"\xff"}]
+)
+def test_names_alone_are_those_of_the_profiles(own: dict[str, bytes]) -> None:
+    readable = Files({name: content for name, content in own.items() if content != b"\xff"})
+    unread = {name.removesuffix(".toml") for name, content in own.items() if content == b"\xff"}
+    assert names(Files(own)) == tuple(sorted({*profiles(readable, may_override=True), *unread}))

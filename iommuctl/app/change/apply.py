@@ -2,6 +2,7 @@
 """Apply: from a profile's name to a plan, and from a plan to a changed host."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from iommuctl.app.change.interrupted import settle_view
 from iommuctl.app.change.plan import ApplyPlan, Steps
@@ -31,8 +32,10 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
 from iommuctl.running.environment import read_surroundings
-from iommuctl.running.sysfs import read_cards
 from iommuctl.tree import Overlay
+
+if TYPE_CHECKING:
+    from iommuctl.running.state import Device
 
 
 def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
@@ -145,13 +148,19 @@ def _lint(
     coming = () if config.future.cmdline is None else (config.future.cmdline,)
     lines = {str(line): line for line in (*coming, *entries)}.values()
     binds = any(True for line in lines for _ in line.named("vfio-pci.ids"))
-    devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
+    devices = _cards(host, with_groups=binds) if host.is_system else ()
     for line in lines:
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in linter.lint(subject) if one.severity is not Severity.INFO)
     own = lint_desired(desired, found.catalogue, kernels, RULES)
     findings.update((one, None) for one in own if one.severity is not Severity.INFO)
     return tuple(findings)
+
+
+def _cards(host: Host, *, with_groups: bool) -> "tuple[Device, ...]":
+    from iommuctl.running.sysfs import read_cards  # noqa: PLC0415 - a root that is not running has no devices
+
+    return read_cards(host.root, with_groups=with_groups)
 
 
 def _rules(profile: Profile) -> Iterator[str]:

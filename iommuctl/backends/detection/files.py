@@ -13,16 +13,17 @@ from iommuctl.backends.grub.distributions import GENERATORS, PROGRAMS
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS
 from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.facts import Facts, Platform
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 GRUB_DEFAULTS = PurePosixPath("/etc/default/grub")
 _BLSCFG = re.compile(rb"^[ \t]*blscfg\b", re.MULTILINE)
-_MENU_ENTRY = re.compile(rb"^[ \t]*menuentry\s", re.MULTILINE)
-_ENABLE_BLSCFG = re.compile(rb"""^[ \t]*(?:export[ \t]+)?GRUB_ENABLE_BLSCFG=["']?(\w*)""", re.MULTILINE)
+_MENU_ENTRY = pattern(rb"^[ \t]*menuentry\s", re.MULTILINE)
+_ENABLE_BLSCFG = pattern(rb"""^[ \t]*(?:export[ \t]+)?GRUB_ENABLE_BLSCFG=["']?(\w*)""", re.MULTILINE)
 # 10_linux of these builds entries by blscfg unless it is switched off (rhboot/grub2, 10_linux.in).
 _BLSCFG_BY_DEFAULT = frozenset({"fedora", "rhel"})
 _GRUB_ENTRIES = PurePosixPath("/boot/loader/entries")
-_SYSTEMD_BOOT_PROGRAM = re.compile(r"systemd-boot[a-z0-9]+\.efi", re.IGNORECASE)
+_SYSTEMD_BOOT_PROGRAM = pattern(r"systemd-boot[a-z0-9]+\.efi", re.IGNORECASE)
 _EFI = ("EFI", "efi")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from iommuctl.backends.detection.evidence import GRUB, NOTHING, UNKNOWN, Evidence, Weight
 from iommuctl.backends.detection.loaders import BY_NAME, EFI_STUB, LOADERS, Loader, Mark
 from iommuctl.facts import Runtime
+from iommuctl.pattern import pattern
 
 _OR = " or "
-_KERNEL_BY_EFI = re.compile(r"(?:^|\s)initrd=\\")
+_KERNEL_BY_EFI = pattern(r"(?:^|\s)initrd=\\")
 # The stub of a kernel says so where no loader has said anything (drivers/firmware/efi/libstub/bli.c).
 _KERNEL_STUB = "Linux EFI stub "
 # GRUB names the kernel's device so, as no other loader does: `(hd0,gpt2)/vmlinuz`.
-_GRUB_DEVICE = re.compile(r"(?:^|\s)BOOT_IMAGE=\(")
+_GRUB_DEVICE = pattern(r"(?:^|\s)BOOT_IMAGE=\(")
 
 
 def running_evidence(runtime: Runtime | None, shown: frozenset[str]) -> Iterator[Evidence]:

@@ -3,12 +3,14 @@
 
 import re
 
+from iommuctl.pattern import pattern
+
 # rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
 _VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
 _TILDE, _END, _LETTERS, _NUMBER = range(4)
 # UAPI.10: every other character only separates. The marks compare lower than what may be in their place, in this order.
-_COMPONENT = re.compile(r"[~^.-]|[0-9]+|[A-Za-z]+")
+_COMPONENT = pattern(r"[~^.-]|[0-9]+|[A-Za-z]+")
 _MARKS = {"~": 0, "": 1, "-": 2, "^": 3, ".": 4}
 _TEXT = 5
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from iommuctl.backends.detection.bootmounts import unmounted
 from iommuctl.errors import NotPermittedError, UnavailableError
 from iommuctl.facts import Facts
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 if TYPE_CHECKING:  # whose rows name these menus
@@ -25,17 +26,17 @@ _REMOVABLE = "boot"  # EFI/BOOT, which firmware starts where no boot option is l
 _VENDORS = {"rhel": "redhat", "almalinux": "almalinux", "ol": "redhat", "linuxmint": "ubuntu"}
 _UPDATE_GRUB = (PurePosixPath("/usr/sbin/update-grub"), PurePosixPath("/sbin/update-grub"))
 _WRITES = re.compile(rb"grub2?-mkconfig\s+-o\s+(/[\w/.-]+)")
-_WHOLE = re.compile(rb"^[ \t]*(?:menuentry|submenu|blscfg)\b", re.MULTILINE)
-_SETS = re.compile(r"""^[ \t]*(?:set[ \t]+)?([A-Za-z_]\w*)=([^\s;]+)""", re.MULTILINE)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_WHOLE = pattern(rb"^[ \t]*(?:menuentry|submenu|blscfg)\b", re.MULTILINE)
+_SETS = pattern(r"""^[ \t]*(?:set[ \t]+)?([A-Za-z_]\w*)=([^\s;]+)""", re.MULTILINE)
+_VARIABLE = pattern(r"\$(?:\{(\w+)\}|(\w+))")
 # `normal` alone reads grub.cfg at the prefix (grub-core/normal/main.c).
-_LEADS_TO = re.compile(r"""^[ \t]*(?:(?:configfile|source|\.|normal)[ \t]+([^\s;]+)|normal)[ \t;]*$""", re.MULTILINE)
+_LEADS_TO = pattern(r"""^[ \t]*(?:(?:configfile|source|\.|normal)[ \t]+([^\s;]+)|normal)[ \t;]*$""", re.MULTILINE)
 _NORMAL = "$prefix/grub.cfg"
-_ANY_SEARCH = re.compile(r"^[ \t]*search(?:\.\w+)?[ \t]", re.MULTILINE)
-_SEARCH = re.compile(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
-_DEVICE = re.compile(r"\([^()]*\)")
+_ANY_SEARCH = pattern(r"^[ \t]*search(?:\.\w+)?[ \t]", re.MULTILINE)
+_SEARCH = pattern(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
+_DEVICE = pattern(r"\([^()]*\)")
 _OWN_DEVICE = "(cmdpath)"  # for that of `cmdpath`, the directory of the program that was started
-_FAT_UUID = re.compile(r"[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}")  # the serial number of a FAT file system, as an ESP has
+_FAT_UUID = pattern(r"[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}")  # the serial number of a FAT file system, as an ESP has
 
 
 class BootMenu(NamedTuple):

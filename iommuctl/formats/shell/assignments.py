@@ -13,11 +13,12 @@ from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, 
 from iommuctl.formats.shell.obstacles import IN_FUNCTION, IN_FUNCTIONS
 from iommuctl.formats.shell.stops import Call, included_file
 from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
+from iommuctl.pattern import pattern
 
 _MORE_WORDS = "with more words after the value"
 _NOT_AT_START = "not at the start of its line"
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
-_SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
+_SUBSCRIPT = pattern(r"[A-Za-z_][A-Za-z0-9_]*\[")
 _REST_OF_LINE = re.compile(r"[ \t]*;?[ \t]*(?:(?<![^ \t;])#[^\n]*)?(?=\n|\Z)")
 # What `export V=word` may expand where `V=word` would not: dash before 0.5.11 splits and globs it.
 _EXPORT_EXPANDS = "*?[]{}~"

@@ -9,10 +9,11 @@ from iommuctl.errors import NotRepresentableError
 from iommuctl.formats.shell.assignments import ShellAssignment, ShellFile, parse_shell_file
 from iommuctl.formats.shell.variables import CONTROL, Cell, Chain, chain
 from iommuctl.formats.shell.words import Char, Quoting, Reference, walk
+from iommuctl.pattern import pattern
 
 # Characters that a word may have outside quotes and still be spelled the same inside double quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/@%+-]*")
-_PLAIN_OR_BLANK = re.compile(r"[A-Za-z0-9_.,:=/@%+ -]*")
+_PLAIN_OR_BLANK = pattern(r"[A-Za-z0-9_.,:=/@%+ -]*")
 _ESCAPED_IN_DOUBLE_QUOTES = re.compile(r'(["$`\\])')
 
 

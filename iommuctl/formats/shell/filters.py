@@ -13,13 +13,14 @@ from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.assignments import ShellAssignment
 from iommuctl.formats.shell.hazards import literal
 from iommuctl.formats.shell.words import Char, Reference, Source, Word, WordScanner
+from iommuctl.pattern import pattern
 
 # A kernel reads no longer line (COMMAND_LINE_SIZE); it bounds the time that a pattern can take.
 _MOST_CHARACTERS = 4096
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-_SPLIT_OR_GLOBBED = re.compile(r"[*?\[\\]")
-_PLAIN_IN_PATTERN = re.compile(r"[A-Za-z0-9_ =,:/@%\"'#~!<>&;-]")
-_BRACKETS = re.compile(r"\[\^?[A-Za-z0-9_ =,:/.-]+\]")
+_PREFIX = pattern(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_SPLIT_OR_GLOBBED = pattern(r"[*?\[\\]")
+_PLAIN_IN_PATTERN = pattern(r"[A-Za-z0-9_ =,:/@%\"'#~!<>&;-]")
+_BRACKETS = pattern(r"\[\^?[A-Za-z0-9_ =,:/.-]+\]")
 _ESCAPES = {"b": r"\b", "<": r"\b(?=\w)", ">": r"\b(?<=\w)", "s": r"\s", "S": r"\S", "w": r"\w", "W": r"\W"}
 _SUBSTITUTE_FLAGS = frozenset({"", "g"})
 
@@ -176,12 +177,12 @@ def _substituted(script: str, value: str | None, *, extended: bool) -> str | Non
             at = end + 1
         flags = re.match(r"[A-Za-z0-9]*", script[at:])
         at += len(flags[0]) if flags else 0
-        pattern = _pattern(pieces[0], extended=extended)
-        if pattern is None or re.search(r"[\\&]", pieces[1]) or (flags and flags[0] not in _SUBSTITUTE_FLAGS):
+        expression = _pattern(pieces[0], extended=extended)
+        if expression is None or re.search(r"[\\&]", pieces[1]) or (flags and flags[0] not in _SUBSTITUTE_FLAGS):
             return None
         count = 0 if flags and flags[0] == "g" else 1
         new = pieces[1]
-        value = re.sub(pattern, lambda _, new=new: new, value, count=count, flags=re.ASCII)  # type: ignore[misc]  # a text
+        value = re.sub(expression, lambda _, new=new: new, value, count=count, flags=re.ASCII)  # type: ignore[misc]  # a text
     return None
 
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from iommuctl.formats.shell.words import Char, Reach, Word
+from iommuctl.pattern import pattern
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAME_OR_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\+?=.*)?", re.DOTALL)
+_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME_OR_ASSIGNMENT = pattern(r"([A-Za-z_][A-Za-z0-9_]*)(?:\+?=.*)?", re.DOTALL)
 # Options of `set` that leave every assignment as it is.
-_HARMLESS_SET = re.compile(r"[-+][aefhx]+")
+_HARMLESS_SET = pattern(r"[-+][aefhx]+")
 _WRAPPERS = frozenset({"command", "builtin"})
 _RUN_TEXT = frozenset({".", "source", "eval"})
 _LASTING = frozenset({"alias", "bind", "enable", "exec", "exit", "fc", "logout", "shopt", "trap"})

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from iommuctl.formats.shell.words import Shell
+from iommuctl.pattern import pattern
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_EXPORTED = re.compile(r"(?:-[a-z]+|[A-Za-z_][A-Za-z0-9_]*(?:\+?=.*)?)", re.DOTALL)
+_IDENTIFIER = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXPORTED = pattern(r"(?:-[a-z]+|[A-Za-z_][A-Za-z0-9_]*(?:\+?=.*)?)", re.DOTALL)
 # A name as settings have them: no program is called so.
-_SETTING = re.compile(r"[A-Z][A-Z0-9_]*")
+_SETTING = pattern(r"[A-Z][A-Z0-9_]*")
 _FILE_TESTS = frozenset({"-e", "-f", "-r", "-s"})
 _INCLUDES = frozenset({".", "source"})
 # POSIX.1-2024, 2.15 and 1.7 of the utilities, with what both shells have besides.

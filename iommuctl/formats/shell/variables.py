@@ -16,6 +16,7 @@ from iommuctl.formats.shell.assignments import Hazard, ShellAssignment, ShellFil
 from iommuctl.formats.shell.filters import Filter, carries
 from iommuctl.formats.shell.obstacles import IN_FUNCTIONS, is_conditional
 from iommuctl.formats.shell.words import Char, Opaque, Part, Reach, Reference, Word, walk
+from iommuctl.pattern import pattern
 
 # Far beyond what any kernel takes (COMMAND_LINE_SIZE, 2048 to 4096), and a bound on what a file can make of us.
 MAX_VALUE = 16384
@@ -24,16 +25,16 @@ MAX_ASSIGNMENTS = 1000
 
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VALUE = "\0"  # stands for the value before, in what an assignment spells
-_RUNS_TOGETHER = re.compile(rf"\S{_VALUE}|{_VALUE}\S")
+_RUNS_TOGETHER = pattern(rf"\S{_VALUE}|{_VALUE}\S")
 # What would reach beyond its own word: a quote, and the end of the kernel's parameters.
-_ODD_WORD = re.compile(r"\"|(?:^|\s)--(?:\s|\Z)")
+_ODD_WORD = pattern(r"\"|(?:^|\s)--(?:\s|\Z)")
 # Set by the shell itself, whatever a file says: dash(1) and bash(1), "Shell Variables".
-_SET_BY_SHELL = re.compile(
+_SET_BY_SHELL = pattern(
     r"_|BASH.*|COMP_.*|DIRSTACK|E?UID|EPOCH.*|FUNCNAME|GROUPS|HOST(NAME|TYPE)|IFS|LINENO|MACHTYPE|MAPFILE|OLDPWD|OPTARG"
     r"|OPT(ERR|IND)|OSTYPE|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-4]|PWD|READLINE_.*|REPLY|SECONDS|SHELLOPTS|SHLVL|S?RANDOM"
 )
 # Not empty although no file assigns them: the environment, and what grub-mkconfig (2.06 to 2.14) sets before sourcing.
-_SET_BEFORE = re.compile(
+_SET_BEFORE = pattern(
     r"HOME|LANG(UAGE)?|LC_.*|LOGNAME|MAIL|PATH|SHELL|SUDO_.*|TERM|TZ|USER|XDG_.*"
     r"|EUID|GRUB_DEVICE.*|GRUB_DISABLE_OS_PROBER|GRUB_EARLY_INITRD_LINUX_STOCK|GRUB_FS|PACKAGE_(NAME|VERSION)"
     r"|TEXTDOMAIN(DIR)?|(exec_)?prefix|bindir|data(root)?dir|grub_[a-z_]+|host_os|opt(ion)?|pkgdatadir|root|sbindir|self"

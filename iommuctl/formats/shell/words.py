@@ -12,21 +12,22 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, NotRepresentableError
+from iommuctl.pattern import pattern
 
 METACHARACTERS = " \t\n;&|<>()"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPERATOR = re.compile(r":?[-+=?]")
+_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPERATOR = pattern(r":?[-+=?]")
 _SPECIAL_PARAMETERS = "@*#?-$!0123456789"
 # What a backslash escapes inside double quotes, POSIX 2.2.3; a newline as well, which vanishes with it.
 _DOUBLE_QUOTE_ESCAPES = '$`"\\'
 _CONTINUATION = "\\\n"
 # `${V#w}` and its kin: only bodies on whose end every shell agrees.
-_SIMPLE_BODY = re.compile(r"[^'\"\\`${}\n]*\}")
-_ARITHMETIC = re.compile(r"(?:[^'\"\\`$()\n]|\$[A-Za-z_])")
+_SIMPLE_BODY = pattern(r"[^'\"\\`${}\n]*\}")
+_ARITHMETIC = pattern(r"(?:[^'\"\\`$()\n]|\$[A-Za-z_])")
 # Arithmetic that can assign nothing; a name might, because bash evaluates the text that it holds.
-_HARMLESS_ARITHMETIC = re.compile(r"[0-9 \t+*/%()-]*")
+_HARMLESS_ARITHMETIC = pattern(r"[0-9 \t+*/%()-]*")
 # After one of these, a bare tilde is certainly no home directory.
-_BEFORE_PLAIN_TILDE = re.compile(r"[A-Za-z0-9./_]")
+_BEFORE_PLAIN_TILDE = pattern(r"[A-Za-z0-9./_]")
 _REFUSED_IN_BRACES = "{<>()&|;\n"
 # What a line of settings begins with: inside quotes it shows that a quotation was meant to end before.
 _SETTINGS_LINE = re.compile(r"\n[ \t]*(?:#|(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*\+?=)")
