@@ -24,7 +24,7 @@ class Platform(StrEnum):
 # include/asm/setup.h (x86) and include/uapi/asm-generic/setup.h, arm64: COMMAND_LINE_SIZE, the final NUL included.
 COMMAND_LINE_SIZE = {Platform.INTEL: 2048, Platform.AMD: 2048, Platform.X86: 2048, Platform.ARM64: 2048}
 
-_RELEASE = pattern(r"(\d+)\.(\d+)")
+_RELEASE = pattern(r"(\d{1,9})\.(\d{1,9})")
 
 
 class KernelVersion(NamedTuple):

@@ -60,8 +60,8 @@ class FileEdit(NamedTuple):
         """The unified diff, empty where nothing differs. Bytes that are not UTF-8 show as escapes."""
         import difflib  # noqa: PLC0415 - an unchanged host has nothing to show
 
-        old = "/dev/null" if self.before is None else f"a{self.path}"
-        new = "/dev/null" if self.after is None else f"b{self.path}"
+        old = "/dev/null" if self.before is None else f"a{_in_one_line(self.path)}"
+        new = "/dev/null" if self.after is None else f"b{_in_one_line(self.path)}"
         lines = difflib.unified_diff(_lines(self.before), _lines(self.after), old, new)
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
@@ -100,6 +100,10 @@ class Rendering(NamedTuple):
     rebuilt: tuple[PurePosixPath, ...] = ()
     entries: tuple[PurePosixPath, ...] = ()
     unproven: "BootConfigError | None" = None
+
+
+def _in_one_line(path: PurePosixPath) -> str:
+    return str(path).replace("\n", "\\n")  # a line of its own could pass for a change
 
 
 def _lines(content: bytes | None) -> list[str]:

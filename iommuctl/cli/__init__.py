@@ -96,6 +96,5 @@ def _fail(error: IommuctlError, session: "Session") -> int:
         lines = [f"iommuctl: error: {error.brief}", *(f"    {fact}" for fact in error.details)]
         if error.hint:
             lines.append(f"hint: {error.hint}")
-        # One line each: what a file's name says must not look like a line of ours.
-        print("\n".join(visible(line).replace("\n", "\\n") for line in lines), file=sys.stderr)
+        print("\n".join(map(visible, lines)), file=sys.stderr)
     return error.code

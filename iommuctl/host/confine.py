@@ -43,7 +43,19 @@ _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stde
 _BY_UUID, _NAMES = "/dev/disk/by-uuid", 64
 _SCRATCH = "size=64m,nr_inodes=16k"
 # What root may write without any capability, or what tells of the host's hardware.
-_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver")
+_PROC_READ_ONLY = (
+    "sys",
+    "sysrq-trigger",
+    "irq",
+    "bus",
+    "fs",
+    "acpi",
+    "scsi",
+    "asound",
+    "driver",
+    "pressure",
+    "dynamic_debug",
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

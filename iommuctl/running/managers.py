@@ -68,7 +68,7 @@ def _machine_config(tree: Tree) -> Iterator[Manager]:
     try:
         arguments = json.loads(text)["spec"].get("kernelArguments") or []
         line = " ".join(str(one) for one in arguments)
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         line = ""
     yield Manager("the machine config operator", _MACHINE_CONFIG, Cmdline.parse(line))
 

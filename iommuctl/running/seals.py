@@ -16,6 +16,7 @@ _FDE_TOOLS = PurePosixPath("/etc/sysconfig/fde-tools")  # openSUSE's fde-tools: 
 _SNAPD = PurePosixPath("/var/lib/snapd/device/fde")  # snapd's full disk encryption, sealed with the command line
 _SNAPD_PCRS = frozenset({12})  # snapcore/secboot: the kernel command line is measured by the stub
 _FDE_LIST = re.compile(r'^\s*FDE_SEAL_PCR_LIST\s*=\s*"?([\d, ]*)', re.MULTILINE)
+_NUMBER = re.compile(r"[0-9]{1,9}")  # a TPM has 24 PCRs, and int() takes no digits without end
 # LUKS2 on-disk format, section 2.1: magic, version, size of the header; the JSON area begins after 4096 bytes.
 _LUKS2 = struct.Struct(">6sHQ")
 _MAGIC, _VERSION, _JSON_START, _HEADER_LIMIT = b"LUKS\xba\xbe", 2, 4096, 4 * 1024 * 1024
@@ -39,7 +40,7 @@ def parse_tokens(header: bytes) -> tuple[frozenset[int] | None, ...]:
     try:
         tokens = json.loads(area)["tokens"].values()
         return tuple(_pcrs_of(token) for token in tokens if token.get("type") in {"systemd-tpm2", "clevis"})
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return ()
 
 
@@ -64,14 +65,14 @@ def _clevis(token: dict[str, object]) -> frozenset[int] | None:
     try:
         header = json.loads(urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
         ids = header["clevis"]["tpm2"].get("pcr_ids", "")
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return frozenset()  # another pin (tang, sss): no PCR that is told here
     return _numbers(str(ids).split(","))
 
 
 def _numbers(values: object) -> frozenset[int]:
     items = values if isinstance(values, list) else []
-    return frozenset(int(one) for one in items if str(one).strip().isdecimal())
+    return frozenset(int(one) for one in items if _NUMBER.fullmatch(str(one).strip()))
 
 
 def _crypttab(tree: Tree) -> Iterator[Seal]:
@@ -104,7 +105,7 @@ def _pcrlock(tree: Tree) -> Iterator[Seal]:
     try:
         values = json.loads(text).get("pcrValues", [])
         pcrs = _numbers([one["pcr"] for one in values])
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return
     if pcrs:
         yield Seal("what systemd-pcrlock locks", _PCRLOCK, pcrs)

@@ -57,3 +57,32 @@ def test_nothing_that_a_tree_says_drives_a_terminal(tmp_path: Path, text: bytes,
         assert done.returncode != 70, f"{command}: {done.stderr}"
         if as_json and done.stdout:
             json.loads(done.stdout)
+
+
+FORGED = "error[forged]: run this"
+NAMES = (
+    f"boot/loader/entries/x\n{FORGED}\n.conf",
+    f"boot/vmlinuz-6.1\n{FORGED}\n",
+    f"lib/modules/6.1\n{FORGED}\n/modules.dep",
+    f"boot/efi/EFI/Linux/x\n{FORGED}\n.efi",
+    f"boot/efi/EFI/y\n{FORGED}\n/grub.cfg",
+    f"etc/default/grub.d/x\n{FORGED}\n.cfg",
+    f"etc/cmdline.d/x\n{FORGED}\n.conf",
+    f"etc/modprobe.d/x\n{FORGED}\n.conf",
+    f"etc/grub.d/40_x\n{FORGED}\n",
+    f"etc/iommuctl/profiles.d/x\n{FORGED}\n.toml",
+    f"var/lib/iommuctl/snapshots/20260101T000000Z-abcdef\n{FORGED}\n/manifest.json",
+)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name.partition("x\n")[0])
+def test_no_name_of_a_file_makes_a_line_of_its_own(tmp_path: Path, name: str) -> None:
+    root = Path(shutil.copytree(HOST, tmp_path / "host", symlinks=True))
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("title x\nlinux /vmlinuz-6.1\noptions root=UUID=other quiet iommu=off\n")
+    for command in COMMANDS[4:6] if name.startswith(("etc/iommuctl", "var")) else COMMANDS[:3]:
+        done = run(*command, "--root", str(root), *(("--platform", "intel") if command[0] == "apply" else ()))
+        forged = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(FORGED)]
+        assert forged == [], command
+        assert done.returncode != 70, f"{command}: {done.stderr}"

@@ -40,6 +40,10 @@ TUNED = "[main]\ninclude=network-latency\n[bootloader]\ncmdline_iommu=+intel_iom
             [("the machine config operator", "/etc/machine-config-daemon/currentconfig", "")],
         ),
         (
+            {"/etc/machine-config-daemon/currentconfig": "[" * 200_000},
+            [("the machine config operator", "/etc/machine-config-daemon/currentconfig", "")],
+        ),
+        (
             {"/etc/sriov-operator/sriov-interface-result.yaml": ""},
             [("the SR-IOV network operator", "/etc/sriov-operator", "intel_iommu=on iommu=pt")],
         ),

@@ -7,7 +7,7 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.command import command
-from iommuctl.cli.output.text import visible
+from iommuctl.cli.output.text import visible_lines
 from iommuctl.cli.session import print_result
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _text(found: "Iterable[Explanation]") -> str:
     """What explain says, one parameter after the other."""
     from iommuctl.kernel.explain import describe
 
-    return "\n".join(visible(describe(one)) for one in found)
+    return "\n".join(visible_lines(describe(one)) for one in found)
 
 
 def _report(found: "Iterable[Explanation]") -> "ExplainReport":

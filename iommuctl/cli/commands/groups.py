@@ -9,7 +9,7 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.command import command
-from iommuctl.cli.output.text import visible
+from iommuctl.cli.output.text import visible, visible_lines
 from iommuctl.cli.session import print_result
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _dot(found: "Groups") -> str:
 
 def _quoted(text: str) -> str:
     """A string of the DOT language: only the quote is special in it, and a backslash begins an escape."""
-    inner = visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    inner = visible_lines(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{inner}"'
 
 

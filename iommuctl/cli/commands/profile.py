@@ -9,6 +9,7 @@ import typer
 from iommuctl.cli import options
 from iommuctl.cli.command import examples, with_options
 from iommuctl.cli.output.style import table
+from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def profile_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A p
     from iommuctl.app.look.profiles import find_profile
 
     found = find_profile(Host.open(options.ROOT), str(file.absolute()))
-    typer.echo(f"{file}: profile {found.name!r} is valid")
+    typer.echo(visible(f"{file}: profile {found.name!r} is valid"))
 
 
 def _text(profiles: "Iterable[ProfileListing]") -> str:
     """The profiles, a row each."""
-    rows = [(one.name, one.summary, one.source) for one in profiles]
+    rows = [(one.name, visible(one.summary), visible(str(one.source))) for one in profiles]
     return "".join(f"{line}\n" for line in table(("profile", "summary", "source"), rows))
 
 

@@ -51,11 +51,11 @@ def _lines(status: "Status", *, colour: bool, verbose: bool) -> Iterator[str]:
         yield from _effective_lines(status.effective, colour=colour)
     coming = status.config.future
     told = "not known" if coming.cmdline is None else visible(str(coming.cmdline))
-    yield f"next kernel: {told}  (from {coming.source})"
+    yield f"next kernel: {told}  (from {visible(str(coming.source))})"
     yield ""
     for entry in status.config.entries:
         mark = "*" if entry.default else " "
-        note = "" if entry.ours and not entry.rescue else f"  [{entry.reason}]"
+        note = "" if entry.ours and not entry.rescue else f"  [{visible(entry.reason)}]"
         yield f"{mark} {visible(entry.title)}{note}"
         if entry.cmdline.tokens:
             yield f"    {visible(str(entry.cmdline))}"

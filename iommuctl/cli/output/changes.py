@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from iommuctl.cli.output.style import Style, styled
-from iommuctl.cli.output.text import visible
+from iommuctl.cli.output.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from iommuctl.plan import Change, FileEdit
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def diff_lines(edit: "FileEdit", *, colour: bool) -> Iterator[str]:
     """One file's unified diff; control characters made visible."""
-    yield from (_diff_line(line, colour=colour) for line in visible(edit.diff).splitlines())
+    yield from (_diff_line(line, colour=colour) for line in visible_lines(edit.diff).splitlines())
 
 
 def _diff_line(line: str, *, colour: bool) -> str:

@@ -32,5 +32,5 @@ def finding_lines(findings: Iterable[Finding], *, colour: bool) -> Iterator[str]
 
 def evidence_lines(evidence: "Iterable[Evidence]") -> Iterator[str]:
     """What was looked at to tell the bootloader, one row each."""
-    rows = [(item.probe, visible(item.found), item.says) for item in evidence]
+    rows = [tuple(map(visible, (item.probe, item.found, item.says))) for item in evidence]
     yield from table(("looked at", "found", "says"), rows)

@@ -40,10 +40,11 @@ def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
         yield ""
         yield "commands:" if plan.steps.runs else "commands, left out:"
         for command in plan.steps.commands:
-            yield f"  {' '.join(command.argv)}"
-            yield f"      {command.reason}"
+            yield visible(f"  {' '.join(command.argv)}")
+            yield visible(f"      {command.reason}")
             if command.output:
-                yield f"      then {command.output.staging.name} is read back and renamed to {command.output.target}"
+                then = f"{command.output.staging.name} is read back and renamed to {command.output.target}"
+                yield visible(f"      then {then}")
     yield from finding_lines(plan.steps.findings, colour=colour)
     yield ""
     yield f"fingerprint: {plan.steps.fingerprint}"

@@ -12,7 +12,7 @@ _STYLES = {"pass": Style.GREEN, "fail": Style.RED, "skip": Style.CYAN, "unknown"
 
 def result_lines(rows: Iterable[tuple[StrEnum, str, str]], *, colour: bool) -> Iterator[str]:
     """Return result, name and detail in columns; the result in colour, which must not count for the width."""
-    found = [(str(result), name, visible(detail)) for result, name, detail in rows]
+    found = [(str(result), visible(name), visible(detail)) for result, name, detail in rows]
     head, *lines = table(("result", "what", "found"), found)
     yield head
     for (result, _, _), line in zip(found, lines, strict=True):

@@ -13,7 +13,12 @@ _UNUSUAL_OR_OURS = re.compile("|".join((*map(re.escape, SEQUENCES), _UNUSUAL.pat
 
 
 def visible(text: str) -> str:
-    """Make control characters visible, so that a file's content cannot drive the terminal."""
+    """Make control characters visible, ends of lines too: what a file's name says must not look like a line of ours."""
+    return visible_lines(text).replace("\n", "\\n")
+
+
+def visible_lines(text: str) -> str:
+    """Make control characters visible in a text of lines, so that a file's content cannot drive the terminal."""
     return _UNUSUAL.sub(_escaped, legible(text))
 
 
