@@ -11,15 +11,16 @@ from typing import NamedTuple
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, MenuEntry, Place, Setting
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.pattern import pattern
 
 # grub-core/script/yylex.l: WORD and its parts. `$"…"` is a translated string, which reads like a double-quoted one.
 _VARIABLE = r"\$(?:[A-Za-z_]\w*|\d+|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
 _SINGLE = r"'[^']*'"
 _DOUBLE = r'\$?"[^\\"]*(?:\\[\s\S][^\\"]*)*"'
 _WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]+|{_SINGLE}|{_DOUBLE}|\\[\s\S]|{_VARIABLE})+"
-_PART = re.compile(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
-_MARK = re.compile(r"['\"\\$]")
-_INSIDE_DOUBLE = re.compile(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
+_PART = pattern(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
+_MARK = pattern(r"['\"\\$]")
+_INSIDE_DOUBLE = pattern(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
 
 # One token and the blanks before it. Some kind fits at every place and nothing follows it, so that a match never fails
 # and what was read is never read again. `#` begins a comment where a word would begin, and is part of a word elsewhere.
@@ -35,12 +36,12 @@ _DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would 
 _ENTRY_COMMANDS = frozenset({"menuentry", "hiddenentry"})
 # grub-core/commands/menuentry.c: its options that take a value, given as `--name value` or `--name=value`.
 _VALUE_OPTIONS = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})
-_ID_VARIABLE = re.compile(r"\$(?:menuentry_id_option|\{menuentry_id_option\})")
+_ID_VARIABLE = pattern(r"\$(?:menuentry_id_option|\{menuentry_id_option\})")
 
-_SECTION = re.compile(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
+_SECTION = pattern(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
 _OPENS = frozenset({"if", "while", "until"})
 _CLOSES = frozenset({"fi", "done"})
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_ASSIGNMENT = pattern(r"[A-Za-z_]\w*=", re.ASCII)
 _HEADER = "00_header"
 
 

@@ -6,14 +6,15 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
+from iommuctl.pattern import pattern
 
 SIZE = 1024  # bytes; include/grub/lib/envblk.h: GRUB_ENVBLK_DEFCFG, util/grub-editenv.c: DEFAULT_ENVBLK_SIZE
 SIGNATURE = b"# GRUB Environment Block\n"  # include/grub/lib/envblk.h: GRUB_ENVBLK_SIGNATURE
 _FILLER = b"#"
 # A backslash makes the next byte literal, a newline included (grub-core/lib/envblk.c).
 _VARIABLE = re.compile(rb"(?P<name>[^\n=#][^\n=]*)=(?P<value>(?:\\[\s\S]|[^\\\n])*)\n")
-_COMMENT = re.compile(rb"#[^\n]*\n")
-_ESCAPE = re.compile(rb"\\([\s\S])")
+_COMMENT = pattern(rb"#[^\n]*\n")
+_ESCAPE = pattern(rb"\\([\s\S])")
 
 
 class GrubEnv(NamedTuple):

@@ -5,32 +5,33 @@ import re
 from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.pattern import pattern
 
-_NORMAL_SECTION = re.compile(r"10_linux(?!_xen)")
-
-
-_XEN_SECTION = re.compile(r"\d+_linux_xen")
+_NORMAL_SECTION = pattern(r"10_linux(?!_xen)")
 
 
-_LAST_PARENTHESES = re.compile(r"\(([^()]*)\)\s*$")
+_XEN_SECTION = pattern(r"\d+_linux_xen")
+
+
+_LAST_PARENTHESES = pattern(r"\(([^()]*)\)\s*$")
 
 
 _RESCUE = "0-rescue"
 
 
-_RECOVERY = re.compile(r"\brecovery\b", re.IGNORECASE)
+_RECOVERY = pattern(r"\brecovery\b", re.IGNORECASE)
 
 
-_RELEASE = re.compile(r"-(\d+\.\d+.*)")
+_RELEASE = pattern(r"-(\d+\.\d+.*)")
 
 
-_NUMBER = re.compile(r"[0-9]{1,9}")  # no menu has more entries
+_NUMBER = pattern(r"[0-9]{1,9}")  # no menu has more entries
 
 
 _SAVED = ("${saved_entry}", "$saved_entry")
 
 
-_COMPONENTS = re.compile(r"(?<!>)>(?!>)")
+_COMPONENTS = pattern(r"(?<!>)>(?!>)")
 
 
 class LinuxLine(NamedTuple):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Here-documents: where their bodies end, and which of them could do more than be read."""
 
-import re
 from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.words import Source
+from iommuctl.pattern import pattern
 
-_EXPANSION = re.compile(r"`|\$[({\[]")
+_EXPANSION = pattern(r"`|\$[({\[]")
 
 
 class HereDocument(NamedTuple):

@@ -3,16 +3,18 @@
 
 import re
 
+from iommuctl.pattern import pattern
+
 KEYWORD = re.compile(r"(?:[!{}]|\[\[|\]\]|[a-z]+)(?=[ \t\n;&|<>()]|\Z)")
 
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
+NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*(?=[ \t\n;]|\Z)")
 
 
 FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\([ \t]*\)")
 
 
-FUNCTION_KEYWORD = re.compile(r"function[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:[ \t]*\([ \t]*\))?(?=[ \t\n{(])")
+FUNCTION_KEYWORD = pattern(r"function[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:[ \t]*\([ \t]*\))?(?=[ \t\n{(])")
 
 
 REDIRECTION = re.compile(r"[0-9]*(<<-?|<&|<>|>>|>&|>\||<|>)(?![<(])")
@@ -21,10 +23,10 @@ REDIRECTION = re.compile(r"[0-9]*(<<-?|<&|<>|>>|>&|>\||<|>)(?![<(])")
 FILE_DESCRIPTOR_VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}[<>]")
 
 
-TEST_END = re.compile(r"\]\](?=[ \t\n;&|)]|\Z)")
+TEST_END = pattern(r"\]\](?=[ \t\n;&|)]|\Z)")
 
 
-ARITHMETIC_TEST = re.compile(r"-(?:eq|ne|lt|le|gt|ge|v)$")
+ARITHMETIC_TEST = pattern(r"-(?:eq|ne|lt|le|gt|ge|v)$")
 
 
 OUT_OF_PLACE = frozenset({"then", "elif", "else", "fi", "do", "done", "esac", "in", "}", "]]"})
