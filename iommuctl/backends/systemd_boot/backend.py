@@ -10,6 +10,7 @@ from iommuctl.backends.drift import Source, disagreements
 from iommuctl.backends.entries import cmdlinefile, survey
 from iommuctl.backends.entries.cmdlinefile import CmdlineEdit, Reading
 from iommuctl.backends.entries.edit import EntryEditor
+from iommuctl.backends.entries.survey import FoundEntry
 from iommuctl.backends.grub import defaults, notes, script
 from iommuctl.backends.grub import sources as grub_sources
 from iommuctl.backends.grub.distributions import GrubFamily, grub_family
@@ -240,13 +241,23 @@ def _grub_beside(tree: Tree, facts: Facts, layout: Layout) -> GrubFamily | None:
 def _shown(layout: Layout, coming: Future) -> tuple[Entry, ...]:
     """What status shows, as the loader lists it; what it leaves out comes last."""
     places = {item: place for place, item in enumerate(layout.menu)}
-    shown = [(layout.items.get(each.entry.path), each.shown) for each in layout.found]
+    shown = [(layout.items.get(each.entry.path), _entry(layout, each)) for each in layout.found]
     shown += [
         (each.item, each.shown(coming.source)._replace(default=each.item is not None and each.item == layout.boots))
         for each in layout.images
     ]
     shown.sort(key=lambda one: len(places) if one[0] is None else places[one[0]])
     return tuple(entry for _, entry in shown)
+
+
+def _entry(layout: Layout, found: FoundEntry) -> Entry:
+    """The entry as status shows it: one that starts an image of this system has what that has inside."""
+    image = layout.started(found)
+    if image is None:
+        return found.shown
+    return found.shown._replace(
+        cmdline=image.cmdline, ours=True, reason=f"it starts {image.path}, an image of this system"
+    )
 
 
 def _basis(layout: Layout) -> Cmdline | None:
@@ -305,7 +316,7 @@ def _left_alone(layout: Layout) -> tuple[Finding, ...]:
     other = (each for each in layout.images if each.left_alone is not None)
     names = ((each.path.with_name(each.id) if each.is_other_profile else each.path, each.left_alone) for each in other)
     return (
-        *survey.findings(layout.found),
+        *survey.findings(tuple(each for each in layout.found if layout.started(each) is None)),
         *(Finding(Rule.ENTRY_LEFT_ALONE, Severity.INFO, f"{where} is left alone: {reason}") for where, reason in names),
     )
 
@@ -333,7 +344,7 @@ def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     image = next((each for each in layout.images if each.item == boots), None)
     reason = entry.reason if entry is not None else image.left_alone if image is not None else None
     reason = "the loader found it by itself" if boots.is_found else reason
-    if reason is None or (entry is not None and (entry.ours or layout.starts_built(entry))):
+    if reason is None or (entry is not None and (entry.ours or layout.started(entry) is not None)):
         return ()
     message = f"{boots.path} boots by default, and no profile changes it: {reason}"
     # The ids are compared without regard to capitals; this one is as the file's name is.

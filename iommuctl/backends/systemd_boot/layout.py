@@ -68,10 +68,13 @@ class Layout(NamedTuple):
         own = {*(self.items.get(each.entry.path) for each in self.ours), *(each.item for each in self.built)}
         return next((item for item in self.menu if item in own), None)
 
-    def starts_built(self, found: FoundEntry) -> bool:
-        """Whether an entry starts an image of this system with nothing but what is inside."""
-        path = image_path(found.entry)
-        return path in {each.path for each in self.built} and not found.entry.options
+    def started(self, found: FoundEntry) -> Image | None:
+        """The image of this system that an entry starts with nothing but what is inside; None where it does not."""
+        item, path = self.items.get(found.entry.path), image_path(found.entry)
+        if item is None or path is None or found.entry.options or found.entry.value("extra") is not None:
+            return None
+        same = (each for each in self.built if each.path == path and each.item is not None)
+        return next((each for each in same if each.item and each.item.profile == item.profile), None)
 
     @property
     def built(self) -> tuple[Image, ...]:

@@ -18,6 +18,7 @@ _OPTION = re.compile(r"^[ \t]*(\w+?)_(?:options=[^#\n]*--cmdline\b|cmdline=)", r
 _NAMED = re.compile(
     r"^[ \t]*(\w+?)_(?:options=[^#\n]*--cmdline[= ]|cmdline=)[\"']?(/[\w./+@-]+)(?=[\"' )\t\r\n]|\Z)", re.MULTILINE
 )
+_WITHOUT = re.compile(r"^[ \t]*\w+_options=[^#\n]*--no-cmdline\b", re.MULTILINE)
 _ALL = "ALL"
 _DROP_INS = PurePosixPath("/etc/cmdline.d")
 
@@ -25,7 +26,7 @@ _DROP_INS = PurePosixPath("/etc/cmdline.d")
 def mkinitcpio(tree: Tree) -> Builder | None:
     """Return mkinitcpio as the builder of images; None where no preset builds any.
 
-    Raises BootConfigError, with the line, for a command line that is named by no plain path.
+    Raises BootConfigError, with the line, for a command line that is named by no plain path, or left out of an image.
     """
     files: dict[PurePosixPath, None] = {}
     building = usual = False
@@ -50,6 +51,11 @@ def mkinitcpio(tree: Tree) -> Builder | None:
 
 def _named(path: PurePosixPath, text: str) -> dict[str, PurePosixPath]:
     """The file that each image's command line is said to be in."""
+    without = _WITHOUT.search(text)
+    if without is not None:
+        message = "has an image built without a command line, so no source of one takes effect"
+        hint = f"write --cmdline {KERNEL_CMDLINE} there in place of --no-cmdline, then run the same command again"
+        raise BootConfigError(path, text.count("\n", 0, without.start()) + 1, message, hint=hint)
     named = {match.start(): (match[1], PurePosixPath(match[2])) for match in _NAMED.finditer(text)}
     for match in _OPTION.finditer(text):
         if match.start() not in named:

@@ -115,6 +115,28 @@ def test_a_default_that_is_another_profile_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ("uki /EFI/Linux/arch.efi\n", (OPTIONS, True)),
+        ("efi /EFI/Linux/arch.efi\n", (OPTIONS, True)),
+        ("uki /EFI/Linux/arch.efi\nprofile 2\n", (OPTIONS, True)),
+        ("uki /EFI/Linux/arch.efi\nprofile 1\n", ("", False)),  # which has a line of its own
+        ("uki /EFI/Linux/arch.efi\nextra /x.addon.efi\n", ("", False)),
+        ("uki /EFI/Linux/arch.efi\noptions iommu=off\n", ("iommu=off", False)),
+    ],
+)
+def test_an_entry_that_starts_an_image_of_this_system_has_what_is_inside(keys: str, shown: tuple[str, bool]) -> None:
+    more = ((".profile", b""), (".profile", b"ID=debug"), (".cmdline", b"root=/dev/sda2 x"), (".profile", b""))
+    files: dict[str, str | bytes] = {IMAGE: unified_image(OPTIONS, more=more), CMDLINE: f"{OPTIONS}\n"}
+    settings = {"/efi/loader/loader.conf": "default own.conf\n", "/efi/loader/entries/own.conf": keys}
+    config = BACKEND.read(arch({**NO_ENTRY, **PRESET, **files, **settings}), facts())
+    own = next(each for each in config.entries if each.id == "own")
+    assert (str(own.cmdline), own.ours, own.default) == (*shown, True)
+    told = [one.rule for one in config.findings if one.rule == "default-entry-not-ours"]
+    assert told == ([] if own.ours else ["default-entry-not-ours"])
+
+
+@pytest.mark.parametrize(
     ("image", "reason"),
     [
         (unified_image("root=/dev/sdb7 ro"), "another system: root=/dev/sdb7, where this one has root=/dev/sda2"),
@@ -302,6 +324,11 @@ def test_the_next_kernel_of_a_host_of_images_is_what_the_newest_has_inside() -> 
             {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options='--cmdline $x'\n"},
             78,
             "l.preset:2: names a command line by something else than one plain path",
+        ),
+        (
+            {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\ndefault_options=(-S autodetect --no-cmdline)\n"},
+            78,
+            "l.preset:2: has an image built without a command line",
         ),
         (
             {"/etc/mkinitcpio.d/l.preset": "default_uki=/x\n# ALL_cmdline=/x\nfallback_cmdline=x\n"},
