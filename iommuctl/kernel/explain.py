@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from iommuctl.errors import NotFoundError
+from iommuctl.facts import Platform
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
     Advice,
@@ -19,6 +20,7 @@ from iommuctl.kernel.parameters import (
     Token,
     is_left_out,
 )
+from iommuctl.kernel.predict import defaults
 from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import kvm
@@ -36,6 +38,14 @@ _READERS = {
 _OF_KVM = frozenset(one.name for one in kvm.PARAMETERS)
 # How the releases of distributions name an architecture.
 _RELEASE_NAMES = {Architecture.X86: ("x86_64", "amd64"), Architecture.ARM64: ("aarch64", "arm64")}
+# What decides the default domain type where no parameter does, and the units that it is asked for.
+_DECIDING = frozenset(
+    {"CONFIG_IOMMU_DEFAULT_PASSTHROUGH", "CONFIG_IOMMU_DEFAULT_DMA_LAZY", "CONFIG_INTEL_IOMMU_DEFAULT_ON"}
+)
+_UNITS = {
+    Architecture.X86: ((Platform.INTEL, "VT-d"), (Platform.AMD, "AMD-Vi")),
+    Architecture.ARM64: ((Platform.ARM64, "the SMMU of arm64"),),
+}
 _REPEATS = {
     Grammar.FLAG: "takes no value",
     Grammar.BOOL: "0 or 1; the last one on the line counts",
@@ -277,6 +287,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for answer in explanation.answers:
         yield ""
         yield from _wrapped(f"kernel {answer.kernel}: {_verdict(answer)} ({answer.source})", "", "    ")
+    if _DECIDING & set(definition.kconfig):
+        for kernel in dict.fromkeys(answer.kernel for answer in explanation.answers):
+            yield from _wrapped(f"kernel {kernel} by itself: {_by_itself(kernel)}", "", "    ")
     for advice in explanation.advice:
         yield from ("", advice.question)
         for paragraph in advice.answer:
@@ -290,6 +303,28 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield from _wrapped(row, "  ", "      ")
     yield ""
     yield from _wrapped(f"source: {definition.source}", "", "    ")
+
+
+def _by_itself(kernel: Kernel) -> str:
+    """Say what a kernel of that line does where no parameter asks for anything."""
+    asked = [unit for one in _asked_architectures(kernel) for unit in _UNITS[one]]
+    told = [f"{name} {words}" for platform, name in asked if (words := _default_words(platform, kernel))]
+    if not told:
+        return "how it is configured is not known; its own configuration tells"
+    return f"{'; '.join(told)} ({SOURCES[kernel.line]})"
+
+
+def _default_words(platform: Platform, kernel: Kernel) -> str:
+    found = defaults(platform, kernel)
+    words = []
+    if platform is Platform.INTEL and found.vtd_on is not None:
+        on = "on but for integrated GPUs," if found.spares_gpu else "on,"
+        words.append(on if found.vtd_on else "off, and with intel_iommu=on")
+    if found.passthrough:
+        words.append("untranslated (identity)")
+    elif found.passthrough is False and found.strict is not None:
+        words.append("translated strictly (DMA)" if found.strict else "translated lazily (DMA-FQ)")
+    return " ".join(words) if words and words[-1].endswith(")") else ""
 
 
 def _verdict(answer: Answer) -> str:

@@ -193,6 +193,30 @@ def test_a_kernel_is_asked_whether_it_reads_it(asked: str, release: str, said: s
     assert f"kernel {kernel}: {said}" in words(describe(explain(asked, CATALOGUE, (kernel,))))
 
 
+@pytest.mark.parametrize(
+    ("asked", "release", "said"),
+    [
+        ("iommu=pt", "4.18.0-553.el8_10.x86_64", "VT-d off, and with intel_iommu=on untranslated (identity); AMD-Vi"),
+        ("iommu.strict", "5.14.0-570.el9_6.x86_64", "VT-d off, and with intel_iommu=on translated lazily (DMA-FQ)"),
+        ("intel_iommu", "6.12.107+deb13-amd64", "VT-d on but for integrated GPUs, translated lazily (DMA-FQ)"),
+        ("iommu.passthrough", "6.12.107+deb13-arm64", "the SMMU of arm64 translated strictly (DMA) (linux-config"),
+        ("iommu.passthrough", "5.15.0-300.el9uek.x86_64", "VT-d on, untranslated (identity); AMD-Vi untranslated"),
+        ("iommu=pt", "6.4.0-150700.53.31-default", "how it is configured is not known"),
+        ("iommu=pt", "6.12", "how it is configured is not known"),
+    ],
+)  # fmt: skip
+def test_a_kernel_is_asked_what_it_does_by_itself(asked: str, release: str, said: str) -> None:
+    kernel = Kernel.parse(release)
+    assert kernel is not None
+    assert f"kernel {kernel} by itself: {said}" in words(describe(explain(asked, CATALOGUE, (kernel,))))
+
+
+def test_what_decides_no_domain_type_raises_no_question_of_it() -> None:
+    kernel = Kernel.parse("4.18.0-553.el8_10.x86_64")
+    assert kernel is not None
+    assert "by itself:" not in describe(explain("vfio-pci.ids", CATALOGUE, (kernel,)))
+
+
 def test_json_says_what_a_kernel_reads() -> None:
     report = json.loads(run("explain", "iommu.strict", "--kernel", "4.18.0-348.el8_5", "--json"))
     answers = report["parameters"][0]["kernels"]
