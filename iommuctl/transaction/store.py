@@ -62,9 +62,15 @@ class Store:
         status = self._root.stat(self.directory)
         if status is None:
             return False
+        folder = self._root.outside(self.directory)
+        if not stat.S_ISDIR(status.st_mode):
+            raise ConflictError(
+                f"{str(self.directory)!r} is in the place of the state folder, and no directory",
+                details=(f"mode {stat.filemode(status.st_mode)}, owner {status.st_uid}",),
+                hint=f"move it away: mv {folder} {folder}.aside",
+            )
         loose = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()) or loose:
-            folder = self._root.outside(self.directory)
+        if status.st_uid not in (0, os.geteuid()) or loose:
             raise ConflictError(
                 f"state folder {str(self.directory)!r} is not to be trusted: others may have written it",
                 details=(f"mode {stat.filemode(status.st_mode)}, owner {status.st_uid}",),

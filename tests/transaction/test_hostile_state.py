@@ -2,6 +2,9 @@
 """The state directory of another root is hostile: it drives no terminal, reads nothing outside and breaks nothing."""
 
 import json
+import os
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +106,19 @@ def test_a_source_behind_a_name_that_no_state_file_can_hold_is_refused(sample_ho
     grub.symlink_to("/etc/\udcff/grub")
     done = run("apply", "passthrough-perf", "--root", str(sample_host), *NEVER)
     assert (done.returncode, "not UTF-8" in done.stderr) == (78, True)
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["file", "pipe"])
+def test_what_is_in_the_place_of_the_state_folder_is_moved_away_as_told(
+    make: Callable[[Path], None], sample_host: Path
+) -> None:
+    state = sample_host / "var/lib/iommuctl"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(state, ignore_errors=True)
+    make(state)
+    done = run("history", "--root", str(sample_host))
+    assert done.returncode == 78
+    program, source, target = shlex.split(done.stderr.rpartition("hint: move it away: ")[2])
+    assert program == "mv"
+    Path(source).rename(target)
+    assert run("history", "--root", str(sample_host)).returncode == 0
