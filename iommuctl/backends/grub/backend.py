@@ -2,6 +2,7 @@
 """GRUB2 with menu entries in grub.cfg: the sources are edited, then the menu is generated anew and read back."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
@@ -215,9 +216,15 @@ def _read_host(tree: Tree, family: GrubFamily, facts: Facts) -> _GrubHost:
         return _GrubHost(place, None, nothing, block, (*doubts, unreadable), is_unreadable=True)
     if content is None:
         return _GrubHost(place, None, words.read_words(tree, None, place.path, block), block, doubts)
-    menu = grubcfg.parse_menu(place.path, grub_sources.decode(place.path, content))
+    menu = _parsed(place.path, content)
     host = _GrubHost(place, menu, words.read_words(tree, menu, place.path, block), block, ())
     return host._replace(findings=(*doubts, *_menu_findings(host)))
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: PurePosixPath, content: bytes) -> grubmenu.GrubCfg:
+    """Read a menu; the last one is kept, for a plan looks at it more than once, and a large one takes long."""
+    return grubcfg.parse_menu(path, grub_sources.decode(path, content))
 
 
 def _environment(tree: Tree, place: menus.BootMenu) -> GrubEnv | None:
