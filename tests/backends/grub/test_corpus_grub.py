@@ -91,6 +91,8 @@ def build_host(top: Path, name: str) -> Host:
     files = {
         "etc/os-release": b'ID=debian\nVERSION_ID="12"\n',
         "boot/vmlinuz-6.1.0-40-amd64": b"",
+        # Settings alone prove no GRUB; its generator says whether it sources drop-ins.
+        "usr/sbin/grub-mkconfig": b"for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n",
         "etc/default/grub": MAIN_OF_DROP_INS if drop_in else content,
     }
     if drop_in:
