@@ -13,7 +13,7 @@ PURE = ("backends", "formats", "kernel", "lint", "profile", "running")
 PURE_MODULES = ("errors", "facts", "findings", "plan", "tree")
 # What changes a host; `root` is how all others look at it, and makes directories for the transaction.
 # `confine` makes what a confined program finds in /dev, on a file system in memory that nobody else sees.
-WRITERS = ("transaction/", "host/root.py", "host/confine.py")
+WRITERS = ("transaction/", "host/root.py", "host/descriptors.py", "host/confine.py")
 # The lens tells Augeas where its lenses are, if they are there; the shipped profiles are the package's own files.
 EXCEPTIONS = {"formats/lens.py": {"is_dir"}}
 
