@@ -200,7 +200,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what an interrupted run left in the state directory: staging, parts of snapshots, temporary files."""
-        remove_any(self._root, self.staging)
+        if self._root.stat(self.staging) is not None:
+            remove_any(self._root, self.staging)
         names = self._root.names(self.snapshots)
         if partial := [name for name in names if name.endswith(_PARTIAL)]:
             remove_all(self._root, self.snapshots, partial)

@@ -128,7 +128,7 @@ def test_a_journal_that_cannot_be_read_is_told_and_stops_the_dry_run_as_it_stops
     status = run("status", "--json", "--root", str(sample_host))
     assert (status.returncode, [one["rule"] for one in json.loads(status.stdout)["findings"]]) == (
         0,
-        ["interrupted-run"],
+        ["interrupted-run", "sources-disagree"],
     )
     for words in (("--dry-run",), NEVER):
         assert code_of("apply", "strict-isolation", "--root", str(sample_host), *words) == 78

@@ -130,7 +130,7 @@ def test_an_unchanged_apply_takes_its_lock_and_writes_nothing(host: SmallTree, t
     trace = traced(tmp_path, *arguments)
     assert "unchanged" in trace.stdout
     assert [re.sub(r"\d+", "N", line.split(" = ")[0].rstrip()) for line in trace.changing] == [
-        'openat(N, "lock", O_RDWR|O_CREAT|O_NOFOLLOW|O_CLOEXEC, N)',
+        'openat(N, "lock", O_RDWR|O_CREAT|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC, N)',
         "flock(N, LOCK_EX|LOCK_NB)",
     ]
     assert trace.counts["fsync"] == 0

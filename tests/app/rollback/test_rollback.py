@@ -40,8 +40,8 @@ def back(tree: Path, *options: str) -> None:
 
 def generated(host: GrubTree) -> str:
     """What the generator makes of the sources as they are."""
-    host.mkconfig("/tmp/grub.cfg")
-    return host.read("/tmp/grub.cfg")
+    host.mkconfig("/boot/grub.cfg.made")
+    return host.read("/boot/grub.cfg.made")
 
 
 def test_after_the_generator_ran_by_itself(grub_host: GrubTree) -> None:
