@@ -2,8 +2,10 @@
 """What every test may use: the project's own directories and the corpus of real boot files."""
 
 import os
+import resource
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,11 @@ def corpus() -> Path:
 def sample_host(tmp_path: Path) -> Path:
     """A copy of the sample Debian host, to be changed at will."""
     return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))
+
+
+@pytest.fixture(autouse=True)
+def _own_limits() -> Iterator[None]:
+    """Leave no limit on the size of files to the next test: one that is cut off in a generator's run has it still."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
