@@ -6,22 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from linted import ALL_RULES, isolating, subject
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.kernel.environment import Surroundings
-from iommuctl.kernel.lines import parse_kernels
-from iommuctl.lint.engine import Linter, LintRule, Subject, lint
-from iommuctl.lint.host_rules import HOST_RULES
+from iommuctl.lint.engine import Subject, lint
 from iommuctl.lint.line_rules import RULES
-from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
-from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.profile.desired import DesiredArguments, Wanted, Watched
 
-CATALOGUE = shipped_catalogue()
-ALL_RULES = (*RULES, *HOST_RULES)
 E, W, I = Severity  # noqa: E741 - the tables below are read in columns
 
 # rule, line, platform, kernel, severity of the finding or None where there is none
@@ -210,23 +202,6 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
 )
 
 
-def subject(
-    line: str,
-    platform: str = "",
-    kernels: str = "",
-    desired: DesiredArguments | None = None,
-    surroundings: Surroundings | None = None,
-) -> Subject:
-    return Subject(
-        Cmdline.parse(line),
-        CATALOGUE,
-        Platform(platform) if platform else None,
-        parse_kernels(tuple(kernels.split())),
-        desired,
-        surroundings or Surroundings(),
-    )
-
-
 def severities(rule: str, linted: Subject) -> list[Severity]:
     return [one.severity for one in lint(linted, ALL_RULES) if one.rule == rule]
 
@@ -334,11 +309,6 @@ def test_a_hint_names_what_can_be_written(rule: str, line: str, platform: str, k
     assert [one.hint for one in found] == [hint]
 
 
-def isolating(*watched: Watched) -> DesiredArguments:
-    wanted = (Wanted("iommu.passthrough", "0", "r"), Wanted("iommu.strict", "1", "r"))
-    return DesiredArguments("p", Platform.INTEL, wanted, (Unwanted("iommu", "pt", "r"),), (), watched)
-
-
 def test_unsafe_is_an_error_under_an_isolating_profile() -> None:
     assert severities("unsafe", subject("intremap=nosid", "intel", desired=isolating())) == [E]
 
@@ -401,56 +371,3 @@ def test_real_command_lines_hold_no_error_on_any_platform(corpus: Path, platform
         if one.severity is E
     }
     assert errors == set()
-
-
-WORDS = st.sampled_from(
-    [
-        *(definition.name for definition in CATALOGUE.definitions),
-        *("=", ",", "-", "--", " ", " ", '"', "on", "off", "pt", "1", "0", "x", "iommu.", "[", "\udcff"),
-    ]
-)
-
-
-@given(st.lists(WORDS, max_size=12).map("".join), st.sampled_from(Platform), st.sampled_from(["", "4.15", "6.1 7.1"]))
-def test_any_line_can_be_linted_and_findings_are_sorted(line: str, platform: Platform, kernels: str) -> None:
-    found = lint(
-        subject(line, platform, kernels, isolating(), Surroundings(tables=frozenset({"DMAR", "FACP"}), is_guest=True)),
-        ALL_RULES,
-    )
-    order = list(Severity)
-    keys = [(order.index(one.severity), one.rule, one.parameter or "", one.message) for one in found]
-    assert keys == sorted(set(keys))
-
-
-@given(st.lists(WORDS, max_size=12).map("".join), st.sampled_from(Platform), st.sampled_from(["", "4.15", "6.1 7.1"]))
-def test_rules_of_items_look_at_known_parameters_alone(line: str, platform: Platform, kernels: str) -> None:
-    parameters = Cmdline.parse(line).parameters
-    known = " ".join(parameter.text for parameter in parameters if CATALOGUE.known(parameter.name))
-    rules = [rule for rule in ALL_RULES if rule.of_items]
-    whole, part = (lint(subject(text, platform, kernels, isolating()), rules) for text in (line, known))
-    assert whole == part
-
-
-def test_a_linter_tells_of_each_line_what_is_told_of_it_alone() -> None:
-    lines = (
-        "iommu=pt a",
-        'iommu=pt b="c',
-        "intel_iommu=off iommu=pt",
-        "iomu.strict=1 iommu=pt",
-        "iommu=pt -- iommu=off",
-    )
-    linter = Linter(ALL_RULES)
-    assert [linter.lint(subject(line)) for line in lines] == [lint(subject(line), ALL_RULES) for line in lines]
-
-
-def test_what_is_known_of_lines_is_weighed_once() -> None:
-    weighed: list[Subject] = []
-
-    def check(linted: Subject) -> tuple[()]:
-        weighed.append(linted)
-        return ()
-
-    linter = Linter([LintRule(Rule.MYTH, W, "", check, of_items=True)])
-    for line in ("iommu=pt a", "iommu=pt b", "iommu=pt"):
-        linter.lint(subject(line))
-    assert len(weighed) == 1

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from kernelhosts import (
     AMD,
+    AMD_P,
     AMD_PASID,
     ARM64,
+    ARM_P,
     FIRMWARE_OFF,
     GPU,
     GUEST,
     INTEL,
     INTEL_CONFIG,
+    INTEL_P,
     INTEL_REGISTERS,
     NO_IOMMU,
     PASSTHROUGH_LINE,
@@ -30,7 +33,6 @@ from iommuctl.running.effect.exemption import Exemption
 from iommuctl.running.verdict import Result, Verdict
 from iommuctl.running.verify import verify
 
-INTEL_P, AMD_P, ARM_P = Platform.INTEL, Platform.AMD, Platform.ARM64
 LAZY_LINE = "ro intel_iommu=on iommu.passthrough=0 iommu.strict=0"
 WRONG_TYPES = {0: "DMA-FQ", 1: "DMA-FQ", 2: "DMA-FQ"}
 VTD_ON_CONFIG = f"{INTEL_CONFIG}CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
@@ -433,67 +435,6 @@ def test_a_device_that_another_driver_took_first_is_found(tmp_path: Path, driver
     host = replace(INTEL, cmdline=line, types=IDENTITY, devices=(gpu,))
     found = verified(observe(host, tmp_path), "vfio-bind", INTEL_P, {"vfio-pci.ids": "10DE:1b80"})
     assert [check.result for check in found.checks if check.name == "device-binding"] == [result]
-
-
-NO_UNIT = replace(INTEL, units={}, types={}, devices=NO_IOMMU.devices, interrupts=NO_IOMMU.interrupts)
-NO_TRANSLATION = replace(AMD, types={}, devices=NO_IOMMU.devices)
-
-
-@pytest.mark.parametrize(
-    ("host", "platform", "verdict"),
-    [
-        pytest.param(replace(NO_UNIT, release="7.3.0-rc7-amd64"), INTEL_P, Verdict.FIRMWARE_OFF, id="opt-out obeyed"),
-        pytest.param(replace(NO_UNIT, release="7.2.13"), INTEL_P, Verdict.IGNORED_BY_KERNEL, id="no opt-out yet"),
-        pytest.param(
-            replace(NO_UNIT, release="7.3.0-rc7-amd64", cmdline="ro intel_iommu=off"),
-            INTEL_P,
-            Verdict.NOT_APPLIED,
-            id="off on the line",
-        ),
-        pytest.param(replace(NO_TRANSLATION, release="7.1.5"), AMD_P, Verdict.FIRMWARE_OFF, id="no host translation"),
-        pytest.param(replace(NO_TRANSLATION, release="6.12.1"), AMD_P, Verdict.IGNORED_BY_KERNEL, id="nobody asks yet"),
-        pytest.param(
-            replace(NO_TRANSLATION, units={}, release="7.1.5", cmdline="ro amd_iommu=off"),
-            AMD_P,
-            Verdict.NOT_APPLIED,
-            id="AMD-Vi off on the line",
-        ),
-    ],
-)
-def test_what_firmware_and_hardware_switch_off_is_not_the_kernels(
-    tmp_path: Path, host: KernelHost, platform: Platform, verdict: Verdict
-) -> None:
-    found = verified(observe(host, tmp_path), "strict-isolation", platform)
-    assert found.verdict is verdict, found.sentence
-
-
-SMMU: dict[str, dict[str, str]] = {"smmu.0x0000000009050000": {}}
-NO_BYPASS = "CONFIG_ARM_SMMU=y\nCONFIG_ARM_SMMU_DISABLE_BYPASS_BY_DEFAULT=y\n"
-BYPASS = {"sys/module/arm_smmu/parameters/disable_bypass": "N\n"}
-
-
-@pytest.mark.parametrize(
-    ("host", "verdict"),
-    [
-        pytest.param(replace(ARM64, files=BYPASS, config=NO_BYPASS), Verdict.ACTIVE, id="the driver of other units"),
-        pytest.param(replace(ARM64, files=BYPASS, units=SMMU, config=NO_BYPASS), Verdict.DRIFT, id="changed since"),
-        pytest.param(
-            replace(ARM64, files=BYPASS, units=SMMU, config="CONFIG_ARM_SMMU=y\n"), Verdict.ACTIVE, id="the default"
-        ),
-        pytest.param(
-            replace(
-                ARM64, files=BYPASS, units=SMMU, cmdline=f"{ARM64.cmdline} arm-smmu.disable_bypass=0", config=NO_BYPASS
-            ),
-            Verdict.NOT_APPLIED,
-            id="asked for on the line",
-        ),
-    ],
-)
-def test_a_parameter_of_a_driver_counts_where_it_drives_a_unit(
-    tmp_path: Path, host: KernelHost, verdict: Verdict
-) -> None:
-    found = verified(observe(host, tmp_path), "strict-isolation", ARM_P)
-    assert found.verdict is verdict, found.sentence
 
 
 def test_what_may_not_be_listed_is_not_taken_for_absent(tmp_path: Path) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from iommuctl.facts import Platform
+
+INTEL_P, AMD_P, ARM_P = Platform.INTEL, Platform.AMD, Platform.ARM64
+
 INTEL_CONFIG = "CONFIG_INTEL_IOMMU=y\nCONFIG_AMD_IOMMU=y\nCONFIG_IOMMU_DEFAULT_DMA_LAZY=y\n"
 ARM_CONFIG = "CONFIG_ARM_SMMU_V3=y\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\n"
 # VT-d registers of a Xeon (Ice Lake): ECAP has IR, EIM and PT; the last digits of CAP without caching mode.
