@@ -13,7 +13,7 @@ from iommuctl.transaction.durable import Replacement, remove_any, remove_empty_d
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, journal_path, remove_journal
 from iommuctl.transaction.locks import state_lock
-from iommuctl.transaction.reserve import reserves
+from iommuctl.transaction.reserve import leftovers
 from iommuctl.transaction.restoration import (
     Conflict,
     Pending,
@@ -75,7 +75,7 @@ def recover_locked(root: Root, store: Store, resolution: Resolution = Resolution
         store.sweep()
         return None
     if pending.is_committed:
-        complete(root, store, pending.journal, reserves(pending.journal), resolution)
+        complete(root, store, pending.journal, leftovers(root, pending.journal), resolution)
         return Recovered(pending.manifest, completed=True)
     return undo(root, store, pending, resolution)
 
@@ -121,7 +121,7 @@ def undo(
     """
     journal, manifest = pending
     store.sweep()
-    remove_files(root, (*(file.path.parent / file.temporary for file in journal.files), *reserves(journal)))
+    remove_files(root, leftovers(root, journal))
     restoration = plan_restoration(root, store, pending, resolution)
     conflicts = [*restoration.conflicts, *_make_removed_directories(root, journal)]
     displaced = tuple(store.keep_aside(manifest, content) for content in restoration.displaced.values())

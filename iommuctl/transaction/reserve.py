@@ -6,18 +6,24 @@ with the name of its temporary file in the journal and another suffix. So recove
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 
 from iommuctl.errors import IommuctlError
 from iommuctl.host.root import Root
+from iommuctl.pattern import pattern
 from iommuctl.transaction.durable import STATE_FILE_MODE, remove_files, temporary_name
 from iommuctl.transaction.journal import Journal
 from iommuctl.transaction.preflight import Target
 from iommuctl.transaction.store import Store
 
 SUFFIX = ".reserve"
+
+# The name that vfat has for a file of ours whose long name a power cut tore: its parts may lie in two sectors. Seven
+# names begin like the file's, further ones have four hexadecimal digits (Linux, fs/fat/namei_vfat.c).
+_TORN = pattern(r"IO(MMUC~[1-9]|[0-9A-F]{4}~[0-9])\.(TMP|RES)", re.IGNORECASE)
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -30,6 +36,14 @@ def reserves(journal: Journal) -> Iterator[PurePosixPath]:
         while folder in removed:  # it could not be removed with the reserve in it
             folder = folder.parent
         yield folder / file.temporary.replace(".tmp", SUFFIX)
+
+
+def leftovers(root: Root, journal: Journal) -> Iterator[PurePosixPath]:
+    """Return where a transaction that was cut off may have left files of its own next to those that it changes."""
+    yield from (file.path.parent / file.temporary for file in journal.files)
+    yield from reserves(journal)
+    for folder in sorted({path.parent for path in reserves(journal)}):
+        yield from (folder / name for name in root.names(folder) if _TORN.fullmatch(name))
 
 
 def reserve(root: Root, store: Store, journal: Journal, targets: Iterable[Target]) -> tuple[PurePosixPath, ...]:

@@ -16,7 +16,7 @@ from iommuctl.host.root import Root
 from iommuctl.plan import FileClass
 from iommuctl.transaction.durable import Replacement
 from iommuctl.transaction.journal import Journal, JournalFile, journal_path, read_journal
-from iommuctl.transaction.reserve import reserves
+from iommuctl.transaction.reserve import leftovers
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State
 from iommuctl.transaction.store import NewerStateError, Store
 from iommuctl.tree import digest
@@ -168,7 +168,7 @@ class RestoredTree:
         journal = pending.journal
         undone = not pending.is_committed
         self._after = {one.path: one.content for one in restoration.replacements} if undone else {}
-        self._debris = {file.path.parent / file.temporary for file in journal.files} | {*reserves(journal)}
+        self._debris = frozenset(leftovers(root, journal))
         self._made = frozenset(journal.made_directories if undone else ())
         self._removed = frozenset(one.path for one in journal.removed_directories) if undone else frozenset()
 

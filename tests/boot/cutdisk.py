@@ -27,12 +27,14 @@ ESP_FOLDER = "loader"
 TIMEOUT_SECONDS = 60
 
 # What fsck.fat says of a disk whose power was cut, and which harms nothing: it was not unmounted, space that no name
-# leads to, a second table of clusters that is after the first (which alone is read), and a count of free clusters that
-# nobody trusts.
+# leads to, a second table of clusters that is after the first (which alone is read), a count of free clusters that
+# nobody trusts, and parts of a long name without their file, which nobody reads: the parts lie in two sectors at times.
 _HARMLESS = re.compile(
     r"fsck\.fat |There are differences between boot sector and its backup|This is mostly harmless|  \d+:\d\d/\d\d"
     r"|  Not automatically fixing this|Dirty bit is set|\s*Automatically removing dirty bit|Reclaimed \d+ unused"
     r"|FATs differ but appear to be intact|\s*Using first FAT|Free cluster summary wrong|\s*Auto-correcting"
+    r"|Orphaned long file name part|\s*Auto-deleting|Long filename fragment .* found outside a LFN sequence"
+    r"|\s*\(Maybe the start bit is missing on the last fragment\)|\s*Not auto-correcting this"
     r"|Leaving filesystem unchanged|\s*$|\S+: \d+ files, \d+/\d+ clusters"
 )
 

@@ -10,6 +10,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from iommuctl.transaction.store import Store
 
 PROFILE = "passthrough-perf"
 TIMEOUT_SECONDS = 120
-TEMPORARY = ".iommuctl-"
+# Ours, in the long form or in the short one, which is all that is left of a name that a cut tore.
+_TEMPORARY = re.compile(r"\.iommuctl-.*|IO\w+~\d\.(TMP|RES)")
 JOURNAL = f"{cutdisk.FOLDERS['state']}/journal.json"
 _DRIVER = Path(__file__).with_name("powercut_driver.py")
 _DRIVER_PATH = "/opt/iommuctl/driver.py"
@@ -137,7 +139,7 @@ class Stages:
         folders = {path.rpartition("/")[0] for path in self.old if path.startswith(cutdisk.ESP_MOUNT)}
         for path in sorted(files.keys() - self.old.keys()):
             folder, _, name = path.rpartition("/")
-            if folder in folders and not name.startswith(TEMPORARY):
+            if folder in folders and not _TEMPORARY.fullmatch(name):
                 found.append(f"{path}: nobody's")
         return tuple(found)
 
@@ -214,7 +216,7 @@ def recover(files: Mapping[str, bytes], root: Path, stages: Stages) -> str:
     assert done.returncode == 0, f"recover: {done.returncode} {done.stderr}"
     again = Root(root)
     assert iommuctl_recovery.recover(again, Store(again)) is None, "a second recover found more to do"
-    left = [str(path.relative_to(root)) for path in root.rglob(f"{TEMPORARY}*")]
+    left = [str(path.relative_to(root)) for path in root.rglob("*") if _TEMPORARY.fullmatch(path.name)]
     assert not left, f"left: {left}"
     assert not (root / JOURNAL).exists()
     found = {path: (root / path).read_bytes() for path in stages.old if (root / path).is_file()}

@@ -83,6 +83,22 @@ def test_a_name_that_vfat_wrote_before_its_content_is_ours(bench: Bench, name: s
     assert (bench.files(), bench.state()) == (OLD, ["index", "lock", "snapshots"])
 
 
+@pytest.mark.parametrize("name", ["IOMMUC~3.TMP", "IOMMUC~1.RES", "IO4F2A~1.TMP", "iommuc~2.tmp"])
+def test_a_temporary_file_whose_long_name_vfat_lost_is_ours(bench: Bench, name: str) -> None:
+    cut(bench)
+    (bench.tree / "etc/default" / name).write_bytes(b"half a fi")
+    recover(bench.root, bench.store)
+    assert (bench.files(), bench.state()) == (OLD, ["index", "lock", "snapshots"])
+
+
+@pytest.mark.parametrize("name", ["IOMMUC~3.CON", "IOMMUCTL.TMP", "MYIO12~1.TMP", "IOWXYZ~1.TMP"])
+def test_any_other_short_name_is_somebody_elses(bench: Bench, name: str) -> None:
+    cut(bench)
+    (bench.tree / "etc/default" / name).write_bytes(b"not ours")
+    recover(bench.root, bench.store)
+    assert bench.files() == {**OLD, f"/etc/default/{name}": b"not ours"}
+
+
 def test_an_empty_file_in_the_place_of_one_that_was_there_and_stays_is_somebody_elses(bench: Bench) -> None:
     cut(bench)
     (bench.tree / "etc/default/grub").write_bytes(b"")
