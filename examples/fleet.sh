@@ -30,15 +30,15 @@ value = json.load(open(sys.argv[1])).get(sys.argv[2])
 print(value if isinstance(value, str) else json.dumps(value))' "$report" "$1" 2>/dev/null
 }
 
-# Print what an error says: the last line of stderr is one JSON object, unless iommuctl was not even started.
+# Print a key of an error: the last line of stderr is one JSON object; the whole line where iommuctl was not even started.
 complaint() {
     tail -n 1 "$error" 2>/dev/null | python3 -c '
 import json, sys
 text = "".join(sys.stdin).strip(" \n")
 try:
-    print(json.loads(text)["error"]["brief"])
+    print(json.loads(text)["error"][sys.argv[1]])
 except (ValueError, KeyError, TypeError):
-    print(text)'
+    print(text)' "$1"
 }
 
 row() {
@@ -86,7 +86,7 @@ while read -r target; do
     while :; do
         code=0
         on_target "$@" >"$report" 2>"$error" || code=$?
-        if [ "$code" -ne 75 ] || [ "$try" -ge "$tries" ]; then break; fi
+        if [ "$code" -ne 75 ] || [ "$try" -ge "$tries" ] || [ "$(complaint kind)" != locked ]; then break; fi
         try=$((try + 1))
         sleep "$pause"
     done
@@ -106,7 +106,7 @@ while read -r target; do
         *) row unchanged '' ;;
         esac
         ;;
-    *) row "error $code" "$(complaint)" ;;
+    *) row "error $code" "$(complaint brief)" ;;
     esac
     case $action,$code in
     *,0 | plan,1) ;;

@@ -9,10 +9,12 @@ class IommuctlError(Exception):
     """Something that ends the run.
 
     `brief` is one lower-case line without a final period, `details` are indented facts, `hint` is the exact next
-    command. `code` is the exit code, after sysexits.h where one fits.
+    command. `code` is the exit code, after sysexits.h where one fits; `kind` is a stable word for scripts, finer than
+    the code where two ways to stop ask for different answers.
     """
 
     code: int = 70
+    kind: str = "internal"
 
     def __init__(self, brief: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
         super().__init__(brief)
@@ -29,24 +31,34 @@ class UsageError(IommuctlError):
     """The request makes no sense as asked: a combination of options, or an option on a root that cannot have it."""
 
     code = 2
+    kind = "usage"
 
 
 class ProfileError(IommuctlError):
     """A profile is invalid, contradictory, impossible on this platform, or stopped by a finding."""
 
     code = 65
+    kind = "profile"
+
+
+class StoppedError(ProfileError):
+    """What was found on the host, or in the profile, is an error that was not forced."""
+
+    kind = "finding"
 
 
 class NotFoundError(IommuctlError):
     """No such profile, snapshot, parameter or root."""
 
     code = 66
+    kind = "not-found"
 
 
 class UnavailableError(IommuctlError):
     """No supported bootloader, an ambiguous one, one that something else manages, or a tool is missing."""
 
     code = 69
+    kind = "unavailable"
 
 
 class InternalError(IommuctlError):
@@ -59,16 +71,26 @@ class ExecutionError(IommuctlError):
     """A write, a command or the read-back failed; the text says whether the undo succeeded."""
 
     code = 74
+    kind = "execution"
 
 
 class BusyError(IommuctlError):
-    """Another run holds the lock, a package manager is at work, or a file changed since the plan: try again."""
+    """Another run holds the lock, a package manager is at work, or a file was swapped while it was read: try again."""
 
     code = 75
+    kind = "locked"
+
+
+class StalePlanError(BusyError):
+    """What the plan rests on is not as it was: nobody has seen the plan that a new try would carry out."""
+
+    kind = "stale-plan"
 
 
 class InterruptionError(IommuctlError):
     """A signal ended the run; its exit code is that of a shell, 128 and the signal's number."""
+
+    kind = "interrupted"
 
     def __init__(self, signal_name: str, code: int, outcome: str) -> None:
         super().__init__(f"interrupted by {signal_name}", details=(outcome,), hint="run the same command again")
@@ -79,6 +101,7 @@ class NotPermittedError(IommuctlError):
     """The operating system said no (EACCES, EPERM). Decided by the attempt, never by the user id."""
 
     code = 77
+    kind = "not-permitted"
 
     def __init__(self, path: PurePath, doing: str) -> None:
         super().__init__(f"not permitted to {doing} {str(path)!r}", hint="run the same command as root (sudo)")
@@ -92,6 +115,7 @@ class BootConfigError(IommuctlError):
     """
 
     code = 78
+    kind = "boot-configuration"
 
     def __init__(self, path: PurePath, line: int | None, message: str, *, hint: str | None = None) -> None:
         where = f"{path}:{line}" if line is not None else str(path)
@@ -113,3 +137,4 @@ class ConflictError(IommuctlError):
     """A file is neither what it was before us nor what we left: somebody else's content, which stays."""
 
     code = 78
+    kind = "conflict"

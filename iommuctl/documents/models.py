@@ -297,6 +297,7 @@ class ErrorDetail(Part):
     """What stopped the run."""
 
     code: int = Field(description="the exit code")
+    kind: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable word, finer than the code")
     brief: Text
     details: tuple[Text, ...]
     hint: Text | None

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.errors import BusyError
+from iommuctl.errors import StalePlanError
 from iommuctl.host.descriptors import Place, open_regular, read_all
 from iommuctl.host.mounts import filesystem_type
 from iommuctl.host.root import Root
@@ -62,7 +62,7 @@ def temporary_name() -> str:
 def replace_files(root: Root, replacements: Iterable[Replacement]) -> None:
     """Replace files in order: every new content is on disk before the first rename, every rename at the end.
 
-    Links to a file are kept, since paths are final. Raises BusyError where a file is not what it was expected to be,
+    Links to a file are kept, since paths are final. Raises StalePlanError where a file is not as it was expected to be,
     ExecutionError, NotPermittedError. What was done until then stays, temporary files included: undo knows their names.
     """
     replacements = tuple(replacements)
@@ -256,7 +256,7 @@ def _put_in_place(place: Place, temporary: str, *, fragile: bool) -> None:
 
 def _check_final(place: Place, path: PurePosixPath) -> None:
     if place.path != path:
-        raise BusyError(f"{str(path)!r} leads to {str(place.path)!r} now", hint="run the same command again")
+        raise StalePlanError(f"{str(path)!r} leads to {str(place.path)!r} now", hint="run the same command again")
 
 
 def _write_temporary(place: Place, replacement: Replacement, content: bytes, *, fragile: bool) -> None:
@@ -348,4 +348,4 @@ def _check_expected(place: Place, replacement: Replacement) -> None:
         with open_regular(place) as descriptor:
             found = digest(read_all(descriptor, place.path))
     if found != replacement.expected:
-        raise BusyError(f"{str(place.path)!r} changed since the plan", hint="run the same command again")
+        raise StalePlanError(f"{str(place.path)!r} changed since the plan", hint="run the same command again")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from iommuctl.errors import BootConfigError, BusyError, ExecutionError, IommuctlError, NotPermittedError
+from iommuctl.errors import BootConfigError, ExecutionError, IommuctlError, NotPermittedError, StalePlanError
 from iommuctl.host.descriptors import READ_LIMIT, Place, open_regular, read_all
 from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
@@ -53,15 +53,15 @@ class Target(NamedTuple):
 def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosixPath]) -> tuple[Target, ...]:
     """Look at every file of a plan. Gives one target for each, in order; an edit without a change writes a file anew.
 
-    Raises BusyError where a file is not what the edit expects, BootConfigError for one with a second name (a hard link
-    that a replacement would break) or named twice, ExecutionError for an immutable one.
+    Raises StalePlanError where a file is not what the edit expects, BootConfigError for one with a second name (a hard
+    link that a replacement would break) or named twice, ExecutionError for an immutable one.
     """
     targets: list[Target] = []
     with root.held() as held:
         for edit in edits:
             target = _examine(held, edit.path, edit.file_class)
             if target.before != edit.before:
-                raise BusyError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
+                raise StalePlanError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
             targets.append(target._replace(after=edit.after))
         targets += [_examine(held, path, FileClass.GENERATED) for path in generated]
     uses = Counter(target.final for target in targets)

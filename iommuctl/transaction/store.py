@@ -42,6 +42,8 @@ class Listing(NamedTuple):
 class NewerStateError(ConflictError):
     """A state file that a newer iommuctl wrote: not damaged, and left alone."""
 
+    kind = "newer-state"
+
 
 class Store:
     """The state directory of one root. Refused when others than root and ourselves could have written it."""

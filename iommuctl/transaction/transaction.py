@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
-from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError
+from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError, StalePlanError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
@@ -132,7 +132,7 @@ class Transaction:
             interrupts = held.enter_context(Interrupts())
             recover_locked(root, store)
             if changed := verify_unchanged():
-                raise BusyError(
+                raise StalePlanError(
                     "files changed since the plan", details=list(map(str, changed)), hint="run the same command again"
                 )
             targets = examine(root, work.edits, work.generated)

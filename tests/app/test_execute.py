@@ -19,7 +19,7 @@ from iommuctl.app.change.planning import Choices
 from iommuctl.app.change.recover import recover_host
 from iommuctl.app.host import Host
 from iommuctl.cli.output.recovered import recover_text
-from iommuctl.errors import BusyError, ExecutionError
+from iommuctl.errors import ExecutionError, StalePlanError
 from iommuctl.findings import Rule
 from iommuctl.host.commands import Completed, SystemRunner
 from iommuctl.host.signals import InterruptedRun
@@ -199,6 +199,6 @@ def test_a_host_that_changed_since_the_plan_is_left_alone(host: Host, path: str,
     (host.path / path).parent.mkdir(parents=True, exist_ok=True)
     (host.path / path).write_text(text)
     before = (host.path / "etc/default/grub").read_bytes()
-    with pytest.raises(BusyError):
+    with pytest.raises(StalePlanError):
         carry_out(host, plan, progress=quiet)
     assert (host.path / "etc/default/grub").read_bytes() == before

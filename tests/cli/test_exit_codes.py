@@ -141,7 +141,8 @@ def test_exit_code_70_for_a_defect_of_ours(sample_host: Path) -> None:
     command = [sys.executable, "-c", script, "apply", "passthrough-perf", "--json", "--root", str(sample_host)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")
-    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == 70
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert (error["code"], error["kind"]) == (70, "internal")
 
 
 def test_exit_code_74_for_a_target_that_is_read_only(sample_host: Path) -> None:

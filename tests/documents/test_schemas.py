@@ -5,10 +5,12 @@
 """
 
 import json
+import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from project import PROJECT
 
+import iommuctl
 from iommuctl.documents.models import REPORTS
+from iommuctl.errors import IommuctlError
 
 SCHEMAS = PROJECT / "iommuctl" / "documents" / "schemas"
 KEYS_OF_ALL = ("schema_version", "command")
@@ -96,23 +100,39 @@ def test_every_command_prints_what_its_schema_says(sample_host: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "kind"),
     [
-        pytest.param(("apply",), 2, id="usage, an argument missing"),
-        pytest.param(("apply", "passthrough-perf", "--platform", "x"), 2, id="usage, a wrong value"),
-        pytest.param(("apply", "passthrough-perf", "--no-such"), 2, id="usage, no such option"),
-        pytest.param(("apply", "passthrough-perf", "--backend", "x"), 2, id="usage, no such backend"),
-        pytest.param(("apply", "vfio-bind"), 65, id="an input missing"),
-        pytest.param(("apply", "no-such"), 66, id="no such profile"),
-        pytest.param(("rollback", "--json"), 66, id="nothing to roll back"),
+        pytest.param(("apply",), 2, "usage", id="usage, an argument missing"),
+        pytest.param(("apply", "passthrough-perf", "--platform", "x"), 2, "usage", id="usage, a wrong value"),
+        pytest.param(("apply", "passthrough-perf", "--no-such"), 2, "usage", id="usage, no such option"),
+        pytest.param(("apply", "passthrough-perf", "--backend", "x"), 2, "usage", id="usage, no such backend"),
+        pytest.param(("apply", "vfio-bind"), 65, "profile", id="an input missing"),
+        pytest.param(("apply", "no-such"), 66, "not-found", id="no such profile"),
+        pytest.param(("rollback", "--json"), 66, "not-found", id="nothing to roll back"),
     ],
 )
-def test_an_error_is_one_object_on_stderr(sample_host: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_an_error_is_one_object_on_stderr(sample_host: Path, arguments: tuple[str, ...], code: int, kind: str) -> None:
     done = run(sample_host, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     document = json.loads(done.stderr)
     validator("error").validate(document)
-    assert document["error"]["code"] == code
+    assert (document["error"]["code"], document["error"]["kind"]) == (code, kind)
+
+
+def kinds(error: type[IommuctlError]) -> Iterator[tuple[int, str]]:
+    """The code and kind of an error and of those that are made of it."""
+    yield error.code, error.kind
+    for each in error.__subclasses__():
+        yield from kinds(each)
+
+
+def test_every_kind_of_an_error_is_documented_with_its_code() -> None:
+    for _, name, is_package in pkgutil.walk_packages(iommuctl.__path__, "iommuctl."):
+        if not is_package and not name.endswith("__main__"):
+            import_module(name)
+    rows = re.findall(r"^\| (\d+)[\d, ]* \| `([a-z-]+)` \| ", (PROJECT / "docs/json.md").read_text(), re.MULTILINE)
+    found = {(129 if kind == "interrupted" else code, kind) for code, kind in kinds(IommuctlError)}
+    assert {(int(code), kind) for code, kind in rows} == found
 
 
 @pytest.mark.parametrize("name", [name for name in REPORTS if name not in ("rollback", "error")])

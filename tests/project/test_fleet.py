@@ -74,7 +74,7 @@ def test_a_busy_host_is_asked_again(stage: Stage) -> None:
     (host,) = trees(stage, "host")
     program = stage.folder / "bin/iommuctl"
     real = program.rename(program.with_name("iommuctl-itself"))
-    busy = '{"schema_version":1,"error":{"code":75,"brief":"locked","details":[],"hint":null}}'
+    busy = '{"schema_version":1,"error":{"code":75,"kind":"locked","brief":"at work","details":[],"hint":null}}'
     free = f'[ $(wc -l <calls) -gt 2 ] && exec {real} "$@"'
     program.write_text(f"#!/bin/sh\necho >>calls\n{free}\necho '{busy}' >&2\nexit 75\n")
     program.chmod(0o755)
@@ -82,7 +82,11 @@ def test_a_busy_host_is_asked_again(stage: Stage) -> None:
     assert (code, [row[0] for row in rows]) == (0, ["changed"])
     (stage.work / "calls").write_text("")
     program.write_text(program.read_text().replace("-gt 2", "-gt 3"))
-    assert fleet(stage, [host], "apply", PROFILE)[:2] == (1, [["error 75", "host", "locked"]])
+    assert fleet(stage, [host], "apply", PROFILE)[:2] == (1, [["error 75", "host", "at work"]])
+    (stage.work / "calls").write_text("")
+    program.write_text(program.read_text().replace("-gt 3", "-gt 2").replace('"locked"', '"stale-plan"'))
+    assert fleet(stage, [host], "apply", PROFILE)[:2] == (1, [["error 75", "host", "at work"]])
+    assert len((stage.work / "calls").read_text().splitlines()) == 1, "nobody has seen the new plan"
 
 
 def test_hosts_are_reached_by_ssh(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from lacking import lacks
 
-from iommuctl.errors import BusyError, ExecutionError
+from iommuctl.errors import ExecutionError, StalePlanError
 from iommuctl.host import mounts
 from iommuctl.host.root import Root
 from iommuctl.transaction import durable
@@ -129,7 +129,7 @@ def test_a_file_is_removed(tree: Path) -> None:
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(tree: Path) -> None:
-    with pytest.raises(BusyError, match="changed since the plan"):
+    with pytest.raises(StalePlanError, match="changed since the plan"):
         replace_files(Root(tree), [Replacement(FILE, TEMPORARY, digest(b"other"), b"new")])
     assert (tree / "etc/grub").read_bytes() == b"old"
 
@@ -145,7 +145,7 @@ def test_nothing_is_renamed_before_everything_is_written(tree: Path) -> None:
 def test_a_link_that_appeared_is_not_written_through(tree: Path) -> None:
     (tree / "etc/grub").rename(tree / "elsewhere")
     (tree / "etc/grub").symlink_to("/elsewhere")
-    with pytest.raises(BusyError, match="leads to '/elsewhere' now"):
+    with pytest.raises(StalePlanError, match="leads to '/elsewhere' now"):
         replace_files(Root(tree), [Replacement(FILE, TEMPORARY, digest(b"old"), b"new")])
     assert (tree / "elsewhere").read_bytes() == b"old"
     assert sorted(one.name for one in tree.iterdir()) == ["elsewhere", "etc"]

@@ -15,6 +15,7 @@ from iommuctl.errors import (
     BusyError,
     ExecutionError,
     IommuctlError,
+    StalePlanError,
 )
 from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
@@ -45,7 +46,7 @@ def refused(bench: Bench, error: type[IommuctlError], text: str, edits: tuple[Fi
 
 
 def test_inputs_that_changed_since_the_plan(bench: Bench) -> None:
-    with pytest.raises(BusyError, match="changed since the plan") as caught:
+    with pytest.raises(StalePlanError, match="changed since the plan") as caught:
         bench.begin(changed=(GRUB,))
     assert caught.value.details == ("/etc/default/grub",)
 
@@ -54,7 +55,7 @@ def test_inputs_that_changed_since_the_plan(bench: Bench) -> None:
 def test_a_file_that_changed_since_the_plan(bench: Bench, content: bytes | None) -> None:
     path = bench.tree / "etc/default/grub"
     path.unlink() if content is None else path.write_bytes(content)
-    refused(bench, BusyError, "'/etc/default/grub' changed since the plan")
+    refused(bench, StalePlanError, "'/etc/default/grub' changed since the plan")
 
 
 def test_a_file_with_a_second_name(bench: Bench) -> None:

@@ -132,7 +132,7 @@ def test_an_interruption_is_json_too(small_host: SmallTree) -> None:
     process.send_signal(signal.SIGTERM)
     run = ended(process)
     assert (run.code, run.stdout) == (143, "")
-    assert '"code":143,"brief":"interrupted by SIGTERM"' in run.stderr
+    assert '"code":143,"kind":"interrupted","brief":"interrupted by SIGTERM"' in run.stderr
 
 
 def test_a_run_that_was_told_to_ignore_signals_goes_on(small_host: SmallTree) -> None:

@@ -37,8 +37,8 @@ class Executed(NamedTuple):
 def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     """Carry out a plan and read the result back.
 
-    Raises BusyError where the files are not as planned any more, ExecutionError where a write, a command or the
-    read-back failed; then everything is as it was, and the error says so.
+    Raises StalePlanError where the files are not as planned any more, BusyError where others are at work,
+    ExecutionError where a write, a command or the read-back failed; then all is as it was, and the error says so.
     """
     steps, marks = plan.steps, plan.marks if isinstance(plan, RollbackPlan) else None
     if not steps.is_changed and not marks:

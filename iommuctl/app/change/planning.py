@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from iommuctl.app.host import Host, Survey
-from iommuctl.errors import IommuctlError, ProfileError, UnavailableError, UsageError
+from iommuctl.errors import IommuctlError, StoppedError, UnavailableError, UsageError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.spelling import nearest
@@ -43,12 +43,12 @@ def require_known(command: str, forced: frozenset[str], known: Iterable[str]) ->
 
 
 def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None:
-    """Raise ProfileError for the findings that are errors and not forced."""
+    """Raise StoppedError for the findings that are errors and not forced."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in force]
     if errors:
         rules = " ".join(f"--force {rule}" for rule in sorted({finding.rule for finding in errors}))
         first, *others = errors
-        raise ProfileError(
+        raise StoppedError(
             _sentence(first),
             details=(
                 *((f"mend: {first.hint}",) if first.hint else ()),

@@ -24,6 +24,8 @@ class ByHandError(UnavailableError):
     Where `choice` is given, that is the hint, and the ways are facts.
     """
 
+    kind = "by-hand"
+
     def __init__(
         self,
         brief: str,
