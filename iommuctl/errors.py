@@ -10,17 +10,26 @@ class IommuctlError(Exception):
 
     `brief` is one lower-case line without a final period, `details` are indented facts, `hint` is the exact next
     command. `code` is the exit code, after sysexits.h where one fits; `kind` is a stable word for scripts, finer than
-    the code where two ways to stop ask for different answers.
+    the code where two ways to stop ask for different answers. `correction` is a word of the command line that is wrong,
+    and the one that seems to be meant: who knows the line makes the hint of it.
     """
 
     code: int = 70
     kind: str = "internal"
 
-    def __init__(self, brief: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
+    def __init__(
+        self,
+        brief: str,
+        *,
+        details: Sequence[str] = (),
+        hint: str | None = None,
+        correction: tuple[str, str | None] | None = None,
+    ) -> None:
         super().__init__(brief)
         self.brief = brief
         self.details = tuple(details)
         self.hint = hint
+        self.correction = correction
 
     def add(self, *facts: str) -> None:
         """Say facts more, which only who passes the error on knows."""

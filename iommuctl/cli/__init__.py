@@ -5,12 +5,12 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from iommuctl.cli.pipe import outlive_the_reader
-from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError, UsageError
+from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError
 from iommuctl.host.signals import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
 if TYPE_CHECKING:
@@ -27,26 +27,38 @@ def main() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end_on_signals("nothing was being changed")
     outlive_the_reader()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run iommuctl on these arguments, report what goes wrong, and return the exit code."""
     with _without_rich():
         from iommuctl.cli.session import Session
     # What is asked for is on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
-    session = Session(json="--json" in sys.argv[1:], debug="--debug" in sys.argv[1:])
+    session = Session(json="--json" in arguments, debug="--debug" in arguments)
     try:
         from iommuctl.cli.application import application
 
-        # Typer reports what it finds wrong itself, but only as text.
-        sys.exit(application(obj=session, prog_name="iommuctl", standalone_mode=not session.json))
+        if os.environ.get("_IOMMUCTL_COMPLETE", "").startswith("complete_"):
+            from iommuctl.cli.completion import answer
+
+            return answer(lambda: application(args=arguments, obj=session, prog_name="iommuctl"))
+        # What Typer finds wrong is told here, in this program's words.
+        return application(args=arguments, obj=session, prog_name="iommuctl", standalone_mode=False) or 0
     except IommuctlError as error:
-        sys.exit(_fail(error, session))
+        return _fail(error, session, arguments)
     except InterruptedRun as end:
-        sys.exit(_fail(InterruptionError(end.signal.name, SIGNAL_EXIT + end.signal, end.outcome), session))
+        signalled = InterruptionError(end.signal.name, SIGNAL_EXIT + end.signal, end.outcome)
+        return _fail(signalled, session, arguments)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect must not look like a finding (exit code 1)
-        if (usage := _usage_error(error)) is not None:
-            sys.exit(_fail(usage, session))
+        from iommuctl.cli.usage import usage_error
+
+        if (usage := usage_error(error)) is not None:
+            return _fail(usage, session, arguments)
         _print_traceback(error)
         hint = "this is a bug of iommuctl; report it with the lines above"
-        sys.exit(_fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session))
+        return _fail(InternalError(f"{type(error).__name__}: {error}", hint=hint), session, arguments)
 
 
 @contextmanager
@@ -62,27 +74,20 @@ def _without_rich() -> Iterator[None]:
         del sys.modules["rich"]
 
 
-def _usage_error(error: Exception) -> UsageError | None:
-    """Give what Typer says of a wrong command line; None for any other error."""
-    # The base class of these errors is private to Typer; the method is what its releases have in common.
-    message = getattr(error, "format_message", None)
-    if message is None:
-        return None
-    text = str(message()).removesuffix(".")
-    command = getattr(getattr(error, "ctx", None), "command_path", "iommuctl")
-    return UsageError(f"{text[:1].lower()}{text[1:]}", hint=f"{command} --help")
-
-
 def _print_traceback(error: Exception) -> None:
     import traceback
 
     traceback.print_exception(error)
 
 
-def _fail(error: IommuctlError, session: "Session") -> int:
-    """Report an error on stderr, as text or as one JSON object, and give its exit code."""
+def _fail(error: IommuctlError, session: "Session", arguments: Sequence[str]) -> int:
+    """Report an error on stderr, as text or as one JSON object, and return its exit code."""
     from iommuctl.cli.output.text import visible
 
+    if error.correction is not None:
+        from iommuctl.cli.usage import suggest
+
+        suggest(error, arguments)
     if session.root is not None and isinstance(error, BootConfigError):
         error.add(f"the path is one inside {session.root}")
     if session.debug and not session.json:

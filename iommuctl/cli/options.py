@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options: each command-line option is declared once, here."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -17,23 +18,64 @@ if TYPE_CHECKING:
 def _complete_backend(incomplete: str) -> list[str]:
     from iommuctl.app.completion import backend_names
 
-    return [name for name in backend_names() if name.startswith(incomplete)]
+    return _fitting(backend_names(), incomplete)
 
 
-def complete_profile(incomplete: str) -> list[str]:
+def complete_profile(context: typer.Context, incomplete: str) -> list[str]:
     """Return the profiles whose names begin so, for the shell's completion."""
     from iommuctl.app.completion import profile_names
+    from iommuctl.cli.completion import root_of
 
-    return [name for name in profile_names() if name.startswith(incomplete)]
+    return _fitting(profile_names(root_of(context)), incomplete)
 
 
-def _complete_snapshot(incomplete: str) -> list[str]:
+def complete_snapshot(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the snapshots whose ids begin so, for the shell's completion."""
     from iommuctl.app.completion import snapshot_ids
+    from iommuctl.cli.completion import root_of
 
-    return [name for name in snapshot_ids() if name.startswith(incomplete)]
+    return _fitting(snapshot_ids(root_of(context)), incomplete)
+
+
+def _complete_platform(incomplete: str) -> list[str]:
+    return _fitting(PLATFORMS, incomplete)
+
+
+def _complete_force(context: typer.Context, incomplete: str) -> list[str]:
+    from iommuctl.app.completion import forcible_rules
+    from iommuctl.cli.completion import profile_of, root_of
+
+    profile = None if context.info_name == "rollback" else profile_of(context) or ""
+    return _fitting(forcible_rules(root_of(context), profile), incomplete)
+
+
+def _complete_input(context: typer.Context, incomplete: str) -> list[str]:
+    from iommuctl.app.completion import input_values
+    from iommuctl.cli.completion import profile_of, root_of
+
+    offered = input_values(root_of(context), profile_of(context) or "")
+    # A value is offered once its name is typed: before that there would be as many rows as there are devices.
+    name, equals, value = incomplete.partition("=")
+    if not equals:
+        return _fitting((one for one in offered if one.endswith("=")), incomplete)
+    before = value[: value.rfind(",") + 1]
+    values = (one.removeprefix(f"{name}=") for one in offered if one.startswith(f"{name}="))
+    return _fitting((f"{name}={before}{one}" for one in values if one), incomplete)
+
+
+def _complete_kernel(context: typer.Context, incomplete: str) -> list[str]:
+    from iommuctl.app.completion import kernel_releases
+    from iommuctl.cli.completion import root_of
+
+    return _fitting(kernel_releases(root_of(context)), incomplete)
+
+
+def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
 
 
 ROOT = Path("/")
+PLATFORMS = ("auto", *Platform)
 Profile = Annotated[
     str,
     typer.Argument(
@@ -45,7 +87,7 @@ Snapshot = Annotated[
     typer.Argument(
         metavar="SNAPSHOT",
         help="Go back to before this snapshot (history lists them); without it, before the newest apply in force.",
-        autocompletion=_complete_snapshot,
+        autocompletion=complete_snapshot,
     ),
 ]
 
@@ -99,7 +141,12 @@ RegenerateOption = Annotated[
 ]
 Force = Annotated[
     list[str] | None,
-    typer.Option("--force", metavar="RULE", help="Go on in spite of what is shown as error[RULE]; may be repeated."),
+    typer.Option(
+        "--force",
+        metavar="RULE",
+        help="Go on in spite of what is shown as error[RULE]; may be repeated.",
+        autocompletion=_complete_force,
+    ),
 ]
 PlatformOption = Annotated[
     str,
@@ -107,6 +154,7 @@ PlatformOption = Annotated[
         "--platform",
         metavar="auto|intel|amd|x86|arm64",
         help="Whose IOMMU the host has; x86 is both vendors. auto: this CPU's, or what fits the tree of --root.",
+        autocompletion=_complete_platform,
     ),
 ]
 Set = Annotated[
@@ -115,6 +163,7 @@ Set = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Fill an input of the profile, such as vfio-pci.ids=10de:1b80; may be repeated.",
+        autocompletion=_complete_input,
     ),
 ]
 KernelOption = Annotated[
@@ -123,6 +172,7 @@ KernelOption = Annotated[
         "--kernel",
         metavar="RELEASE",
         help="The kernel that reads it, such as 6.1 or 4.18.0-553.el8_10; may be repeated.",
+        autocompletion=_complete_kernel,
     ),
 ]
 
@@ -163,9 +213,9 @@ def parse_platform(text: str) -> Platform | None:
     try:
         return Platform(text)
     except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r} is none of auto, {', '.join(Platform)}", param_hint="'--platform'"
-        ) from error
+        from iommuctl.cli.usage import choice_error
+
+        raise choice_error("--platform", text, PLATFORMS, hint="iommuctl check tells the platform of a host") from error
 
 
 def parse_inputs(pairs: list[str] | None) -> dict[str, str]:

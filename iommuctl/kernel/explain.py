@@ -192,7 +192,7 @@ def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
     close = nearest(name, candidates) or nearest(name.lower(), candidates)
     if close is not None:
         brief = f"no parameter {name!r} in the catalogue of IOMMU parameters"
-        return NotFoundError(brief, details=(f"near it: {close}",), hint=f"run iommuctl explain {close}")
+        return NotFoundError(brief, hint=f"iommuctl explain {close}", correction=(name, close))
     module = name.partition(".")[0] if "." in name else None
     known = [one for one in names if module and one.partition(".")[0] == module]
     of_module = (f"of {module} the catalogue has {', '.join(known)}",) if known else ()

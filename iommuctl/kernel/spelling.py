@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spelling: which known name a misspelt one is meant to be. Pure."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from iommuctl.kernel.cmdline import canonical_name
@@ -9,6 +10,8 @@ from iommuctl.kernel.cmdline import canonical_name
 _SHORTEST = 5
 # Up to this length one slip is forgiven, beyond it two: noapic is two letters away from nox2apic.
 _SHORT = 8
+# Among a few names that are offered, a slip in every third letter still tells which is meant.
+_LETTERS_OF_A_SLIP = 3
 
 
 @lru_cache(maxsize=1024)  # the entries of a host repeat the same names a thousand times
@@ -26,6 +29,34 @@ def nearest(name: str, candidates: tuple[str, ...]) -> str | None:
         if slips <= allowed and (best is None or slips < best[0]):
             best = (slips, candidate)
     return best[1] if best else None
+
+
+def meant(word: str, candidates: Iterable[str]) -> str | None:
+    """Return which of a few names that a user may type is meant by a word that is none of them; None for none.
+
+    It is one that begins with the word or has it as a whole part, where no other has, or one that is as near as a
+    third of its letters. Case, and `_` for `-`, tell nothing apart.
+    """
+    known = {_folded(one): str(one) for one in candidates}
+    wanted = _folded(word)
+    if not wanted:
+        return None
+    if wanted in known:
+        return known[wanted]
+    for fits in (
+        lambda one: one.startswith(wanted),
+        lambda one: wanted in one.split("-"),
+        lambda one: wanted.startswith(one) and len(one) >= _SHORTEST - 2,
+    ):
+        found = [one for one in known if fits(one)]
+        if len(found) == 1:
+            return known[found[0]]
+    slips, nearest_one = min(((_slips(wanted, one), one) for one in known), default=(len(wanted), ""))
+    return known[nearest_one] if slips * _LETTERS_OF_A_SLIP <= max(len(wanted), len(nearest_one)) else None
+
+
+def _folded(word: str) -> str:
+    return word.casefold().replace("_", "-")
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from iommuctl.errors import NotFoundError, ProfileError
 from iommuctl.facts import Platform
+from iommuctl.kernel.spelling import meant
 from iommuctl.profile.profile import (
     Absence,
     InputType,
@@ -42,7 +43,9 @@ def merge_parents(profile: Profile, source: str, known: Profiles) -> Profile:
         if parent in seen:
             raise ProfileError(f"{source}: extends: a circle: {' -> '.join([*seen, parent])}")
         if parent not in known:
-            raise ProfileError(f"{source}: extends: no profile {parent!r}", details=_listing(known))
+            raise ProfileError(
+                f"{source}: extends: no profile {parent!r}", details=(*_listing(known), *suggestion(parent, known))
+            )
         base = _parse_named(parent, known)
         seen.append(parent)
         merged, parent = _merge(base, merged), base.extends
@@ -58,9 +61,17 @@ def _check_inputs(profile: Profile, source: str) -> None:
         value_from = entry.value_from if isinstance(entry, Setting | Absence | Warn) else None
         for used in (entry.when, value_from):
             if used is not None and used not in types:
-                raise ProfileError(f"{source}: no input {used!r} is declared, though it is used")
+                raise ProfileError(
+                    f"{source}: no input {used!r} is declared, though it is used", details=suggestion(used, types)
+                )
         if entry.when is not None and types[entry.when] is not InputType.BOOL:
             raise ProfileError(f"{source}: when: the input {entry.when!r} is not of type bool")
+
+
+def suggestion(word: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """Return what to say of a name that seems misspelt; nothing where no other is near it."""
+    right = meant(word, candidates)
+    return () if right is None else (f"did you mean {right!r}?",)
 
 
 def _parse_named(name: str, known: Profiles) -> Profile:

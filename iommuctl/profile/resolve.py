@@ -20,6 +20,7 @@ from iommuctl.kernel.parameters import (
     portable_bool,
 )
 from iommuctl.kernel.span import ALWAYS
+from iommuctl.kernel.spelling import meant
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 
@@ -239,7 +240,12 @@ def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
     unknown = sorted(set(given) - set(declared))
     if unknown:
         known = ", ".join(declared) or "none"
-        raise ProfileError(f"profile {profile.name!r} has no input {unknown[0]!r}", details=(f"inputs: {known}",))
+        raise ProfileError(
+            f"profile {profile.name!r} has no input {unknown[0]!r}",
+            details=(f"inputs: {known}",),
+            hint=f"iommuctl profile show {profile.name}",
+            correction=(unknown[0], meant(unknown[0], declared)),
+        )
     values: dict[str, str] = {}
     for name, one in declared.items():
         value = given.get(name, one.default)

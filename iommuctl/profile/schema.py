@@ -3,7 +3,8 @@
 
 import re
 import tomllib
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
@@ -11,6 +12,7 @@ from iommuctl.errors import ProfileError
 from iommuctl.facts import Platform
 from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import Parameter
+from iommuctl.kernel.spelling import meant
 from iommuctl.profile.checks import (
     check_name,
     check_parameter,
@@ -31,6 +33,9 @@ from iommuctl.profile.profile import (
     Setting,
     Warn,
 )
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 ParameterText = Annotated[str, AfterValidator(check_parameter)]
 Text = Annotated[str, AfterValidator(check_text)]
@@ -197,7 +202,8 @@ def parse_profile(text: str, source: str) -> Profile:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ProfileError(
-            f"{_toml_place(str(error), text, source)}: not valid TOML: {str(error) or 'nested too deeply'}"
+            f"{_toml_place(str(error), text, source)}: not valid TOML: {_toml_fault(str(error))}",
+            hint=f"edit that file, then run iommuctl profile check {source}",
         ) from error
     try:
         model = ProfileModel.model_validate(document)
@@ -212,18 +218,65 @@ def _toml_place(message: str, text: str, source: str) -> str:
     return f"{source}:{text.count(chr(10)) + 1}" if "at end of document" in message else source
 
 
-_FAULTS = {"missing": "is missing", "extra_forbidden": "unknown key"}
+def _toml_fault(message: str) -> str:
+    """What is wrong with the TOML, without the place; the reader's message begins with a capital."""
+    said = re.sub(r" \(at .*\)$", "", message)
+    return f"{said[:1].lower()}{said[1:]}" or "nested too deeply"
+
+
+_FAULTS = {
+    "missing": "is missing",
+    "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "model_type": "must be a table",
+}
 
 
 def _invalid(error: ValidationError, text: str, source: str) -> ProfileError:
     """Compose the error of a profile that is TOML but no profile: the first fault leads, the others are details."""
     faults = []
-    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+    for fault in error.errors(include_url=False):
         line = _line_of(text, fault["loc"])
         where = f"{source}:{line}" if line is not None else source
-        message = _FAULTS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{where}: {_field(fault['loc'])}: {message[:1].lower()}{message[1:]}")
-    return ProfileError(faults[0], details=faults[1:], hint=f"run iommuctl profile check {source}")
+        faults.append(f"{where}: {_field(fault['loc'])}: {_said(fault)}")
+    hint = f"edit that file, then run iommuctl profile check {source}"
+    return ProfileError(faults[0], details=faults[1:], hint=hint)
+
+
+def _said(fault: "ErrorDetails") -> str:
+    """What is wrong with a field, in words of ours, and which one seems to be meant."""
+    given, about = fault["input"], fault.get("ctx", {})
+    match fault["type"]:
+        case "value_error":
+            return str(about.get("error", fault["msg"]))
+        case "enum":
+            expected = str(about.get("expected", ""))
+            choices = re.findall(r"'([^']*)'", expected)
+            return f"must be {expected}{_meant(given, choices)}"
+        case "extra_forbidden":
+            return f"unknown key{_meant(fault['loc'][-1], _keys(fault['loc'][:-1]))}"
+        case "string_too_long":
+            return f"must be no longer than {about.get('max_length')} characters"
+        case kind:
+            return _FAULTS.get(kind, "is not what belongs there")
+
+
+def _meant(word: object, candidates: Iterable[str]) -> str:
+    right = meant(word, candidates) if isinstance(word, str) else None
+    return "" if right is None else f"; did you mean {right!r}?"
+
+
+def _keys(table: tuple[str | int, ...]) -> Iterable[str]:
+    """Return the keys that a table of a profile's file may have."""
+    for name, field in ProfileModel.model_fields.items():
+        if not table:
+            yield field.alias or name
+        elif table[0] == (field.alias or name):
+            held = (field.annotation, *get_args(field.annotation))
+            for model in held:
+                if isinstance(model, type) and issubclass(model, BaseModel):
+                    yield from model.model_fields
 
 
 def _field(location: tuple[str | int, ...]) -> str:

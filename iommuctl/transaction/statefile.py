@@ -272,8 +272,15 @@ def _decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
                 details=(f"its schema_version is {version}, and {MANIFEST_VERSION} is the newest known here",),
                 hint="install that version of iommuctl, then run the same command again",
             ) from error
-        facts = [f"{'.'.join(map(str, fact['loc'])) or 'file'}: {fact['msg'].lower()}" for fact in error.errors()]
+        facts = [f"{'.'.join(map(str, fact['loc'])) or 'file'}: {_fault(fact['type'])}" for fact in error.errors()]
         raise damaged(root, path, *facts[:_SHOWN_FACTS]) from error
+
+
+def _fault(kind: str) -> str:
+    """What is wrong with a field, by the kind that pydantic gives it."""
+    return {"missing": "is missing", "extra_forbidden": "unknown key", "json_invalid": "not JSON"}.get(
+        kind, "not what is written there"
+    )
 
 
 def _newer_version(content: bytes) -> int | None:

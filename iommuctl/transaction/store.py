@@ -12,6 +12,7 @@ from typing import NamedTuple
 from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.root import Root
+from iommuctl.kernel.spelling import meant
 from iommuctl.pattern import pattern
 from iommuctl.transaction.durable import remove_all, remove_any, remove_files, write_file
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
@@ -117,7 +118,11 @@ class Store:
         names = [one for one in self._root.names(self.snapshots) if _ID.fullmatch(one)] if self.exists else []
         found = [one for one in names if name and one.startswith(name)]
         if not found:
-            raise NotFoundError(f"no such snapshot: {name!r}", hint=self._root.command("history"))
+            raise NotFoundError(
+                f"no such snapshot: {name!r}",
+                hint=self._root.command("history"),
+                correction=(name, meant(name, names)),
+            )
         if len(found) > 1:
             raise NotFoundError(f"more than one snapshot begins with {name!r}", details=found, hint="name one in full")
         return self._manifest(found[0])

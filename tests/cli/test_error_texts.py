@@ -94,9 +94,13 @@ def test_a_damaged_snapshot_in_between_stops_a_rollback_unless_forced(
 @pytest.mark.parametrize(
     ("words", "rule", "hint"),
     [
-        (("apply", "passthrough-perf"), "unknown-paramter", "--force unknown-parameter"),
+        (
+            ("apply", "passthrough-perf"),
+            "unknown-paramter",
+            "iommuctl apply passthrough-perf --force unknown-parameter",
+        ),
         (("apply", "passthrough-perf"), "changed-since-snapshot", "iommuctl apply without it tells"),
-        (("rollback",), "changed-since-snapshto", "--force changed-since-snapshot"),
+        (("rollback",), "changed-since-snapshto", "iommuctl rollback --force changed-since-snapshot"),
         (("rollback",), "unknown-parameter", "iommuctl rollback without it tells"),
     ],
 )
@@ -104,7 +108,7 @@ def test_a_rule_to_force_that_stops_nothing_is_wrong(
     words: tuple[str, ...], rule: str, hint: str, sample_host: Path
 ) -> None:
     done = run(*words, "--force", rule, "--dry-run", "--root", str(sample_host))
-    first, rules, last = done.stderr.splitlines()
+    first, rules, *_, last = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert first == f"iommuctl: error: no finding that stops {words[0]} has the rule {rule!r}"
     assert rules.startswith("    rules: ")

@@ -113,9 +113,9 @@ def test_what_explain_calls_a_conflict_lint_calls_an_error() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("iommu.pasthrough", "run iommuctl explain iommu.passthrough"),
-        ("intel_iomu=on", "run iommuctl explain intel_iommu"),
-        ("INTEL_IOMMU=on", "run iommuctl explain intel_iommu"),
+        ("iommu.pasthrough", "iommuctl explain iommu.passthrough"),
+        ("intel_iomu=on", "iommuctl explain intel_iommu"),
+        ("INTEL_IOMMU=on", "iommuctl explain intel_iommu"),
     ],
 )
 def test_a_slip_is_met_with_the_name_that_is_meant(name: str, hint: str) -> None:
@@ -237,27 +237,6 @@ def test_json_says_what_a_kernel_reads() -> None:
 )
 def test_names_and_values_are_completed_without_myths(typed: str, offered: tuple[str, ...]) -> None:
     assert completions(typed, CATALOGUE) == offered
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (("iommu.st",), ["iommu.strict"]),
-        (("intel_iommu=of",), ["intel_iommu=off"]),
-        (("intel_iommu", "=", "of"), ["off"]),
-        (("nointremap", "intel_iommu", "=", "on,st"), ["on,strict"]),
-    ],
-)
-def test_bash_completes_also_where_it_parts_words_at_the_equals_sign(
-    words: tuple[str, ...], offered: list[str]
-) -> None:
-    environment = {
-        "_IOMMUCTL_COMPLETE": "complete_bash",
-        "COMP_WORDS": " ".join(("iommuctl", "explain", *words)),
-        "COMP_CWORD": str(len(words) + 1),
-    }
-    result = CliRunner().invoke(application, prog_name="iommuctl", obj=Session(), env=environment)
-    assert result.stdout.splitlines() == offered
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run iommuctl as a user does, as nobody, on a terminal and in this process, and tell what it left."""
 
+import io
 import os
 import pty
 import select
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from project import PROJECT
 from typer.testing import CliRunner
 
+import iommuctl.cli
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
 from iommuctl.errors import IommuctlError
@@ -47,6 +49,23 @@ CONDITIONAL = 'if [ -e /x ]; then\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nfi\n'
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run iommuctl as a process."""
     return _run((*PROGRAM, *arguments), env or {})
+
+
+def in_process(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run iommuctl in this process, as it runs in one of its own but for what a process has once, such as signals."""
+    out, err = io.StringIO(), io.StringIO()
+    before = {name: os.environ.get(name) for name in env or {}}
+    os.environ.update(env or {})
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = iommuctl.cli.run(arguments)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:

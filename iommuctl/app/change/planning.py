@@ -11,7 +11,7 @@ from iommuctl.app.host import Host, Survey
 from iommuctl.errors import IommuctlError, StoppedError, UnavailableError, UsageError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.kernel.spelling import nearest
+from iommuctl.kernel.spelling import meant
 from iommuctl.plan import STAGING, Command, FileClass, FileEdit, Regenerate
 
 
@@ -34,11 +34,11 @@ def require_known(command: str, forced: frozenset[str], known: Iterable[str]) ->
     """Raise UsageError for a rule to force that stops nothing, which a misspelt one would do in silence."""
     rules = tuple(sorted(set(known)))
     for rule in sorted(forced - set(rules)):
-        meant = nearest(rule, rules)
         raise UsageError(
             f"no finding that stops {command} has the rule {rule!r}",
             details=(f"rules: {', '.join(rules)}",),
-            hint=f"--force {meant}" if meant else f"iommuctl {command} without it tells the rule of what stops it",
+            hint=f"iommuctl {command} without it tells the rule of what stops it",
+            correction=(rule, meant(rule, rules)),
         )
 
 

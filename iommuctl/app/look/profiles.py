@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles: list, show and check them, and find the one that is meant."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
+from iommuctl.kernel.spelling import meant
 from iommuctl.profile.inheritance import load_profile, merge_parents
+from iommuctl.profile.names import SUFFIX
 from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting
 from iommuctl.profile.shipped import decode_profile, profiles
 
@@ -30,10 +33,12 @@ def find_profile(host: Host, name: str) -> Profile:
             return load_profile(name, known)
         except NotFoundError as error:
             hint = host.root.command("profile", "list")
-            raise NotFoundError(error.brief, details=error.details, hint=hint) from error
+            raise NotFoundError(
+                error.brief, details=error.details, hint=hint, correction=(name, meant(name, known))
+            ) from error
     from iommuctl.profile.schema import parse_profile  # noqa: PLC0415 - pydantic, and only what a user wrote needs it
 
-    found = decode_profile(_read(host, Path(name)), name)
+    found = decode_profile(_read(host, Path(name), known), name)
     return merge_parents(parse_profile(found.text, found.source), found.source, known)
 
 
@@ -74,13 +79,29 @@ def _row(entry: Setting | Absence) -> str:
     return f"  {parameter}  [{platforms}{condition}]  {entry.reason}"
 
 
-def _read(host: Host, path: Path) -> bytes:
+def _meant_file(path: Path, known: Iterable[str]) -> str | None:
+    """What a path that leads nowhere is meant to be: a file next to it, or the name of a profile."""
+    if path.parent == Path() and (right := meant(path.stem, known)) is not None:
+        return right
+    try:
+        files = [one.name for one in path.parent.iterdir() if one.suffix == SUFFIX]
+    except OSError:
+        return None
+    right = meant(path.name, files)
+    return None if right is None else str(path.with_name(right))
+
+
+def _read(host: Host, path: Path, known: Iterable[str]) -> bytes:
     """Read a profile that the administrator names by its path, outside of any root."""
     try:
         with path.open("rb") as file:
             return file.read(MOST_BYTES + 1)  # a device has no end
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"no such profile: {str(path)!r}", hint=host.root.command("profile", "list")) from error
+        raise NotFoundError(
+            f"no such profile: {str(path)!r}",
+            hint=host.root.command("profile", "list"),
+            correction=(str(path), _meant_file(path, known)),
+        ) from error
     except PermissionError as error:
         raise NotPermittedError(path, "read") from error
     except OSError as error:

@@ -29,6 +29,7 @@ from iommuctl.backends.detection.owners import find_owner
 from iommuctl.backends.detection.runtime import contradicting, from_grub, marked, marks_of, running_evidence
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Platform, Runtime
+from iommuctl.kernel.spelling import meant
 from iommuctl.tree import Tree
 
 _BOOT = PurePosixPath("/boot")  # GRUB's menu is there, whatever the ESP holds
@@ -106,7 +107,11 @@ def detect(
     sight = _look(tree, facts, runtime)
     if wanted is not None:
         if wanted not in known:
-            raise UsageError(f"no such backend: {wanted!r}", hint=f"choose one of {', '.join(known)}")
+            raise UsageError(
+                f"no such backend: {wanted!r}",
+                hint=f"choose one of {', '.join(known)}",
+                correction=(wanted, meant(wanted, known)),
+            )
         said = Evidence("--backend", wanted, f"{wanted}, because you say so")
         return Detection(wanted, (*sight.evidence, said))
     proven = by_name(sight) or by_mark(sight) or by_program(sight)

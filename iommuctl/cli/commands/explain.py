@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     from iommuctl.kernel.explain import Explanation
 
 
-def _complete_parameter(context: typer.Context, incomplete: str) -> list[str]:
+def _complete_parameter(incomplete: str) -> list[str]:
     from iommuctl.app.completion import parameter_names
 
-    before: list[str] = list(context.params.get("parameters") or ())
-    if before[-1:] == ["="]:  # bash parts words at `=` and wants what comes after it
-        start = "".join(before[-2:])
-        return [name.removeprefix(start) for name in parameter_names(start + incomplete)]
     return list(parameter_names(incomplete))
 
 

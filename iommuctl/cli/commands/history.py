@@ -48,7 +48,14 @@ def history_list(context: typer.Context, root: options.Root = options.ROOT) -> N
 @with_options()
 def history_show(
     context: typer.Context,
-    snapshot: Annotated[str, typer.Argument(metavar="ID", help="A snapshot's id, or the beginning of one.")],
+    snapshot: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A snapshot's id, or the beginning of one.",
+            autocompletion=options.complete_snapshot,
+        ),
+    ],
     root: options.Root = options.ROOT,
 ) -> None:
     """Show what one snapshot changed, and how its files differ now."""
