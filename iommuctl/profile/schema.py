@@ -3,8 +3,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
@@ -33,9 +33,6 @@ from iommuctl.profile.profile import (
     Setting,
     Warn,
 )
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 ParameterText = Annotated[str, AfterValidator(check_parameter)]
 Text = Annotated[str, AfterValidator(check_text)]
@@ -239,26 +236,26 @@ def _invalid(error: ValidationError, text: str, source: str) -> ProfileError:
     for fault in error.errors(include_url=False):
         line = _line_of(text, fault["loc"])
         where = f"{source}:{line}" if line is not None else source
-        faults.append(f"{where}: {_field(fault['loc'])}: {_said(fault)}")
+        said = _said(fault["type"], fault["loc"], fault["input"], fault.get("ctx", {}))
+        faults.append(f"{where}: {_field(fault['loc'])}: {said}")
     hint = f"edit that file, then run iommuctl profile check {source}"
     return ProfileError(faults[0], details=faults[1:], hint=hint)
 
 
-def _said(fault: "ErrorDetails") -> str:
+def _said(kind: str, location: tuple[str | int, ...], given: object, about: Mapping[str, object]) -> str:
     """What is wrong with a field, in words of ours, and which one seems to be meant."""
-    given, about = fault["input"], fault.get("ctx", {})
-    match fault["type"]:
+    match kind:
         case "value_error":
-            return str(about.get("error", fault["msg"]))
+            return str(about["error"])
         case "enum":
             expected = str(about.get("expected", ""))
             choices = re.findall(r"'([^']*)'", expected)
             return f"must be {expected}{_meant(given, choices)}"
         case "extra_forbidden":
-            return f"unknown key{_meant(fault['loc'][-1], _keys(fault['loc'][:-1]))}"
+            return f"unknown key{_meant(location[-1], _keys(location[:-1]))}"
         case "string_too_long":
             return f"must be no longer than {about.get('max_length')} characters"
-        case kind:
+        case _:
             return _FAULTS.get(kind, "is not what belongs there")
 
 
