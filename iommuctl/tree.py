@@ -2,9 +2,12 @@
 """Tree: the files of one root, read only, and as they will be. No input or output of its own."""
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
+
+from iommuctl.errors import NotPermittedError
 
 
 class Tree(Protocol):
@@ -69,51 +72,54 @@ def digest(content: bytes | None) -> str | None:
 class RecordingTree:
     """A tree that remembers what was read through it, so that a plan rests on one view of each file.
 
-    A second read of the same path gives the first answer. `fingerprint` stands for everything seen so far.
+    A second read of the same path gives the first answer. `files`, `parts` (a path with start and size) and `listings`
+    are everything seen so far, and `unreadable` what the operating system did not let us see.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._reads: dict[PurePosixPath, bytes | None] = {}
-        self._parts: dict[tuple[PurePosixPath, int, int], bytes | None] = {}
-        self._listings: dict[PurePosixPath, tuple[str, ...]] = {}
+        self.files: dict[PurePosixPath, bytes | None] = {}
+        self.parts: dict[tuple[PurePosixPath, int, int], bytes | None] = {}
+        self.listings: dict[PurePosixPath, tuple[str, ...]] = {}
+        self.unreadable: set[PurePosixPath] = set()
 
     def read(self, path: PurePosixPath) -> bytes | None:
         """Return a regular file's content as first seen; None where there was none. Raises what the tree raises."""
-        if path not in self._reads:
-            self._reads[path] = self._tree.read(path)
-        return self._reads[path]
+        if path not in self.files:
+            with self._noting(path):
+                self.files[path] = self._tree.read(path)
+        return self.files[path]
 
     def read_part(self, path: PurePosixPath, start: int, size: int) -> bytes | None:
         """Return a part of a regular file as first seen; None where there was none. Raises what the tree raises."""
         part = (path, start, size)
-        if part not in self._parts:
-            self._parts[part] = self._tree.read_part(*part)
-        return self._parts[part]
+        if part not in self.parts:
+            with self._noting(path):
+                self.parts[part] = self._tree.read_part(*part)
+        return self.parts[part]
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Return the names in a directory as first seen, sorted. Raises what the tree raises."""
-        if directory not in self._listings:
-            self._listings[directory] = self._tree.names(directory)
-        return self._listings[directory]
+        if directory not in self.listings:
+            with self._noting(directory):
+                self.listings[directory] = self._tree.names(directory)
+        return self.listings[directory]
 
     def identity(self, directory: PurePosixPath) -> Hashable:
-        """Return what the tree gives. It is of no account for the fingerprint: what is read by each name is."""
+        """Return what the tree gives. It is of no account for a plan: what is read by each name is."""
         return self._tree.identity(directory)
 
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256, in hexadecimal, of every path seen with what was there."""
-        lines = [f"file\0{path}\0{digest(content)}" for path, content in self._reads.items()]
-        lines += [
-            f"part\0{path}\0{start}\0{size}\0{digest(content)}" for (path, start, size), content in self._parts.items()
-        ]
-        lines += [f"names\0{path}\0{'/'.join(names)}" for path, names in self._listings.items()]
-        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+    @contextmanager
+    def _noting(self, path: PurePosixPath) -> Iterator[None]:
+        try:
+            yield
+        except NotPermittedError:
+            self.unreadable.add(path)
+            raise
 
     def recheck(self, tree: Tree) -> tuple[PurePosixPath, ...]:
         """Read everything again from `tree` and give the paths that differ now, sorted."""
-        changed = {path for path, content in self._reads.items() if tree.read(path) != content}
-        changed |= {part[0] for part, content in self._parts.items() if tree.read_part(*part) != content}
-        changed |= {path for path, names in self._listings.items() if tree.names(path) != names}
+        changed = {path for path, content in self.files.items() if tree.read(path) != content}
+        changed |= {part[0] for part, content in self.parts.items() if tree.read_part(*part) != content}
+        changed |= {path for path, names in self.listings.items() if tree.names(path) != names}
         return tuple(sorted(changed))

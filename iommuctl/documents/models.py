@@ -50,8 +50,16 @@ class FileReport(Part):
     path: RootPath
     file_class: FileClass = Field(serialization_alias="class")
     diff: Text
+    reason: Text
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None
+
+
+class OutputReport(Part):
+    """What a program writes: it is read back where it is staged, then renamed to its target."""
+
+    staging: RootPath
+    target: RootPath
 
 
 class CommandReport(Part):
@@ -59,6 +67,8 @@ class CommandReport(Part):
 
     argv: tuple[Text, ...]
     reason: Text
+    output: OutputReport | None
+    left_out: bool = Field(description="it is listed, and is no part of the plan")
     ran: bool
 
 
@@ -68,6 +78,7 @@ class PlanReport(Document):
     command: Literal["apply", "rollback"]
     dry_run: bool
     profile: Text | None
+    of: Text | None = Field(description="the snapshot that a rollback goes back to before")
     platform: Text | None
     root: Text
     backend: Text
@@ -77,7 +88,10 @@ class PlanReport(Document):
     files: tuple[FileReport, ...]
     commands: tuple[CommandReport, ...]
     findings: tuple[FindingReport, ...]
-    fingerprint: Sha256
+    fingerprint: Sha256 = Field(description="of what the plan rests on and comes to on this host; no reboot changes it")
+    shape: Sha256 = Field(
+        description="of what changes, whatever host and kernels are called: equal where hosts are alike"
+    )
     snapshot: Text | None
     reboot_required: bool
 

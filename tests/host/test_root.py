@@ -263,14 +263,15 @@ def test_a_recording_gives_one_view_and_tells_what_changed(tree: Path) -> None:
     assert recording.read(GRUB) == b"inside\n"
     assert recording.names(folder) == ("grub",)
     assert recording.read(PurePosixPath("/etc/none")) is None
-    fingerprint = recording.fingerprint
+    seen = {GRUB: b"inside\n", PurePosixPath("/etc/none"): None}
+    assert (recording.files, recording.listings) == (seen, {folder: ("grub",)})
     assert recording.recheck(root) == ()
 
     (tree / "etc/default/grub").write_bytes(b"changed\n")
     (tree / "etc/default/new").touch()
     (tree / "etc/none").touch()
     assert recording.read(GRUB) == b"inside\n"
-    assert recording.fingerprint == fingerprint
+    assert (recording.files, recording.listings) == (seen, {folder: ("grub",)})
     assert recording.recheck(root) == (folder, GRUB, PurePosixPath("/etc/none"))
 
 
@@ -278,31 +279,29 @@ def test_a_recording_compares_parts_alone(tree: Path) -> None:
     root = Root(tree)
     recording = RecordingTree(root)
     assert recording.read_part(GRUB, 0, 2) == b"in"
-    fingerprint = recording.fingerprint
 
     (tree / "etc/default/grub").write_bytes(b"inward\n")
     assert recording.recheck(root) == ()
     other = RecordingTree(root)
     other.read_part(GRUB, 0, 2)
-    assert other.fingerprint == fingerprint
+    assert other.parts == recording.parts
     other.read_part(GRUB, 0, 6)
-    assert other.fingerprint != fingerprint
+    assert other.parts != recording.parts
 
     (tree / "etc/default/grub").write_bytes(b"out\n")
     assert recording.read_part(GRUB, 0, 2) == b"in"
     assert recording.recheck(root) == (GRUB,)
 
 
-def test_a_fingerprint_depends_on_content_not_on_order(tree: Path) -> None:
+def test_a_recording_notes_what_may_not_be_read(tree: Path, mocker: MockerFixture) -> None:
     root = Root(tree)
-    paths = [GRUB, PurePosixPath("/secret"), PurePosixPath("/none")]
-    prints = []
-    for order in (paths, paths[::-1], paths[:2]):
-        recording = RecordingTree(root)
-        for path in order:
-            recording.read(path)
-        prints.append(recording.fingerprint)
-    assert prints[0] == prints[1] != prints[2]
+    recording = RecordingTree(root)
+    for method, path in (("read", GRUB), ("names", GRUB.parent), ("read_part", GRUB.with_name("part"))):
+        mocker.patch.object(root, method, side_effect=NotPermittedError(path, "read"))
+        with pytest.raises(NotPermittedError):
+            getattr(recording, method)(path, *((0, 1) if method == "read_part" else ()))
+    assert recording.unreadable == {GRUB, GRUB.parent, GRUB.with_name("part")}
+    assert (recording.files, recording.parts, recording.listings) == ({}, {}, {})
 
 
 def test_a_held_root_walks_to_a_directory_once(tree: Path, mocker: MockerFixture) -> None:

@@ -21,9 +21,10 @@ def run(*arguments: str) -> str:
 
 
 def unmarked(output: str, root: Path) -> str:
-    """The output without what depends on where the tree is, and without the fingerprint, which is a hash of all."""
+    """The output without what depends on where the tree is, without fingerprint and shape, which are hashes of all."""
     assert len(re.findall(r"\b[0-9a-f]{64}$", output, re.MULTILINE)) <= 1
     output = re.sub(r'(fingerprint(?:"?): "?)[0-9a-f]{64}', r"\1FINGERPRINT", output)
+    output = re.sub(r'("shape": ")[0-9a-f]{64}', r"\1SHAPE", output)
     return output.replace(str(root), "ROOT")
 
 

@@ -4,11 +4,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from iommuctl.app.change.basis import asked_items, basis, fingerprint
 from iommuctl.app.change.interrupted import settle_view
 from iommuctl.app.change.plan import ApplyPlan, Steps
 from iommuctl.app.change.planning import (
     Choices,
-    fingerprint,
     lagging,
     obstacles,
     pending,
@@ -83,6 +83,9 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
+    rests_on = basis(
+        found, asked_items(desired), rendering.edits, rendering.commands, kernels=kernels, config=config, runs=runs
+    )
     steps = Steps(
         survey=found,
         changes=rendering.changes,
@@ -90,8 +93,10 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         commands=rendering.commands,
         runs=runs,
         findings=findings,
-        fingerprint=fingerprint(found, repr(desired), str(runs)),
+        basis=rests_on,
+        fingerprint=fingerprint(rests_on),
         entries=rendering.entries,
+        kernels=kernels,
     )
     return ApplyPlan(steps, profile.name, desired, choices.inputs)
 

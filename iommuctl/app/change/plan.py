@@ -13,6 +13,7 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 
 if TYPE_CHECKING:
+    from iommuctl.app.change.basis import Item
     from iommuctl.transaction.durable import Metadata
     from iommuctl.transaction.snapshot import State
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Steps(NamedTuple):
     """What is done, whatever it is for: nothing is decided after this.
 
-    `runs` tells whether the commands are part of it or only listed. `entries` are those that are files of their own.
+    `runs` tells whether the commands are part of it or only listed. `basis` is what all that rests on and comes to, and
+    `fingerprint` its hash. `entries` are those that are files of their own, `kernels` the releases that are installed.
     """
 
     survey: Survey
@@ -29,8 +31,10 @@ class Steps(NamedTuple):
     commands: tuple[Command, ...]
     runs: bool
     findings: tuple[Finding, ...]
+    basis: "tuple[Item, ...]"
     fingerprint: str
     entries: tuple[PurePosixPath, ...] = ()
+    kernels: tuple[str, ...] = ()
 
     @property
     def is_changed(self) -> bool:

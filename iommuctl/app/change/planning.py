@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Planning: what apply and rollback decide alike: choices, what stops, what would fail, what is left out."""
 
-import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from iommuctl.app.host import Host, Survey
+from iommuctl.app.host import Host
 from iommuctl.errors import IommuctlError, StoppedError, UnavailableError, UsageError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
@@ -60,12 +59,6 @@ def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None
 
 def _sentence(finding: Finding) -> str:
     return finding.message if finding.parameter is None else f"{finding.parameter!r}: {finding.message}"
-
-
-def fingerprint(found: Survey, *parts: str) -> str:
-    """The SHA-256 of everything that the plan rests on: every file seen, the facts, and what is asked."""
-    text = "\0".join((found.tree.fingerprint, repr(found.facts), found.backend.name, *parts))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def lagging(

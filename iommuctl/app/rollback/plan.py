@@ -4,11 +4,11 @@
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, assert_never
 
+from iommuctl.app.change.basis import Item, basis, fingerprint
 from iommuctl.app.change.interrupted import settle_view
 from iommuctl.app.change.plan import RollbackPlan, Steps
 from iommuctl.app.change.planning import (
     Choices,
-    fingerprint,
     lagging,
     obstacles,
     pending,
@@ -132,6 +132,10 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
     stop_on_errors(findings, choices.force)
     kept = {way.path for way in files}
     inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
+    marks = _marks(listing.snapshots, undone)
+    asked = (Item("asked", "before", oldest.id), *(Item("mark", name, state) for name, state in marks.items()))
+    kernels = tuple(sorted({*found.facts.kernels, *found.facts.modules}))
+    rests_on = basis(found, asked, draft.edits, commands, kernels=kernels, runs=runs)
     steps = Steps(
         survey=found,
         changes=(*(change for change in inverse if change.path in kept), *draft.changes),
@@ -139,8 +143,10 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
         commands=commands,
         runs=runs,
         findings=findings,
-        fingerprint=fingerprint(found, oldest.id, str(runs)),
+        basis=rests_on,
+        fingerprint=fingerprint(rests_on),
         entries=entries.there,
+        kernels=kernels,
     )
     return RollbackPlan(
         steps=steps,
@@ -149,7 +155,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
         inputs=oldest.inputs,
         metadata=draft.metadata,
         removed_directories=tuple(path for one in undone for path in one.made_directories),
-        marks=_marks(listing.snapshots, undone),
+        marks=marks,
         parameters_to_remove=draft.parameters_to_remove,
     )
 

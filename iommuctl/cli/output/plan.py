@@ -58,6 +58,7 @@ def _change_text(before: str | None, after: str | None) -> str:
 
 def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanReport":
     """Return the plan as JSON; `executed` is None for a dry-run."""
+    from iommuctl.app.change.shape import shape
     from iommuctl.documents import base, models
     from iommuctl.tree import digest
 
@@ -65,6 +66,7 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
         command="apply" if isinstance(plan, ApplyPlan) else "rollback",
         dry_run=executed is None,
         profile=plan.profile,
+        of=None if isinstance(plan, ApplyPlan) else plan.of,
         platform=plan.steps.survey.facts.platform.value,
         root=root,
         backend=plan.steps.survey.backend.name,
@@ -76,17 +78,24 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
                 path=str(edit.path),
                 file_class=edit.file_class,
                 diff=edit.diff,
+                reason=edit.reason,
                 before_sha256=digest(edit.before),
                 after_sha256=digest(edit.after),
             )
             for edit in plan.steps.edits
         ),
         commands=tuple(
-            models.CommandReport(argv=command.argv, reason=command.reason, ran=executed is not None and plan.steps.runs)
+            base.report(
+                models.CommandReport,
+                command,
+                left_out=not plan.steps.runs,
+                ran=executed is not None and plan.steps.runs,
+            )
             for command in plan.steps.commands
         ),
         findings=base.reports(models.FindingReport, (*plan.steps.findings, *(executed.findings if executed else ()))),
         fingerprint=plan.steps.fingerprint,
+        shape=shape(plan),
         snapshot=executed.snapshot if executed else None,
         reboot_required=plan.needs_reboot,
     )
