@@ -23,18 +23,24 @@ NEUTRAL = "kernel-default"
 
 
 class Step(StrEnum):
-    """What was done before a boot: a profile applied, or all of it rolled back."""
+    """What was done before a boot: a profile applied, all of it rolled back, or nothing at all."""
 
     PASSTHROUGH = "passthrough-perf"
     STRICT = "strict-isolation"
     LAZY = "translated-lazy"
     OFF = "iommu-off"
     ROLLBACK = "rollback"
+    NOTHING = "default line"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the kernel boots with the line that it has by itself."""
+        return self in {Step.ROLLBACK, Step.NOTHING}
 
     @property
     def profile(self) -> str:
         """The profile that the boot is held against."""
-        return NEUTRAL if self is Step.ROLLBACK else self.value
+        return NEUTRAL if self.is_default else self.value
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,10 +63,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a boot must show: the type of every group (none at all where it is off), and what `verify` says."""
+    """What a boot must show: the type of every group (none at all where it is off), and what `verify` says.
+
+    `by` is what did it, the line or the kernel by itself; None where it was not done.
+    """
 
     type: DomainType
     verdict: str
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class Found:
 
     types: frozenset[str]
     verdict: str
+    by: str | None
     code: int
 
 
@@ -81,7 +92,8 @@ def every() -> tuple[Cell, ...]:
     """Return the full product of what a PC can be."""
     loaders = tuple(loader for loader in Loader if loader is not Loader.GRUB_ARM64)
     iommus = tuple(iommu for iommu in Iommu if iommu is not Iommu.SMMU)
-    return tuple(Cell(*combined) for combined in product(loaders, iommus, Step, Suite))
+    steps = tuple(step for step in Step if step is not Step.NOTHING)
+    return tuple(Cell(*combined) for combined in product(loaders, iommus, steps, Suite))
 
 
 def arm64() -> tuple[Cell, ...]:
@@ -93,18 +105,26 @@ def arm64() -> tuple[Cell, ...]:
 def covering(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Return a selection in which every pair of values that occurs in `cells` occurs: always the same one.
 
-    Of cells that show as many new pairs, that is taken whose values were taken least.
+    Of cells that show as many new pairs, one with an IOMMU is taken, for it shows more, and of these that whose values
+    were taken least. What the others show together is left out again.
     """
     candidates = tuple(cells)
     missing = {pair for cell in candidates for pair in pairs(cell)}
     taken: Counter[str] = Counter()
     chosen = []
     while missing:
-        best = max(candidates, key=lambda cell: (len(missing & pairs(cell)), -sum(taken[one] for one in values(cell))))
+        best = max(candidates, key=lambda cell: _worth(cell, missing, taken))
         chosen.append(best)
         missing -= pairs(best)
         taken.update(values(best))
+    for cell in tuple(chosen):
+        if pairs(cell) <= {pair for other in chosen if other is not cell for pair in pairs(other)}:
+            chosen.remove(cell)
     return tuple(sorted(chosen))
+
+
+def _worth(cell: Cell, missing: set[tuple[str, str]], taken: Counter[str]) -> tuple[int, bool, int]:
+    return len(missing & pairs(cell)), cell.iommu is not Iommu.NONE, -sum(taken[one] for one in values(cell))
 
 
 def values(cell: Cell) -> tuple[str, ...]:
@@ -138,8 +158,9 @@ def expect(iommu: Iommu, step: Step, kernel: KernelVersion, catalogue: Catalogue
     )
     wanted = predict(line, debian, catalogue)
     kind = DomainType.OFF if iommu is Iommu.NONE else wanted
-    is_missed = iommu is Iommu.NONE and step is not Step.ROLLBACK and wanted is not DomainType.OFF
-    return Expected(kind, "firmware_off" if is_missed else "active")
+    if iommu is Iommu.NONE and not step.is_default and wanted is not DomainType.OFF:
+        return Expected(kind, "firmware_off", None)
+    return Expected(kind, "active", "kernel_default" if step.is_default else "command_line")
 
 
 def judge(expected: Expected, found: Found) -> tuple[str, ...]:
@@ -149,6 +170,7 @@ def judge(expected: Expected, found: Found) -> tuple[str, ...]:
     checks = (
         ("group types", sorted(types), sorted(found.types)),
         ("verdict", expected.verdict, found.verdict),
+        ("what did it", expected.by, found.by),
         ("exit code of verify", code, found.code),
     )
     return tuple(f"{name}: {wanted!r} expected, {shown!r} found" for name, wanted, shown in checks if wanted != shown)

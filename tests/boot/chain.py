@@ -2,14 +2,16 @@
 """Chain: the boots of one host, each of which verifies what the boot before it prepared, and prepares the next.
 
 The guest runs the installed iommuctl. A boot applies the next profile, has the bootloader choose the next kernel by its
-own tool, and powers off; the next one goes through the real bootloader and hands over what `verify` and sysfs say. One
-profile is held over a kernel that is installed after it, by dpkg and its hooks, and over the removal of that kernel.
+own tool, and powers off; the next one goes through the real bootloader and hands over what `verify` and sysfs say. The
+first boot verifies the default line before it applies anything. One profile is held over a kernel that is installed
+after it, by dpkg and its hooks, and over its removal; QEMU starts that kernel once by itself with the default line.
 """
 
 import json
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from boot import cells, machine, recipes
@@ -17,8 +19,8 @@ from boot.archive import Archive
 from boot.cells import Cell, Expected, Found, Step
 from boot.guest import Job
 from boot.images import Image
-from boot.machine import Boot, Iommu, Machine
-from boot.recipes import Loader, Recipe
+from boot.machine import Boot, Firmware, Iommu, Kernel, Machine
+from boot.recipes import Loader, Recipe, Suite
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.predict import DomainType
@@ -35,6 +37,7 @@ _BACKENDS = {
 }
 # What a rollback must give back byte for byte; a generated menu and GRUB's environment are not among them.
 _SOURCES = "/etc/default/grub /etc/kernel/cmdline /boot/loader/entries/*.conf /boot/efi/loader/entries/*.conf"
+_KERNEL_FILES = ("vmlinuz", "initrd.img")
 _FUNCTIONS = f"""
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
@@ -50,19 +53,28 @@ told() {{
 """
 
 
+class Occasion(StrEnum):
+    """Why there is a boot, in words where it is another one than that a profile was applied or rolled back."""
+
+    CHANGED = ""
+    FRESH = "before any apply"
+    NEXT = "a kernel installed after it"
+    DIRECT = "that kernel, started by QEMU"
+    AFTER_NEXT = "that kernel removed"
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One boot of a chain. `is_next`: of a kernel that was installed after the profile was applied."""
+    """One boot of a chain: of which kernel, and why."""
 
     cell: Cell
     release: str
-    is_next: bool = False
-    after_next: bool = False
+    occasion: Occasion = Occasion.CHANGED
 
     @property
     def name(self) -> str:
         """What is booted, in words."""
-        return f"{self.cell}{' (next kernel)' if self.is_next else ''}"
+        return f"{self.cell}{f' ({self.occasion})' if self.occasion else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +91,85 @@ class Record:
     problems: tuple[str, ...]
 
 
-def plan(recipe: Recipe, chosen: Iterable[Cell], releases: dict[recipes.Suite, str], next_release: str) -> list[Stop]:
+def plan(recipe: Recipe, chosen: Iterable[Cell], releases: dict[Suite, str], next_release: str) -> list[Stop]:
     """Order the cells of one host: like machines together, rollbacks last, the next kernel before the last it suits."""
     ours = [cell for cell in chosen if recipes.recipe_for(cell.loader, cell.kernel) == recipe]
     ordered = sorted(ours, key=lambda cell: (cell.step is Step.ROLLBACK, cell.iommu is Iommu.AMD, cell))
-    stops = [Stop(cell, releases[cell.kernel]) for cell in ordered]
+    newest = recipe.kernels[-1]  # that every bootloader starts where nothing else was chosen
+    fresh = replace(ordered[0], step=Step.NOTHING, kernel=newest)
+    stops = [Stop(fresh, releases[newest], Occasion.FRESH), *(Stop(cell, releases[cell.kernel]) for cell in ordered)]
     # The next kernel is Debian's for clouds, which is built without AMD's driver.
-    suited = [at for at, cell in enumerate(ordered) if cell.iommu is Iommu.INTEL and cell.step is not Step.ROLLBACK]
-    if suited:
+    suited = [at for at, stop in enumerate(stops) if _suits_next(stop.cell)]
+    if suited and _takes_next(recipe):
         at = suited[-1]
-        stops[at] = replace(stops[at], after_next=True)
-        stops.insert(at, Stop(ordered[at], next_release, is_next=True))
+        coming = [Stop(stops[at].cell, next_release, Occasion.NEXT)]
+        if _starts_directly(recipe):
+            direct = replace(fresh, iommu=Iommu.INTEL, kernel=recipe.suite)
+            coming.append(Stop(direct, next_release, Occasion.DIRECT))
+        stops[at] = replace(stops[at], occasion=Occasion.AFTER_NEXT)
+        stops[at:at] = coming
     return stops
 
 
+def _suits_next(cell: Cell) -> bool:
+    return cell.iommu is Iommu.INTEL and not cell.step.is_default and cell.step is not Step.OFF
+
+
+def _takes_next(recipe: Recipe) -> bool:
+    """Whether it is the first host with its bootloader: another one has the same scripts."""
+    return recipe == next(one for one in recipes.RECIPES if one.loader is recipe.loader)
+
+
+def _starts_directly(recipe: Recipe) -> bool:
+    """Whether it is the last PC of its suite: the next kernel is the same for them all."""
+    return recipe == [one for one in recipes.RECIPES if one.suite is recipe.suite and not one.is_foreign][-1]
+
+
 def drive(image: Image, stops: list[Stop], wheel: Path, folder: Path) -> Iterator[Record]:
-    """Boot a host once for every stop, and once before, to install the wheel and apply the first profile."""
-    own = image.copy(folder, stops[0].cell.iommu, _VENDORS[stops[0].cell.platform])
+    """Boot a host once for every stop; the first one installs the wheel as well."""
+    fresh, *others = stops
+    own = image.copy(folder, fresh.cell.iommu, _VENDORS[fresh.cell.platform])
     added = Archive(image.recipe.suite).kernel("linux-image-cloud-amd64")
     packages = {path.name: path.read_bytes() for path in Archive(image.recipe.suite).slim(added)}
     state = _State(image.recipe, added.release, added.names, packages)
     install = f"{image.recipe.install_wheel(wheel.name)}\nsources >/run/result/before\n"
     files = {wheel.name: wheel.read_bytes()}
-    boot = _boot(own, stops[0], install, None, stops[0], state, files, folder / "00")
+    boot = _boot(own, fresh, install, _coming(others), state, files, folder / "00")
     assert boot.ended, f"{image.recipe.name}: the first profile was not applied: {boot.told()}"
     before, prepared = boot.text("before"), boot
-    for number, stop in enumerate(stops):
-        coming = stops[number + 1] if number + 1 < len(stops) else None
+    yield _record(fresh, image, boot, boot, before)
+    for number, stop in enumerate(others, 1):
+        place = folder / f"{number:02}"
+        if stop.occasion is Occasion.DIRECT:
+            yield _record(stop, image, prepared, _start_directly(own, stop, image.recipe, prepared, place), before)
+            continue
         state.note(prepared)
-        boot = _boot(own, stop, "", stop, coming, state, {}, folder / f"{number + 1:02}")
+        boot = _boot(own, stop, "", _coming(others[number:]), state, {}, place)
         yield _record(stop, image, prepared, boot, before)
         prepared = boot
+
+
+def _coming(stops: list[Stop]) -> Stop | None:
+    """The next boot that the bootloader makes."""
+    return next((stop for stop in stops if stop.occasion is not Occasion.DIRECT), None)
+
+
+def _start_directly(own: Machine, stop: Stop, recipe: Recipe, prepared: Boot, folder: Path) -> Boot:
+    """Start the kernel that the boot before handed over past the bootloader, with the host's default line."""
+    folder.mkdir(parents=True)
+    for name in _KERNEL_FILES:
+        (folder / name).write_bytes(prepared.result.get(name, b""))
+    image, initrd = (folder / name for name in _KERNEL_FILES)
+    direct = replace(
+        own,
+        iommu=stop.cell.iommu,
+        cpu_vendor=_VENDORS[stop.cell.platform],
+        firmware=Firmware.BIOS,
+        variables=None,
+        kernel=Kernel(image, initrd, recipe.cmdline),
+        job=Job("\n".join((_FUNCTIONS, *_look(stop), "exit 0\n")), {}),
+    )
+    return machine.run(direct, folder)
 
 
 class _State:
@@ -127,36 +187,33 @@ class _State:
 
 
 def _boot(
-    own: Machine,
-    machine_of: Stop,
-    begin: str,
-    verified: Stop | None,
-    coming: Stop | None,
-    state: _State,
-    files: dict[str, bytes],
-    folder: Path,
+    own: Machine, now: Stop, begin: str, coming: Stop | None, state: _State, files: dict[str, bytes], folder: Path
 ) -> Boot:
-    script = [_FUNCTIONS, begin]
-    if verified is not None:
-        script.append(f"told verify verify {verified.cell.step.profile}")
-        script.append("sources >/run/result/sources")
+    script = [_FUNCTIONS, begin, *_look(now)]
     if coming is not None:
-        script += _prepare(machine_of, verified, coming, state)
-        files = {**files, **(state.packages if coming.is_next else {})}
-    cell = machine_of.cell
+        script += _prepare(now, coming, state)
+        files = {**files, **(state.packages if coming.occasion is Occasion.NEXT else {})}
     booting = replace(
         own,
-        iommu=cell.iommu,
-        cpu_vendor=_VENDORS[cell.platform],
+        iommu=now.cell.iommu,
+        cpu_vendor=_VENDORS[now.cell.platform],
         job=Job("\n".join([*script, "exit 0\n"]), files),
     )
     return machine.run(booting, folder)
 
 
-def _prepare(now: Stop, verified: Stop | None, coming: Stop, state: _State) -> Iterator[str]:
+def _look(stop: Stop) -> Iterator[str]:
+    """The commands that tell what a boot is like; the files of a kernel that is soon removed are handed over."""
+    yield f"told verify verify {stop.cell.step.profile}"
+    yield "sources >/run/result/sources"
+    if stop.occasion is Occasion.NEXT:
+        yield from (f"cp /boot/{name}-{stop.release} /run/result/{name} || exit 3" for name in _KERNEL_FILES)
+
+
+def _prepare(now: Stop, coming: Stop, state: _State) -> Iterator[str]:
     """The commands that make the next boot what it is to be."""
     step = coming.cell.step
-    same = verified is not None and verified.is_next and coming.after_next
+    same = now.occasion is Occasion.NEXT
     if step is Step.ROLLBACK:
         if state.first is None:
             yield f"told apply apply {Step.PASSTHROUGH}"
@@ -168,7 +225,7 @@ def _prepare(now: Stop, verified: Stop | None, coming: Stop, state: _State) -> I
         # By itself apply asks the processor; the next machine may have another.
         platform = () if now.cell.platform is coming.cell.platform else ("--platform", coming.cell.platform.value)
         yield " ".join(("told", "apply", "apply", step.value, *platform))
-    if coming.is_next:
+    if coming.occasion is Occasion.NEXT:
         yield "dpkg --install ./linux-*.deb || exit 3"
     if same:
         # It is the running one: the answer of an administrator who is asked whether to abort.
@@ -203,6 +260,7 @@ def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str) -
     found = Found(
         frozenset(words[1] for words in groups if len(words) == 2),
         str(report.get("verdict")),
+        None if (by := report.get("by")) is None else str(by),
         int(boot.text("verify.code") or -1),
     )
     problems = list(_of_the_way(stop, image.recipe, prepared, boot))
@@ -226,7 +284,7 @@ def _of_the_way(stop: Stop, recipe: Recipe, prepared: Boot, boot: Boot) -> Itera
     if boot.text("release").strip() != stop.release:
         yield f"kernel {stop.release} expected, {boot.text('release').strip()!r} booted"
     done = "rollback" if stop.cell.step is Step.ROLLBACK else "apply"
-    if stop.after_next:
+    if stop.occasion in {Occasion.FRESH, Occasion.DIRECT, Occasion.AFTER_NEXT}:
         return
     if prepared.text(f"{done}.code").strip() != "0":
         yield f"{done} ended with {prepared.text(f'{done}.code').strip()!r}: {prepared.text(f'{done}.err')}"

@@ -14,6 +14,7 @@ Written by the boot lab (`scripts/boot-test --write-matrix`), not by hand. Each 
 software emulation: the installed `iommuctl` applied the profile, the machine was switched off, its own bootloader
 started the named kernel, and sysfs and `iommuctl verify --json` were read in it. *Predicted* is the type that the
 catalogue gives for the profile on that machine, *found* that of every IOMMU group; `off` means that there are none.
+*By* is what `verify` names as the reason. *Default line*: no profile was applied yet, or QEMU started the kernel.
 A cell that is not in the table was not booted. [boot-lab.md](boot-lab.md) tells how it is done.
 """
 _CUTS = """
@@ -21,7 +22,10 @@ _CUTS = """
 
 [boot-lab.md](boot-lab.md#power-cuts) tells what a moment is, and what is looked for.
 """
-_COLUMNS = ("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "seconds", "result")
+_COLUMNS = (
+    *("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "by"),
+    *("seconds", "result"),
+)
 
 
 def save(path: Path, records: Iterable[Record]) -> None:
@@ -33,7 +37,7 @@ def save(path: Path, records: Iterable[Record]) -> None:
 def row(record: Record) -> dict[str, str]:
     """Return one line of the table by its columns."""
     stop = record.stop
-    remark = ", a kernel installed after it" if stop.is_next else ", that kernel removed" if stop.after_next else ""
+    remark = f", {stop.occasion}" if stop.occasion else ""
     values = (
         str(stop.cell.loader),
         f"Debian {record.suite}",
@@ -43,6 +47,7 @@ def row(record: Record) -> dict[str, str]:
         str(record.expected.type),
         " ".join(sorted(record.found.types)) or ("off" if record.booted else "nothing"),
         record.found.verdict,
+        record.found.by or "-",
         f"{record.seconds:.0f}",
         "as promised" if not record.problems else "**wrong**",
     )

@@ -29,9 +29,12 @@ MEASURED = {
     (Iommu.SMMU, Step.STRICT): "DMA",
     (Iommu.SMMU, Step.LAZY): "DMA-FQ",
     (Iommu.SMMU, Step.ROLLBACK): "DMA",
+    (Iommu.INTEL, Step.NOTHING): "DMA-FQ",
+    (Iommu.AMD, Step.NOTHING): "DMA",
+    (Iommu.SMMU, Step.NOTHING): "DMA",
     **{(Iommu.NONE, step): "off" for step in Step},
 }
-AS_PROMISED = Found(frozenset({"DMA"}), "active", 0)
+AS_PROMISED = Found(frozenset({"DMA"}), "active", "command_line", 0)
 
 
 def test_selection_has_every_pair_of_the_product() -> None:
@@ -58,29 +61,48 @@ def test_machine_without_an_iommu_cannot_keep_a_promise_to_translate(step: Step,
     assert cells.expect(Iommu.NONE, step, KernelVersion(6, 12), shipped_catalogue()).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("iommu", "step", "by"),
+    [
+        (Iommu.INTEL, Step.STRICT, "command_line"),
+        (Iommu.AMD, Step.OFF, "command_line"),
+        (Iommu.INTEL, Step.NOTHING, "kernel_default"),
+        (Iommu.AMD, Step.ROLLBACK, "kernel_default"),
+        (Iommu.NONE, Step.ROLLBACK, "kernel_default"),
+        (Iommu.NONE, Step.STRICT, None),
+    ],
+)
+def test_default_line_is_the_kernels_doing_and_a_profile_the_lines(iommu: Iommu, step: Step, by: str | None) -> None:
+    assert cells.expect(iommu, step, KernelVersion(6, 12), shipped_catalogue()).by == by
+
+
 def test_what_is_as_promised_is_no_problem() -> None:
-    assert cells.judge(Expected(DomainType.DMA, "active"), AS_PROMISED) == ()
+    assert cells.judge(Expected(DomainType.DMA, "active", "command_line"), AS_PROMISED) == ()
 
 
 @pytest.mark.parametrize(
     ("found", "problem"),
     [
-        (Found(frozenset({"DMA-FQ"}), "active", 0), "group types: ['DMA'] expected, ['DMA-FQ'] found"),
+        (Found(frozenset({"DMA-FQ"}), "active", "command_line", 0), "group types: ['DMA'] expected, ['DMA-FQ'] found"),
         (
-            Found(frozenset({"DMA", "identity"}), "active", 0),
+            Found(frozenset({"DMA", "identity"}), "active", "command_line", 0),
             "group types: ['DMA'] expected, ['DMA', 'identity'] found",
         ),
-        (Found(frozenset(), "active", 0), "group types: ['DMA'] expected, [] found"),
-        (Found(frozenset({"DMA"}), "drift", 0), "verdict: 'active' expected, 'drift' found"),
-        (Found(frozenset({"DMA"}), "active", 1), "exit code of verify: 0 expected, 1 found"),
+        (Found(frozenset(), "active", "command_line", 0), "group types: ['DMA'] expected, [] found"),
+        (Found(frozenset({"DMA"}), "drift", "command_line", 0), "verdict: 'active' expected, 'drift' found"),
+        (
+            Found(frozenset({"DMA"}), "active", "kernel_default", 0),
+            "what did it: 'command_line' expected, 'kernel_default' found",
+        ),
+        (Found(frozenset({"DMA"}), "active", "command_line", 1), "exit code of verify: 0 expected, 1 found"),
     ],
 )
 def test_each_difference_is_told(found: Found, problem: str) -> None:
-    assert cells.judge(Expected(DomainType.DMA, "active"), found) == (problem,)
+    assert cells.judge(Expected(DomainType.DMA, "active", "command_line"), found) == (problem,)
 
 
 def test_groups_where_none_may_be_are_told() -> None:
-    problems = cells.judge(Expected(DomainType.OFF, "active"), AS_PROMISED)
+    problems = cells.judge(Expected(DomainType.OFF, "active", "command_line"), AS_PROMISED)
     assert problems == ("group types: [] expected, ['DMA'] found",)
 
 
