@@ -7,11 +7,8 @@ from typing import NamedTuple
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
-from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
+from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, sequence_of
 from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes, count_live
-
-# A parameter that says of which pages those are that another one counts (mm/hugetlb.c): they stand in one order.
-_SEQUENCE = {"hugepages": "hugepagesz"}
 
 
 class Conformer:
@@ -23,7 +20,7 @@ class Conformer:
     def __init__(self, desired: DesiredArguments, catalogue: Catalogue) -> None:
         self.desired = desired
         self.catalogue = catalogue
-        self._wishes = tuple(self._wish(wanted) for wanted in desired.wanted)
+        self._wishes = tuple(self._wish(number, wanted) for number, wanted in enumerate(desired.wanted))
         self._wanted: dict[str, list[_Wish]] = {}
         for wish in self._wishes:
             self._wanted.setdefault(wish.key, []).append(wish)
@@ -83,9 +80,9 @@ class Conformer:
                         found.setdefault((seen.rule, parameter.text), seen)
         return tuple(found.values())
 
-    def _wish(self, wanted: Wanted) -> "_Wish":
+    def _wish(self, number: int, wanted: Wanted) -> "_Wish":
         definition = self.catalogue.define(wanted.name)
-        return _Wish(wanted, canonical_name(wanted.name), definition, definition.items(wanted.value))
+        return _Wish(number, wanted, canonical_name(wanted.name), definition, definition.items(wanted.value))
 
     def _read(self, parameter: Parameter) -> "_Reading | None":
         """Read a parameter that may matter: one of the catalogue, or one that the profile names. None for any other."""
@@ -127,8 +124,9 @@ def _words(change: TokenChange) -> str:
 
 
 class _Wish(NamedTuple):
-    """A parameter to have, under the name that all its spellings share, and the units of its value."""
+    """A parameter to have: its place among the others, the name that all its spellings share, its value in units."""
 
+    number: int
     wanted: Wanted
     key: str
     definition: Definition
@@ -233,7 +231,7 @@ class _Draft:
         self.named: dict[str, list[_Place]] = {}
         for place in places:
             self.named.setdefault(place.parameter.key, []).append(place)
-        self.additions: list[tuple[Wanted, str]] = []
+        self.additions: list[tuple[_Wish, str]] = []
 
     def changes(self, wishes: tuple[_Wish, ...], unwanted: Mapping[str, Iterable[Unwanted]]) -> tuple[TokenChange, ...]:
         """Drop what must go, place what must come, and say so."""
@@ -241,7 +239,7 @@ class _Draft:
         repeated: dict[str, list[_Wish]] = {}
         for wish in wishes:
             if wish.definition.grammar is Grammar.ACCUMULATING:
-                repeated.setdefault(_SEQUENCE.get(wish.key, wish.key), []).append(wish)
+                repeated.setdefault(sequence_of(wish.key), []).append(wish)
             else:
                 self._place(wish)
         for ordered in repeated.values():
@@ -251,9 +249,9 @@ class _Draft:
         edits = [place.change() for place in self.places if place.is_touched]
         if not self.additions:
             return tuple(edits)
-        target, order = self._target(edits), [wish.wanted for wish in wishes]
-        added = sorted(self.additions, key=lambda one: order.index(one[0]))
-        return (*edits, *(TokenChange(target, None, None, text, wanted.reason) for wanted, text in added))
+        target = self._target(edits)
+        added = sorted(self.additions, key=lambda one: one[0].number)
+        return (*edits, *(TokenChange(target, None, None, text, wish.wanted.reason) for wish, text in added))
 
     def _open(self, places: Iterable[_Place], suits: Callable[[_Place], bool]) -> _Place | None:
         """Return the last of the places that may gain something and suits."""
@@ -272,7 +270,7 @@ class _Draft:
         wanted, definition = wish.wanted, wish.definition
         places = self.named.get(wish.key, [])
         if definition.grammar is Grammar.LAST_WINS_LIST:
-            self._merge(wanted, places)
+            self._merge(wish, places)
             return
         missing = [
             item
@@ -290,7 +288,7 @@ class _Draft:
             case Grammar.FLAG | Grammar.ACCUMULATING:  # those that accumulate are placed in their order
                 pass
         if missing:
-            self._add(wanted, missing)
+            self._add(wish, missing)
 
     def _place_in_order(self, wishes: list[_Wish], replaced: Container[str]) -> None:
         """Have values in their order, each of which counts: what is there in order stays where it is.
@@ -300,8 +298,9 @@ class _Draft:
         keys = {wish.key for wish in wishes}
         places = [place for place in self.places if place.parameter.key in keys]
         target = next((at for at, segment in enumerate(self.segments) if segment.takes_additions), len(self.segments))
-        count, last = 0, -1
+        settled: list[int] = []
         for wish in wishes:
+            last = settled[-1] if settled else -1
             later = [(at, place) for at, place in enumerate(places) if at > last]
             at = next((at for at, place in later if _serves(place, wish)), None)
             if at is None and wish.key in replaced:
@@ -311,16 +310,16 @@ class _Draft:
                     places[at].gain(0, wish.wanted.value, wish.wanted.reason)
             if at is None:
                 break
-            count, last = count + 1, at
-        if count == len(wishes):
+            settled.append(at)
+        if len(settled) == len(wishes):
             return
-        if last >= 0 and places[last].segment > target:  # what is added would come before it
-            count = 0
-        for wish in wishes[count:]:
-            for place in places:
-                if _serves(place, wish):
+        if settled and places[settled[-1]].segment > target:  # what is added would come before it
+            settled = []
+        for wish in wishes[len(settled) :]:
+            for at, place in enumerate(places):
+                if at not in settled and _serves(place, wish):
                     place.drop(f"has to come later: {wish.wanted.reason}")
-            self._add(wish.wanted, list(wish.items))
+            self._add(wish, list(wish.items))
 
     def _gain_token(self, wanted: Wanted, item: str | None, places: list[_Place]) -> bool:
         """Write a token in the place of one that contradicts it, else at the end of the last list that is read."""
@@ -341,8 +340,9 @@ class _Draft:
         place.gain(len(place.items) - 1 if at is None else at, item, wanted.reason)
         return True
 
-    def _merge(self, wanted: Wanted, places: list[_Place]) -> None:
+    def _merge(self, wish: _Wish, places: list[_Place]) -> None:
         """Bring a list of which only the last occurrence counts into that one occurrence."""
+        wanted = wish.wanted
         effective = places[-1].kept if places else []
         missing = [
             item
@@ -362,11 +362,11 @@ class _Draft:
             for item in missing:
                 keep.gain(len(keep.items) - 1, item, wanted.reason)
         else:
-            self._add(wanted, [*effective, *missing])
+            self._add(wish, [*effective, *missing])
 
-    def _add(self, wanted: Wanted, items: list[str | None]) -> None:
+    def _add(self, wish: _Wish, items: list[str | None]) -> None:
         texts = [item for item in items if item is not None]
-        self.additions.append((wanted, f"{wanted.name}={','.join(texts)}" if texts else wanted.name))
+        self.additions.append((wish, f"{wish.wanted.name}={','.join(texts)}" if texts else wish.wanted.name))
 
     def _target(self, edits: list[TokenChange]) -> int:
         """Return the segment for additions; they must be read by the kernel there."""

@@ -6,6 +6,21 @@ from typing import NamedTuple
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding
 
+# A parameter that says of which pages those are that another one counts (mm/hugetlb.c): they stand in one order, and
+# the same count may come again for pages of another size.
+_SEQUENCES = {"hugepages": "hugepagesz"}
+_ORDERED = frozenset((*_SEQUENCES, *_SEQUENCES.values()))
+
+
+def sequence_of(key: str) -> str:
+    """Return what names the order that a parameter stands in: for most its own name, in the spelling of keys."""
+    return _SEQUENCES.get(key, key)
+
+
+def may_repeat(key: str) -> bool:
+    """Whether the same value of a parameter counts again where it comes again, for what is before it decides."""
+    return key in _ORDERED
+
 
 class Wanted(NamedTuple):
     """A parameter to have: `value` is one value, or the comma-separated tokens of an option list."""
@@ -41,8 +56,8 @@ class DesiredArguments(NamedTuple):
     """A profile resolved for one host.
 
     `wanted` is in the order of additions, and names each parameter once, or once for each value where the kernel reads
-    every occurrence. What `unwanted` names whatever its value stays where it has a
-    value that is wanted.
+    every occurrence, or as often as it is set where its place decides what it means. What `unwanted` names whatever
+    its value stays where it has a value that is wanted.
     """
 
     profile: str

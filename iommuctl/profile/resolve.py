@@ -21,7 +21,7 @@ from iommuctl.kernel.parameters import (
 )
 from iommuctl.kernel.span import ALWAYS
 from iommuctl.kernel.spelling import meant
-from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched
+from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, may_repeat
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 
 
@@ -83,15 +83,16 @@ class _Resolution:
 
     def _wanted(self) -> tuple[Wanted, ...]:
         """Return each parameter once, with the tokens of all its tables, in the order in which it is first set; of one
-        that the kernel reads at every occurrence, each of its values.
+        that the kernel reads at every occurrence, each of its values, and where its place counts, every occurrence.
         """
-        merged: dict[tuple[str, str | None], Wanted] = {}
-        for setting in self.profile.sets:
+        merged: dict[tuple[str, str | None, int], Wanted] = {}
+        for number, setting in enumerate(self.profile.sets):
             value = self._value(setting)
             if self._holds(setting) and not (setting.value_from is not None and value is None):
                 name = setting.parameter.name
                 repeats = self.catalogue.define(name).grammar is Grammar.ACCUMULATING
-                key = setting.parameter.key, value if repeats else None
+                place = number if may_repeat(setting.parameter.key) else 0
+                key = setting.parameter.key, value if repeats else None, place
                 wanted = Wanted(name, value, setting.reason)
                 merged[key] = self._joined(merged[key], wanted) if key in merged else wanted
         return tuple(merged.values())

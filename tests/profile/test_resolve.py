@@ -259,6 +259,10 @@ def test_a_missing_input_is_asked_for_whatever_command_needs_it() -> None:
         (table("set", "ivrs_hpet=0@00:14.0") + table("set", "ivrs_hpet=1@00:15.0"),
          ["ivrs_hpet=0@00:14.0", "ivrs_hpet=1@00:15.0"]),
         (table("set", "console=tty0") + table("set", "console=tty0"), ["console=tty0"]),
+        (
+            "".join(table("set", one) for one in ("hugepagesz=2M", "hugepages=4", "hugepagesz=1G", "hugepages=4")),
+            ["hugepagesz=2M", "hugepages=4", "hugepagesz=1G", "hugepages=4"],
+        ),
         (table("set", "a=") + table("absent", "a"), ["a="]),
         (table("set", "iommu.strict=1") + table("absent", "iommu.strict"), ["iommu.strict=1"]),
     ],
