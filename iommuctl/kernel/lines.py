@@ -56,6 +56,10 @@ BUILDS = {
 # uek-rpm/ol8, ol9, ol10 of oracle/linux-uek: the base names the release.
 _UEK = {KernelVersion(5, 4): Line.UEK6, KernelVersion(5, 15): Line.UEK7, KernelVersion(6, 12): Line.UEK8}
 
+# Bases of SLE 11 to 15 SP3, whose releases do not name the service pack (4.12.14-122.162-default is SLE 12 SP5):
+# SUSE/kernel-source, branches SLE11-SP4 to SLE15-SP3. Tumbleweed has left them behind.
+_OLD_SLE = frozenset(KernelVersion(*numbers) for numbers in ((3, 0), (3, 12), (4, 4), (4, 12), (5, 3)))
+
 # Patterns are compiled where they are used: a run reads a release or two, and most of these never meet one.
 _NUMBERS = r"(\d{1,3})\.(\d{1,4})(?:\.(\d{1,5}))?"
 _VANILLA = r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?"
@@ -69,6 +73,7 @@ _UBUNTU = (
     r"\d+\.\d+\.\d+-\d+-(?:generic|lowlatency|aws|azure|gcp|gke|oracle|ibm|kvm|raspi|oem|nvidia|realtime|"
     r"intel|xilinx|bluefield|qcom|tegra)(?:-[a-z0-9]+)*"
 )
+_LEAP = r"-lp(\d\d)(\d)\.[\d.]+-[a-z]"  # 5.3.18-lp152.106-default: Leap 15.2, from the tree of SLE 15 SP2
 _SUSE = r"\d+\.\d+\.\d+-[\d.]+-(?:default|azure|rt|kvmsmall|64kb)"
 # What is in a release of the line, and its whole form where that alone proves nothing.
 _BY_MARK = (
@@ -117,12 +122,14 @@ class Kernel(NamedTuple):
         enterprise = re.search(_EL, release.partition("+")[0]) if ".el" in release else None
         if enterprise is not None:
             return _enterprise(release, base, enterprise)
-        sle = re.search(_SLE, release)
+        sle = re.search(_SLE, release) or re.search(_LEAP, release)
         if sle is not None:
             minor = KernelVersion(int(sle[1]), int(sle[2]))
             return cls(release, Line.SLE, base, patch, minor, minor)
         marked = (line for mark, form, line in _BY_MARK if mark in release and re.fullmatch(form, release))
         line = next(marked, Line.UNKNOWN)
+        if line is Line.SUSE and base in _OLD_SLE:
+            return cls(release, Line.SLE, base, patch, None, None)
         # Debian and Ubuntu count builds of one interface: 6.1.0-50 and 6.8.0-45 do not name the stable release.
         told = patch if patch or line is not Line.DEBIAN else None
         return cls(release, line, base, None if line is Line.UBUNTU else told, base, base)
@@ -147,7 +154,7 @@ class Kernel(NamedTuple):
     def place(self) -> str:
         """The line with the release, or with what is known of it."""
         if self.least is None:
-            return f"{self.line} up to {self.most}"
+            return f"{self.line} up to {self.most}" if self.most else str(self.line)
         if self.most is None:
             return f"{self.line} from {self.least}"
         if self.least != self.most:

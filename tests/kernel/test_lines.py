@@ -31,6 +31,11 @@ from iommuctl.kernel.lines import Kernel, parse_kernels
         ("6.4.0-150700.53.31-default", "sle 15.7"),
         ("6.4.0-150600.8.5-azure", "sle 15.6"),
         ("6.12.0-160000.5-default", "sle 16.0"),
+        ("4.12.14-122.162-default", "sle"),
+        ("4.4.180-94.164-default", "sle"),
+        ("5.3.18-59.27-default", "sle"),
+        ("5.3.18-lp152.106-default", "sle 15.2"),
+        ("5.14.21-150500.55.83-default", "sle 15.5"),
         ("6.19.11-1-default", "suse 6.19"),
         ("6.8.0-45-generic", "ubuntu 6.8"),
         ("6.8.0-1010-azure", "ubuntu 6.8"),
@@ -70,6 +75,7 @@ def test_a_release_names_its_line_and_its_place_in_it(release: str, place: str) 
         ("6.1.0-50-amd64", "6.1 (debian)"),
         ("4.18.0-553.el8_10", "4.18 (el8 8.10)"),
         ("6.6.0-custom", "6.6 (of an unknown line)"),
+        ("4.12.14-122.162-default", "4.12 (sle)"),
     ],
 )
 def test_a_kernel_is_named_by_its_number_and_its_line(release: str, words: str) -> None:
