@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.lines import Kernel
-from iommuctl.kernel.parameters import architecture_of, covered
-from iommuctl.kernel.span import Spans
+from iommuctl.kernel.parameters import Availability, architecture_of, covered
+from iommuctl.kernel.span import Span
 from iommuctl.lint.engine import Item, Subject, acts_on, assigned, sets
 
 
@@ -59,23 +59,35 @@ def written(subject: Subject, parameter: str) -> str:
 
 def is_patch(item: Item) -> bool:
     """Whether only the patched kernels of some line read an item, and none of upstream."""
-    spans = _spans(item)
+    spans = [one.kernels for one in _spans(item)]
     return any(one.lines for one in spans) and all(one.upstream.is_never for one in spans)
 
 
-def upstream_bounds(item: Item) -> str:
-    """Say which kernels are known to read an item: upstream's, or else those of the lines that patch it in."""
-    spans = _spans(item)
+def upstream_bounds(item: Item, platforms: Iterable[Platform]) -> str:
+    """Say which kernels are known to read an item: upstream's, or else those of the lines that patch it in.
+
+    Of the architectures of `platforms`, each apart where they differ.
+    """
     if is_patch(item):
-        lines = {f"{line} from {span.since}": None for one in spans for line, span in one.lines if span.since}
-        return ", ".join(lines)
-    span = next((one.upstream for one in spans), None)
-    if span is None or span.is_never:
+        patched = (one.kernels.lines for one in _spans(item))
+        return ", ".join(
+            dict.fromkeys(f"{line} from {span.since}" for own in patched for line, span in own if span.since)
+        )
+    architectures = {architecture_of(platform) for platform in platforms}
+    told = {one.on: _bounds(one.kernels.upstream) for one in _spans(item) if one.on in architectures}
+    if len(set(told.values())) > 1:
+        return "; ".join(f"on {architecture} {bounds}" for architecture, bounds in told.items())
+    return next(iter(told.values()), "no kernel of upstream does")
+
+
+def _bounds(span: Span) -> str:
+    if span.is_never:
         return "no kernel of upstream does"
     until = f" to {span.until}" if span.until else " on"
-    return f"upstream does from {span.since}{until}" if span.since else f"upstream does up to {span.until}"
+    if span.since:
+        return f"upstream does from {span.since}{until}"
+    return f"upstream does up to {span.until}" if span.until else "upstream does"
 
 
-def _spans(item: Item) -> tuple[Spans, ...]:
-    own = [one for token in item.tokens for one in token.available]
-    return tuple(one.kernels for one in own or item.definition.available)
+def _spans(item: Item) -> tuple[Availability, ...]:
+    return tuple(one for token in item.tokens for one in token.available) or item.definition.available

@@ -44,7 +44,7 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
         if not acting or not is_managed(item.definition, item.text) or not item.is_read:
             continue
         if not subject.kernels and is_patch(item):
-            message = f"only kernels with a patch of their own read {item.single}: {upstream_bounds(item)}"
+            message = f"only kernels with a patch of their own read {item.single}: {upstream_bounds(item, acting)}"
             yield Remark(message, item.parameter.text, severity=Severity.INFO)
             continue
         own = sets(subject, item)
@@ -66,7 +66,7 @@ def _not_in_kernel(subject: Subject) -> Iterable[Remark]:
             )
         if unsure:
             names = ", ".join(map(str, unsure))
-            message = f"whether kernel {names} reads {item.single} is not known: {upstream_bounds(item)}"
+            message = f"whether kernel {names} reads {item.single} is not known: {upstream_bounds(item, acting)}"
             yield Remark(message, item.parameter.text, "run iommuctl verify after the boot", Severity.INFO)
 
 

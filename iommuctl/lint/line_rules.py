@@ -23,6 +23,7 @@ _PARAMS = "kernel/params.c parse_args; init/main.c unknown_bootoption"
 _PROTECTION = frozenset(
     {Assignment("intel_iommu:state", "on"), Assignment("iommu.strict", "1"), Assignment("iommu.passthrough", "0")}
 )
+_NO_PROTECTION = "guides promise protection by it, and it gives none, whatever else is on the line"
 _IOMMU_NAMESPACE = "iommu."
 # Names that are known, but of which no slip is looked for: they are not about the IOMMU.
 _OF_HOSTS = frozenset(one.name for one in (*host.PARAMETERS, *kvm.PARAMETERS))
@@ -34,16 +35,17 @@ def _myth(subject: Subject) -> Iterable[Remark]:
         myth = item.definition.myth_of(item.text)
         if myth is None or not subject.acts(item.definition):
             continue
-        mend = [one for one in (myth.mend or "").split() if acts_on(subject, one)]
-        lacking = [one for one in mend if not subject.has(one)]
-        # What is believed of it weighs, and not what else the line has: the item does nothing in either case.
-        believed = any(assigned(subject, one) & _PROTECTION for one in mend)
+        meant = (myth.mend or "").split()
+        lacking = [one for one in meant if acts_on(subject, one) and not subject.has(one)]
+        # What is believed of it weighs, and neither the processor nor what else the line has: it does nothing anyhow.
+        believed = any(assigned(subject, one) & _PROTECTION for one in meant)
         settled = subject.desired is not None and not subject.wants(item)
+        weighs = believed and not settled
         yield Remark(
-            myth.meaning,
+            f"{myth.meaning}; {_NO_PROTECTION}" if weighs else myth.meaning,
             item.parameter.text,
             instead(item, lacking),
-            Severity.ERROR if believed and not settled else Severity.WARNING,
+            Severity.ERROR if weighs else Severity.WARNING,
         )
 
 

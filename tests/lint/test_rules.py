@@ -21,8 +21,10 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("myth", "iommu=1", "", "", E),
     ("myth", "iommu=1 intel_iommu=on", "", "", E),
     ("myth", "iommu=2", "intel", "", E),
-    ("myth", "iommu=2", "amd", "", W),
-    ("myth", "iommu=1", "amd", "", W),
+    ("myth", "iommu=2", "amd", "", E),
+    ("myth", "iommu=1", "amd", "", E),
+    ("myth", "iommu=0x2 intel_iommu=on", "intel", "", E),
+    ("myth", "iommu=true iommu.passthrough=0", "amd", "", E),
     ("myth", "iommu=1", "arm64", "", None),
     ("myth", "iommu=on", "intel", "", E),
     ("myth", "iommu=true", "x86", "", E),
@@ -284,6 +286,24 @@ def test_findings_are_whole_worst_first_and_stable() -> None:
 def test_a_contradiction_names_what_takes_effect(line: str, winner: str) -> None:
     found = [one for one in lint(subject(line, "intel"), RULES) if one.rule == "contradiction"]
     assert [(one.parameter, f"{winner!r} takes effect" in one.message) for one in found] == [(winner, True)]
+
+
+@pytest.mark.parametrize(
+    ("line", "platform", "bounds"),
+    [
+        ("iommu.strict=1", "intel", "upstream does from 5.14 on"),
+        ("iommu.strict=1", "arm64", "upstream does from 4.20 on"),
+        ("iommu.strict=1", "", "on arm64 upstream does from 4.20 on; on x86 upstream does from 5.14 on"),
+        ("iommu.passthrough=1", "amd", "upstream does from 5.4 on"),
+        ("intel_iommu=on,nobounce", "intel", "upstream does from 5.4 to 5.10"),
+    ],
+)
+def test_what_is_not_known_is_told_with_the_bounds_of_the_machines_architecture(
+    line: str, platform: str, bounds: str
+) -> None:
+    of_an_unknown_line = "4.19.90-2312.1.0.0255.oe2003sp4"
+    messages = [one.message for one in lint(subject(line, platform, of_an_unknown_line), RULES)]
+    assert [one for one in messages if "is not known: " in one and one.endswith(f"is not known: {bounds}")]
 
 
 @pytest.mark.parametrize(
