@@ -127,6 +127,24 @@ class Rule(StrEnum):
     TARGET_NOT_WRITABLE = "target-not-writable", "a file of the plan may not be replaced"
     XFS_NOT_FROZEN = "xfs-not-frozen", "after a power cut GRUB may read old files from an XFS until its log is replayed"
 
+    # A trial boot: what has to hold before it is armed, and what it leaves
+    TRIAL_ARMED = "trial-armed", "a trial boot that is armed, or not yet over"
+    TRIAL_BOOTED = "trial-booted", "what runs has to be what boots by default, for a trial is a copy of it"
+    TRIAL_CHECKS = "trial-checks", "a confirmation without anybody needs checks, one of them of reachability"
+    TRIAL_DEFAULT = "trial-default", "the entry of a trial must not become what boots by default"
+    TRIAL_FILES = "trial-files", "kernel and initramfs of a trial have to be where the loader reads them"
+    TRIAL_HELPERS = "trial-helpers", "what a trial has on its line, on a line that stays"
+    TRIAL_KEY = "trial-key", "a disk key that is given out for the old command line alone"
+    TRIAL_LOADER = "trial-loader", "a loader that cannot boot an entry once, or whose entry cannot be copied"
+    TRIAL_NEXT_KERNEL = "trial-next-kernel", "without a file for its line a new kernel would take the trial's"
+    TRIAL_ONE_SHOT = "trial-one-shot", "the loader has to clear the choice of one boot by itself"
+    TRIAL_PASSPHRASE = "trial-passphrase", "a passphrase that somebody types at each boot"
+    TRIAL_SECURE_BOOT = "trial-secure-boot", "with Secure Boot an image takes no other command line"
+    TRIAL_TIMER = "trial-timer", "systemd has to run, which ends a trial in time"
+    TRIAL_UNPROVEN = "trial-unproven", "a loader with which no trial was booted in the lab"
+    TRIAL_WAITS = "trial-waits", "a menu that waits for a key or for a password"
+    TRIAL_WATCHDOG = "trial-watchdog", "whether a hardware watchdog ends a hang"
+
 
 # The id of a finding that a profile declares: any, of an administrator's own profile.
 DeclaredRule = NewType("DeclaredRule", str)

@@ -18,6 +18,7 @@ class _Commands(LazyGroup):
         "lint",
         "explain",
         "verify",
+        "trial",
         "groups",
         "check",
         "recover",

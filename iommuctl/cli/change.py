@@ -38,11 +38,13 @@ def opened(path: Path, change: ChangeOptions) -> Host:
     host = Host.open(path)
     if change.dry_run:
         return host
-    from iommuctl.app.change.recover import recover_host
-    from iommuctl.cli.output.recovered import recover_text
+    from iommuctl.app.change.recover import end_trial, recover_host
+    from iommuctl.cli.output.recovered import ended_text, recover_text
 
     if (recovered := recover_host(host)) is not None:
         typer.echo(recover_text(host, recovered), err=True, nl=False)
+    if (over := end_trial(host)) is not None:
+        typer.echo(ended_text(over), err=True, nl=False)
     return host
 
 

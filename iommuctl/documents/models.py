@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from iommuctl.documents.base import Document, Part, RootPath, Text
 from iommuctl.documents.explained import ExplainReport
+from iommuctl.documents.trial import TrialPart, TrialPlanPart
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
 
@@ -152,6 +153,23 @@ class StatusReport(Document):
     effective: EffectiveReport | None = Field(description="null for another root")
     findings: tuple[FindingReport, ...]
     reboot_required: bool
+    trial: TrialPart | None = Field(description="the last trial boot; null where there was none, or none may be seen")
+
+
+class TrialReport(Document):
+    """The result of every `trial` command: the last trial as it is then."""
+
+    command: Literal["trial"] = "trial"
+    dry_run: bool
+    changed: bool = Field(description="something was written, or would be")
+    state: Literal[
+        "none", "arming", "armed", "running", "failed", "kept", "confirming", "confirmed", "returned", "cancelled"
+    ]
+    trial: TrialPart | None
+    plan: TrialPlanPart | None = Field(description="of `trial start` alone")
+    permanent: PlanReport | None = Field(description="of `trial start` alone: what a confirmation would do")
+    findings: tuple[FindingReport, ...]
+    reboot_required: bool = Field(description="the trial is armed, and this boot is not it")
 
 
 class SnapshotReport(Part):
@@ -330,6 +348,7 @@ REPORTS: dict[str, type[BaseModel]] = {
     "history": HistoryReport,
     "profiles": ProfilesReport,
     "recover": RecoverReport,
+    "trial": TrialReport,
     "lint": LintReport,
     "explain": ExplainReport,
     "verify": VerifyReport,

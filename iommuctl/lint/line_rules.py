@@ -9,6 +9,7 @@ from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import host, kvm
+from iommuctl.kernel.trial import PARAMETER
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, is_patch, successor, written
 from iommuctl.lint.kernel_rules import KERNEL_RULES
@@ -282,6 +283,14 @@ def _open_quote(subject: Subject) -> Iterable[Remark]:
     for parameter in subject.cmdline.parameters:
         if not parameter.is_closed:
             yield Remark("the quote is never closed, so all that follows is part of this value", parameter.text)
+
+
+@rule(Rule.TRIAL_HELPERS, Severity.WARNING, "iommuctl trial: the token of one boot")
+def _trial_helpers(subject: Subject) -> Iterable[Remark]:
+    for token in subject.cmdline.named(PARAMETER):
+        message = "is of a trial boot: either this is one, or its line was taken for one that stays"
+        hint = "iommuctl trial status; where none runs, take it and panic=, rd.shell=0, rd.emergency=, rd.timeout= out"
+        yield Remark(message, token.text, hint)
 
 
 def _wins(subject: Subject, variable: str, value: str) -> bool:

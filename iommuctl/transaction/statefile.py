@@ -70,6 +70,7 @@ Mode = Annotated[int, Field(ge=0, le=0o7777)]
 CreationTime = Annotated[AwareDatetime, Field(lt=LATEST)]
 OwnerId = Annotated[int, Field(ge=0, lt=2**32 - 1)]  # chown(2) takes the highest number for "leave it"
 AttributeName = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=255)]  # include/uapi/linux/limits.h
+Temporary = Annotated[str, Field(pattern=r"^\.iommuctl-[0-9a-f]{16}\.tmp$")]
 Hexadecimal = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
@@ -196,7 +197,7 @@ class JournalFileModel(StateModel):
     path: InnerPath
     before_sha256: Sha256 | None
     after_sha256: Sha256 | None
-    temporary: Annotated[str, Field(pattern=r"^\.iommuctl-[0-9a-f]{16}\.tmp$")]
+    temporary: Temporary
 
     def value(self) -> JournalFile:
         """Return the value that it validated."""
@@ -239,7 +240,7 @@ class JournalModel(StateModel):
 
 def read_manifest(root: Root, path: PurePosixPath, name: str) -> Manifest:
     """Read the manifest of the snapshot `name`. Raises ConflictError, naming the file, for any other content."""
-    manifest = _decode(root, path, ManifestModel).value()
+    manifest = decode(root, path, ManifestModel).value()
     if manifest.id != name:
         raise damaged(root, path, f"it calls itself {manifest.id!r}")
     return manifest
@@ -247,7 +248,7 @@ def read_manifest(root: Root, path: PurePosixPath, name: str) -> Manifest:
 
 def read_journal_file(root: Root, path: PurePosixPath) -> Journal:
     """Read a journal. Raises ConflictError, naming the file, for any other content."""
-    return _decode(root, path, JournalModel).value()
+    return decode(root, path, JournalModel).value()
 
 
 def damaged(root: Root, path: PurePosixPath, *facts: str) -> ConflictError:
@@ -256,7 +257,8 @@ def damaged(root: Root, path: PurePosixPath, *facts: str) -> ConflictError:
     return ConflictError(f"state file {str(path)!r} is damaged", details=facts, hint=hint)
 
 
-def _decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
+def decode(root: Root, path: PurePosixPath, model: type[Model]) -> Model:
+    """Read a state file by its model. Raises ConflictError, naming the file, for any other content."""
     try:
         content = root.read(path)
     except BootConfigError as error:

@@ -12,7 +12,8 @@ from iommuctl.app.look.profiles import ProfileListing
 from iommuctl.app.look.status import Drift, Status
 from iommuctl.backends.base import Entry, Future
 from iommuctl.backends.detection.evidence import Evidence
-from iommuctl.documents import base, explained, models
+from iommuctl.backends.trial.base import Condition
+from iommuctl.documents import base, explained, models, trial
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import Said
@@ -22,6 +23,7 @@ from iommuctl.plan import Change, Command, FileEdit
 from iommuctl.running.effect.exemption import Exemption
 from iommuctl.running.state import Device
 from iommuctl.running.verdict import Check, Verification
+from iommuctl.transaction.trial.record import TrialCheck
 
 # A value, its model, what the model leaves out of it, and what it has besides.
 PAIRS = [
@@ -30,6 +32,8 @@ PAIRS = [
     (Change, models.ChangeReport, set(), set()),
     (FileEdit, models.FileReport, {"before", "after"}, {"diff", "before_sha256", "after_sha256"}),
     (Command, models.CommandReport, set(), {"left_out", "ran"}),
+    (Condition, trial.ConditionReport, {"hint"}, set()),
+    (TrialCheck, trial.TrialCheckReport, set(), set()),
     (Entry, models.EntryReport, set(), set()),
     (Future, models.FutureReport, set(), set()),
     (Drift, models.DriftReport, set(), set()),

@@ -200,6 +200,9 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("too-long", "x" * 2048, "", "", E),
     ("too-long", "x" * 2047, "", "", None),
     ("open-quote", 'a="b iommu=pt', "", "", W),
+    ("trial-helpers", "quiet iommuctl.trial=20261128-090457-ab12cd panic=10", "", "", W),
+    ("trial-helpers", "quiet panic=10 rd.shell=0 rd.emergency=reboot", "", "", None),
+    ("trial-helpers", "quiet -- iommuctl.trial=x", "", "", None),
     ("open-quote", 'a="b c" iommu=pt', "", "", None),
 )
 

@@ -59,7 +59,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
             findings.append(Finding(Rule.PROCESS_LEFT, Severity.WARNING, message, hint=hint))
 
     with Transaction.begin(
-        host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: _changed_inputs(host, plan)
+        host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: changed_inputs(host, plan)
     ) as transaction:
         transaction.write()
         for command in commands:
@@ -82,7 +82,8 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
     return Executed(transaction.snapshot.id, tuple(findings))
 
 
-def _changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
+def changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
+    """Return the paths that are no longer what a plan rests on."""
     with host.root.held() as now:
         changed = plan.steps.survey.tree.recheck(now)
     facts = plan.steps.survey.facts

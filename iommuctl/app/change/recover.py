@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recover: finish or undo what an interrupted run left."""
 
+from typing import TYPE_CHECKING
+
 from iommuctl.app.host import Host
 from iommuctl.errors import UsageError
+from iommuctl.plan import STAGING
 from iommuctl.transaction.recovery import Recovered, recover
 from iommuctl.transaction.restoration import Resolution
+
+if TYPE_CHECKING:
+    from iommuctl.transaction.trial.record import TrialRecord
+
+_TRIAL = STAGING.parent / "trial.json"
 
 
 def recover_host(host: Host, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
     """Undo an interrupted transaction; None where there is none. Raises ConflictError for a file of a third content."""
     return recover(host.root, host.store, resolution)
+
+
+def end_trial(host: Host) -> "TrialRecord | None":
+    """Take away a trial boot that came back, or that was cut off while it was armed; None where there is none."""
+    if not host.is_system or host.root.stat(_TRIAL) is None:
+        return None
+    from iommuctl.app.trial.ending import end_what_is_over  # noqa: PLC0415 - few hosts had one
+
+    return end_what_is_over(host)
 
 
 def resolution_of(*, accept_current: bool, restore: bool) -> Resolution:

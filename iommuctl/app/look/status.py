@@ -3,7 +3,7 @@
 
 from collections import Counter
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
@@ -12,10 +12,11 @@ from iommuctl.app.look.profiles import find_profile
 from iommuctl.app.look.running import desired_now, observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.evidence import Evidence
-from iommuctl.errors import IommuctlError, NotPermittedError
+from iommuctl.errors import ConflictError, IommuctlError, NotPermittedError
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.plan import STAGING
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
@@ -25,6 +26,11 @@ from iommuctl.running.verdict import Verification
 from iommuctl.running.verify import verify
 from iommuctl.transaction.snapshot import Summary
 from iommuctl.transaction.store import Listing
+
+if TYPE_CHECKING:
+    from iommuctl.app.trial.state import TrialState
+
+_TRIAL = STAGING.parent / "trial.json"
 
 
 class Drift(NamedTuple):
@@ -50,7 +56,8 @@ class Effective(NamedTuple):
 class Status(NamedTuple):
     """One view of a host. `running_cmdline` and `effective` are None for a root that is not the running system.
 
-    `way_in_step` is the command that shows what would end the drift.
+    `way_in_step` is the command that shows what would end the drift. `trial` is the last trial boot; None
+    where there was none, and where only root may read of it.
     """
 
     root: str
@@ -65,6 +72,7 @@ class Status(NamedTuple):
     findings: tuple[Finding, ...]
     reboot_required: bool
     way_in_step: str
+    trial: "TrialState | None"
 
 
 def read_status(host: Host, *, platform: Platform | None, backend: str | None) -> Status:
@@ -92,7 +100,18 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=_way_in_step(host, newest, findings),
+        trial=_trial(host),
     )
+
+
+def _trial(host: Host) -> "TrialState | None":
+    """The last trial; what is wrong with its record is told by `trial status`."""
+    with suppress(NotPermittedError, ConflictError):
+        if host.is_system and host.root.stat(_TRIAL) is not None:
+            from iommuctl.app.trial.state import read_state  # noqa: PLC0415 - few hosts had one
+
+            return read_state(host)
+    return None
 
 
 def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ...]) -> str:

@@ -15,11 +15,13 @@ from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import BlsEntry, is_entry_name, parse_entry
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.trial import is_trial_entry
 from iommuctl.tree import Tree
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"
 INSIDE = "it starts a unified kernel image, with what is inside"
+TRIAL = "entry of a trial boot, which goes when that is over"
 ENTRIES_LIMIT = 10_000
 ENTRY_LIMIT = 64 * 1024  # bytes
 _OF_ANOTHER = "it belongs to the machine-id"
@@ -85,6 +87,7 @@ def survey_entries(
     machine = _machine(tree)
     images = frozenset(entry.path for entry in entries if reading.starts_image(entry))
     own = [entry for entry in entries if entry.is_linux and not entry.is_rescue and entry.path not in images]
+    own = [entry for entry in own if not is_trial_entry(entry.id)]
     default = reading.default(entries)
     own = [entry for entry in own if _is_of(machine, entry)]
     # One without root= is of an image that boots from itself, such as a recovery partition's.
@@ -103,6 +106,7 @@ def survey_entries(
     for entry in entries:
         cmdline = cmdlines[entry.path]
         reason = INSIDE if entry.path in images else _left_alone(entry, _written(entry, cmdline), machine, booted)
+        reason = TRIAL if is_trial_entry(entry.id) else reason
         found.append(
             FoundEntry(
                 entry,

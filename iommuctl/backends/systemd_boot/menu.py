@@ -18,6 +18,7 @@ _SETTINGS = PurePosixPath("loader/loader.conf")
 SETTINGS_LIMIT = 128 * 1024  # bytes of a loader.conf
 _BY_PATTERN = "@"  # what begins so names no entry (loader.conf(5))
 _SAVED = "@saved"  # the entry that booted last
+_WAITING = frozenset({"menu-force"})  # booted: the menu waits although an entry is chosen for one boot (systemd 257)
 # What the loader lists by itself, after all else, where it finds it on its own ESP (systemd, config_load_all_entries).
 _FINDS = (
     ("auto-osx", PurePosixPath("System/Library/CoreServices/boot.efi")),
@@ -152,6 +153,18 @@ def wishes(tree: Tree, runtime: Runtime | None) -> Iterator[Wish]:
                 yield Wish(_escaped(_uncounted(saved)), spares_bad)
             elif pattern and not pattern.startswith(_BY_PATTERN):
                 yield Wish(pattern, spares_bad)
+
+
+def keeps_choice(tree: Tree, runtime: Runtime | None) -> bool:
+    """Whether what boots becomes the next default (`@saved`), as a trial would then."""
+    variables = () if runtime is None else (runtime.entry_default, runtime.entry_preferred)
+    values = (each.get(key) for each in _settings(tree) for key in ("default", "preferred"))
+    return _SAVED in (*variables, *values)
+
+
+def waits_for_key(tree: Tree) -> bool:
+    """Whether a loader.conf has the menu wait for a key, also before an entry that is chosen for one boot."""
+    return any(each.get("timeout", "").lower() in _WAITING for each in _settings(tree))
 
 
 def _settings(tree: Tree) -> Iterator[dict[str, str]]:

@@ -7,7 +7,7 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.command import command
-from iommuctl.cli.output.recovered import recover_text
+from iommuctl.cli.output.recovered import ended_text, recover_text
 from iommuctl.cli.session import print_result, session
 
 if TYPE_CHECKING:
@@ -31,11 +31,13 @@ def recover(
 
     Every command that writes does so first, too.
     """
-    from iommuctl.app.change.recover import recover_host, resolution_of
+    from iommuctl.app.change.recover import end_trial, recover_host, resolution_of
     from iommuctl.app.host import Host
 
     host = Host.open(root)
     found = recover_host(host, resolution_of(accept_current=accept_current, restore=restore))
+    if (over := end_trial(host)) is not None:
+        typer.echo(ended_text(over), err=True, nl=False)
     print_result(context, lambda: _report(found), lambda: recover_text(host, found, verbose=session(context).verbose))
 
 

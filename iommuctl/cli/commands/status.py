@@ -17,6 +17,7 @@ from iommuctl.cli.session import print_result, session, wants_colour
 if TYPE_CHECKING:
     from iommuctl.app.look.status import Effective, Status
     from iommuctl.documents.models import EffectiveReport, StatusReport
+    from iommuctl.documents.trial import TrialPart
 
 
 @command("status", "status --json", "status --root /mnt/image", verbose=True)
@@ -45,6 +46,10 @@ def _lines(status: "Status", *, colour: bool, verbose: bool) -> Iterator[str]:
     yield from (f"  {line}" for line in evidence_lines(status.evidence))
     yield ""
     yield f"profile applied: {status.profile or 'none'}"
+    if status.trial is not None:
+        from iommuctl.cli.output.trial import state_lines
+
+        yield from state_lines(status.trial, colour=colour)
     if status.running_cmdline is not None:
         yield f"running: {visible(status.running_cmdline)}"
     if status.effective is not None:
@@ -97,7 +102,16 @@ def _report(status: "Status") -> "StatusReport":
         effective=None if status.effective is None else _effective(status.effective),
         findings=base.reports(models.FindingReport, status.findings),
         reboot_required=status.reboot_required,
+        trial=_trial(status),
     )
+
+
+def _trial(status: "Status") -> "TrialPart | None":
+    if status.trial is None:
+        return None
+    from iommuctl.cli.output.trial import trial_part
+
+    return trial_part(status.trial)
 
 
 def _effective(effective: "Effective") -> "EffectiveReport":

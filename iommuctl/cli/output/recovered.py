@@ -9,6 +9,7 @@ from iommuctl.cli.output.text import visible
 if TYPE_CHECKING:
     from iommuctl.app.host import Host
     from iommuctl.transaction.recovery import Recovered
+    from iommuctl.transaction.trial.record import TrialRecord
 
 
 def recover_text(host: "Host", recovered: "Recovered | None", *, verbose: bool = False) -> str:
@@ -26,3 +27,8 @@ def recover_text(host: "Host", recovered: "Recovered | None", *, verbose: bool =
     for argv in recovered.started:
         lines += ["what this one wrote is not undone before it runs again:", f"hint: {host.typed(argv)}"]
     return "".join(f"{visible(line)}\n" for line in lines)
+
+
+def ended_text(over: "TrialRecord") -> str:
+    """Return that a trial boot is over, and how."""
+    return visible(f"trial {over.id} of {over.profile} is {over.phase}: {over.reason}") + "\n"

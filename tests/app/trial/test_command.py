@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of trials as scripts and people call them: JSON by its schema, exit codes, and who is asked."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from project import PACKAGE
+from pytest_mock import MockerFixture
+from trialhosts import PROFILE, TrialHost, entry_host, grub_host, live_in
+from typer.testing import CliRunner
+
+from iommuctl.cli.application import application
+from iommuctl.cli.session import Session
+from iommuctl.errors import IommuctlError
+
+SCHEMAS = PACKAGE / "documents" / "schemas"
+START = ("trial", "start", PROFILE)
+
+
+def invoke(root: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command on a tree; give exit code and stdout, or what an error says."""
+    result = CliRunner().invoke(application, [*arguments, "--root", str(root)], obj=Session())
+    if isinstance(result.exception, IommuctlError):
+        return result.exception.code, result.exception.brief
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout
+
+
+def report(root: Path, schema: str, *arguments: str) -> tuple[int, Mapping[str, object]]:
+    """Run a command with --json; its schema must know the result."""
+    code, text = invoke(root, *arguments, "--json")
+    document = json.loads(text)
+    Draft202012Validator(json.loads((SCHEMAS / f"{schema}.json").read_text())).validate(document)
+    assert isinstance(document, dict)
+    return code, document
+
+
+@pytest.fixture
+def host(tmp_path: Path, mocker: MockerFixture) -> TrialHost:
+    made = grub_host(tmp_path / "host")
+    live_in(made, mocker)
+    return made
+
+
+def test_a_dry_run_tells_both_plans(host: TrialHost) -> None:
+    code, found = report(host.path, "trial", *START, "--dry-run")
+    assert (code, found["state"], found["changed"], found["reboot_required"]) == (0, "none", True, False)
+    plan, permanent = found["plan"], found["permanent"]
+    assert isinstance(plan, dict)
+    assert isinstance(permanent, dict)
+    assert [one["path"] for one in plan["files"]][-1] == "/boot/grub/custom.cfg"
+    assert [one["path"] for one in permanent["files"]] == ["/etc/default/grub"]
+    assert not host.has("var/lib/iommuctl")
+
+
+def test_the_states_of_a_trial_are_told(host: TrialHost) -> None:
+    assert report(host.path, "trial", "trial", "status")[1]["trial"] is None
+    code, armed = report(host.path, "trial", *START, "--yes")
+    assert (code, armed["state"], armed["reboot_required"]) == (0, "armed", True)
+    assert "trial" in invoke(host.path, "status")[1]
+    code, status = report(host.path, "status", "status")
+    assert isinstance(status["trial"], dict)
+    assert (code, status["trial"]["state"]) == (0, "armed")
+    host.reboot()
+    assert report(host.path, "trial", "trial", "settle")[1]["state"] == "running"
+    assert report(host.path, "trial", "trial", "confirm")[1]["state"] == "confirmed"
+    assert report(host.path, "trial", "trial", "cancel")[1]["trial"] is None
+    code, text = invoke(host.path, "trial", "status")
+    assert (code, text.splitlines()[0].split(": ", 1)[1]) == (0, "confirmed: it was confirmed")
+    code, text = invoke(host.path, *START, "--yes")
+    assert (code, text.splitlines()[-1]) == (0, "unchanged")
+
+
+def test_nobody_to_ask_is_no_consent(host: TrialHost) -> None:
+    assert invoke(host.path, *START) == (2, "nobody can be asked, so nothing was written")
+    assert invoke(host.path, *START, "--json") == (2, "nobody can be asked, so nothing was written")
+    assert not host.has("boot/grub/custom.cfg")
+
+
+def test_a_loader_that_was_not_booted_in_the_lab_needs_more_than_a_yes(tmp_path: Path, mocker: MockerFixture) -> None:
+    host = entry_host(tmp_path / "host")
+    live_in(host, mocker)
+    code, text = invoke(host.path, *START, "--yes")
+    assert (code, "lab" in text) == (2, True)
+    assert invoke(host.path, *START, "--yes", "--force", "trial-unproven")[0] == 0
+
+
+def test_it_reboots_only_when_it_is_asked_to(host: TrialHost) -> None:
+    assert invoke(host.path, *START, "--yes", "--reboot")[0] == 0
+    assert host.ran[-1] == ("systemctl", "reboot")
+
+
+@pytest.mark.parametrize("command", ["confirm"])
+def test_without_a_trial_nothing_is_confirmed(host: TrialHost, command: str) -> None:
+    assert invoke(host.path, "trial", command) == (2, "no trial runs")
+
+
+@pytest.mark.parametrize("command", [("recover",), ("apply", PROFILE)])
+def test_any_command_that_writes_tidies_up_after_a_trial(host: TrialHost, command: tuple[str, ...]) -> None:
+    assert invoke(host.path, *START, "--yes")[0] == 0
+    assert invoke(host.path, *command)[0] == 0
+    assert host.has("boot/grub/custom.cfg"), "it is armed still"
+    host.reboot()
+    host.reboot()
+    assert invoke(host.path, *command)[0] == 0
+    assert not host.has("boot/grub/custom.cfg")
+    assert report(host.path, "trial", "trial", "status")[1]["state"] == "returned"
+
+
+def test_a_rule_that_stops_nothing_is_wrong_usage(host: TrialHost) -> None:
+    assert invoke(host.path, *START, "--yes", "--force", "trial-unprovn")[0] == 2
