@@ -84,6 +84,21 @@ def words(tree: Path, size: int) -> None:
 
 
 KIB = 1024
+ENTRY = """\
+menuentry 'Debian GNU/Linux, with Linux 6.1.0-37-amd64' --class debian --class gnu-linux --class os \
+$menuentry_id_option 'gnulinux-6.1.0-37-amd64-advanced-1c6a4b6e' {
+\tload_video
+\tinsmod gzio
+\tif [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
+\tinsmod part_gpt
+\tinsmod ext2
+\tsearch --no-floppy --fs-uuid --set=root 1c6a4b6e-9a1d-4f5d-8f0b-0e2c9b1f7a11
+\techo\t'Loading Linux 6.1.0-37-amd64 ...'
+\tlinux\t/boot/vmlinuz-6.1.0-37-amd64 root=UUID=1c6a4b6e-9a1d-4f5d-8f0b-0e2c9b1f7a11 ro quiet
+\techo\t'Loading initial ramdisk ...'
+\tinitrd\t/boot/initrd.img-6.1.0-37-amd64
+}
+"""
 READERS: Mapping[str, tuple[int, Callable[[int], object]]] = {
     "settings: empty lines": (128 * KIB, shell("\n")),
     "settings: assignments": (128 * KIB, shell('GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX x"\n')),
@@ -91,6 +106,9 @@ READERS: Mapping[str, tuple[int, Callable[[int], object]]] = {
     "settings: quotes": (128 * KIB, shell("'\"")),
     "settings: substitutions": (128 * KIB, shell("$(")),
     "settings: here-documents": (128 * KIB, shell("<<x ")),
+    "menu: what grub-mkconfig writes": (16 * 1024 * KIB, menu(ENTRY)),
+    "menu: comments": (16 * 1024 * KIB, menu("# a comment\n")),
+    "menu: empty lines": (16 * 1024 * KIB, menu("\n")),
     "menu: entries": (1024 * KIB, menu("menuentry 'x' {\n linux /vmlinuz root=UUID=1 quiet\n}\n")),
     "menu: open braces": (256 * KIB, menu("menuentry x {\n")),
     "menu: variables": (256 * KIB, menu("set a=$a$a\n")),

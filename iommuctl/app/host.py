@@ -18,7 +18,7 @@ from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_facts, read_runtime
 from iommuctl.host.root import Root
-from iommuctl.kernel.lines import parse_kernels
+from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.shipped import shipped_catalogue
@@ -128,7 +128,7 @@ def installed_kernels(facts: Facts, config: BootConfig) -> tuple[str, ...]:
 
 def kernel_findings(kernels: tuple[str, ...]) -> tuple[Finding, ...]:
     """Say where no kernel was found: what the parameters do then rests on the newest kernels alone."""
-    if parse_kernels(kernels):
+    if any(Kernel.parse(one) for one in kernels):
         return ()
     message = (
         "no kernel was found in /boot, in /lib/modules or in a boot entry, so it is not known what its kernels read"

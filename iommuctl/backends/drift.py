@@ -27,8 +27,12 @@ def disagreements(sources: Sequence[Source], entries: Iterable[Source], catalogu
     other entries with that one, those that say the same together. Takes time by the number of entries.
     """
     alike: dict[frozenset[str], list[Source]] = {}
-    for entry in entries:
-        alike.setdefault(_known(entry.cmdline, catalogue), []).append(entry)
+    seen: dict[int, frozenset[str]] = {}
+    for entry in tuple(entries):
+        line = id(entry.cmdline)
+        if line not in seen:
+            seen[line] = _known(entry.cmdline, catalogue)
+        alike.setdefault(seen[line], []).append(entry)
     groups = [(known, _together(each)) for known, each in alike.items()]
     files = [(_known(each.cmdline, catalogue), each) for each in sources]
     pairs = (*combinations(files, 2), *((file, group) for file in files for group in groups[:1]))

@@ -2,22 +2,26 @@
 """Grubcfg: read the menu entries of a generated grub.cfg and the kernel command lines in them. Pure; never edits."""
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Generator, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, MenuEntry, Place, Setting
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.pattern import pattern
 
+# grub-core/kern/file.c, grub_file_getline, drops every carriage return, and grub-core/normal/main.c,
+# read_config_file_getline, each line that begins with `#`, be it inside a quotation.
+_LINE_END = r"\n(?:#[^\n]*+(?:\n|\Z))*+"
+_DROPPED = pattern(r"\n#[^\n]*")
 # grub-core/script/yylex.l: WORD and its parts. `$"…"` is a translated string, which reads like a double-quoted one.
 _VARIABLE = r"\$(?:[A-Za-z_]\w*|\d+|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
-_SINGLE = r"'[^']*'"
-_DOUBLE = r'\$?"[^\\"]*(?:\\[\s\S][^\\"]*)*"'
-_WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]+|{_SINGLE}|{_DOUBLE}|\\[\s\S]|{_VARIABLE})+"
+_ESCAPE = rf"\\(?:[^\n]|{_LINE_END})"
+_SINGLE = rf"'(?:[^'\n]++|{_LINE_END})*+'"
+_DOUBLE = rf'\$?"(?:[^\\"\n]++|{_ESCAPE}|{_LINE_END})*+"'
+_WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]++|{_SINGLE}|{_DOUBLE}|{_ESCAPE}|{_VARIABLE})++"
+_WORDS = re.compile(_WORD, re.ASCII)
 _PART = pattern(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
 _MARK = pattern(r"['\"\\$]")
 _INSIDE_DOUBLE = pattern(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
@@ -28,17 +32,35 @@ _TOKEN = re.compile(
     rf"[ \t]*(?:(?P<end>#[^\n]*|[\n;][ \t\n;]*|\Z)|(?P<word>{_WORD})|(?P<open>{{)|(?P<close>}})|(?P<stray>[^ \t]))",
     re.ASCII,
 )
+# A whole command, where no word before it announces it: its name, its arguments, and whether a block follows.
+_ARGUMENTS = rf"(?:[ \t]++(?!#){_WORD})*+"
+_ENDS = r"(?=[\n;}#]|\Z)"
+_COMMAND = re.compile(rf"[ \t]*+(?!#)({_WORD})({_ARGUMENTS})[ \t]*+(?:(\{{)|{_ENDS})", re.ASCII)
 
 # grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
 _PREFIXES = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!"})
 _LINUX = re.compile(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
+# A menu consists of commands that say nothing of entries, kernels and variables: those of a plain name and without a
+# block are passed by in one go. What opens and closes a condition counts outside of blocks alone.
+_PLAIN_NAME = r"(?!linux|menuentry|hiddenentry|submenu|blscfg|set|\w+=)[\w.\[-]++(?=[ \t\n;}])"
+_PLAIN = rf"[ \t]*+{_PLAIN_NAME}{_ARGUMENTS}[ \t]*+{_ENDS}"
+_PASSED_BY = r"[ \t\n;]++|#[^\n]*+"
+_CONDITION = r"(?:if|then|else|elif|while|until|do|fi|done)(?=[ \t\n;])"
+_PASS_OUTSIDE = re.compile(rf"(?:{_PASSED_BY}|(?!{_CONDITION}){_PLAIN})*+", re.ASCII)
+_PASS_INSIDE = re.compile(rf"(?:{_PASSED_BY}|{_CONDITION}|{_PLAIN})*+", re.ASCII)
+
 _DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
+_STEP_LIMIT = 200_000  # commands that are looked at; 16 MiB of what grub-mkconfig writes has 110,000
+_COMMAND_LIMIT = 64 * 1024  # characters of one that is taken apart in one go
+_WORDS_LIMIT = 10_000  # of one command; the longest command line of x86 and arm64 has 2048 characters
 _ENTRY_COMMANDS = frozenset({"menuentry", "hiddenentry"})
 # grub-core/commands/menuentry.c: its options that take a value, given as `--name value` or `--name=value`.
 _VALUE_OPTIONS = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})
+# A class with its name, of which an entry has several: nobody asks for it.
+_UNREAD = pattern(r"(?<=[ \t])--class[ \t]+[\w.+-]+(?=[ \t]|\Z)", re.ASCII)
 _ID_VARIABLE = pattern(r"\$(?:menuentry_id_option|\{menuentry_id_option\})")
 
-_SECTION = pattern(r"### (BEGIN|END) (?:.*/)?([^/]+) ###\s*$")
+_SECTION = pattern(r"^### (BEGIN|END) (?:.*/)?([^/\n]+) ###[ \t]*$", re.MULTILINE)
 _OPENS = frozenset({"if", "while", "until"})
 _CLOSES = frozenset({"fi", "done"})
 _ASSIGNMENT = pattern(r"[A-Za-z_]\w*=", re.ASCII)
@@ -47,38 +69,33 @@ _HEADER = "00_header"
 
 def parse_menu(path: PurePosixPath, text: str) -> GrubCfg:
     """Read a grub.cfg as GRUB's own lexer does. Raises BootConfigError with the line where GRUB could not read on."""
-    return _Reader(path, _Script.of(text)).read()
+    return _Reader(path, text.replace("\r", "")).read()
 
 
-class _Script(NamedTuple):
-    """The text that GRUB's lexer sees, and where it came from: `starts[i]` is the offset of line `lines[i]`."""
+class _Position:
+    """Where in the text a reader is, as the line and the section there; it only goes forward."""
 
-    text: str
-    starts: tuple[int, ...]
-    lines: tuple[int, ...]
-    markers: tuple[tuple[int, str], ...]
-
-    @classmethod
-    def of(cls, text: str) -> "_Script":
-        # GRUB drops every carriage return (grub-core/kern/file.c, grub_file_getline) and each line that begins with
-        # `#`, be it inside a quotation (grub-core/normal/main.c, read_config_file_getline).
-        every = text.replace("\r", "").split("\n")
-        lines = tuple(number for number, line in enumerate(every, 1) if line[:1] != "#")
-        kept = [every[number - 1] for number in lines]
-        starts = tuple(accumulate((len(line) + 1 for line in kept), initial=0))
-        markers = tuple(
-            (number, match[2] if match[1] == "BEGIN" else "")
-            for number, line in enumerate(every, 1)
-            if line[:1] == "#" and (match := _SECTION.match(line))
-        )
-        return cls("\n".join(kept), starts, lines, markers)
+    def __init__(self, text: str) -> None:
+        self.sections: list[tuple[int, str]] = []
+        for match in _SECTION.finditer(text):
+            name = match[2] if match[1] == "BEGIN" else ""
+            if not self.sections or self.sections[-1][1] != name:
+                self.sections.append((match.start(), name))
+        self._text = text
+        self._offset = 0
+        self._line = 1
+        self._next = 0
 
     def line(self, offset: int) -> int:
-        return self.lines[bisect_right(self.starts, offset) - 1]
+        self._line += self._text.count("\n", self._offset, offset)
+        self._offset = offset
+        return self._line
 
-    def section(self, line: int) -> str:
-        index = bisect_right(self.markers, line, key=lambda marker: marker[0]) - 1
-        return self.markers[index][1] if index >= 0 else ""
+    @property
+    def section(self) -> str:
+        while self._next < len(self.sections) and self.sections[self._next][0] <= self._offset:
+            self._next += 1
+        return self.sections[self._next - 1][1] if self._next else ""
 
 
 class _Word(NamedTuple):
@@ -87,6 +104,19 @@ class _Word(NamedTuple):
     text: str
     variables: tuple[str, ...]
     quoted: bool
+
+    @property
+    def is_one(self) -> bool:
+        return bool(self.text or self.quoted)
+
+
+class _Command(NamedTuple):
+    """A command that counts: its name and arguments as they are written, and whether a block follows."""
+
+    line: int
+    name: str
+    arguments: str
+    opens: bool
 
 
 class _Block(NamedTuple):
@@ -99,9 +129,10 @@ class _Block(NamedTuple):
 
 
 class _Reader:
-    def __init__(self, path: PurePosixPath, script: _Script) -> None:
+    def __init__(self, path: PurePosixPath, text: str) -> None:
         self.path = path
-        self.script = script
+        self.text = text
+        self.position = _Position(text)
         self.blocks: list[_Block] = []
         self.heads: list[MenuEntry] = []
         self.bodies: list[list[LinuxLine]] = []
@@ -109,28 +140,50 @@ class _Reader:
         self.settings: list[Setting] = []
         self.places: list[Place] = []
         self.conditions = 0
-        self.cmdlines: dict[str, Cmdline] = {}
+        self.cmdlines: dict[str, tuple[Cmdline, tuple[str, ...]]] = {}
         self.has_blscfg = False
 
     def read(self) -> GrubCfg:
-        for line, raw_words, opens in self._commands():
-            self._command(line, raw_words, opens=opens)
+        for command in self._commands():
+            self._run(command)
         if self.blocks:
             raise self._error(self.blocks[-1].line, "a '{' is never closed")
         entries = tuple(
             MenuEntry(head.id, head.title, head.line, head.section, head.submenus, tuple(body))
             for head, body in zip(self.heads, self.bodies, strict=True)
         )
-        sections = tuple(dict.fromkeys(name for _, name in self.script.markers if name))
+        sections = tuple(dict.fromkeys(name for _, name in self.position.sections if name))
         defaults = self.defaults.get(_HEADER) or {text for each in self.defaults.values() for text in each}
         default = next(iter(defaults)) if len(defaults) == 1 else None
         return GrubCfg(entries, sections, self.has_blscfg, default, tuple(self.settings), tuple(self.places))
 
-    def _commands(self) -> Iterator[tuple[int, list[str], bool]]:
-        """Return every command: its line, its words as written, and whether a `{` follows them. Closes at each `}`."""
+    def _commands(self) -> Iterator[_Command]:
+        """Return the commands that count. Closes at each `}`."""
+        text, at = self.text, 0
+        for _ in range(_STEP_LIMIT):
+            passed = cast("re.Match[str]", (_PASS_INSIDE if self.blocks else _PASS_OUTSIDE).match(text, at))
+            at = passed.end()
+            if at == len(text):
+                return
+            if text[at] == "}":
+                self._close(at)
+                at += 1
+                continue
+            command = _COMMAND.match(text, at)
+            if command is None or command[1] in _PREFIXES or command.end() - at > _COMMAND_LIMIT:
+                at = yield from self._by_tokens(at)
+                continue
+            yield _Command(self.position.line(command.start(1)), command[1], command[2], opens=bool(command[3]))
+            at = command.end()
+        raise self._error(self.position.line(at), f"more than {_STEP_LIMIT} commands")
+
+    def _by_tokens(self, at: int) -> Generator[_Command, None, int]:
+        """Return the next command, read word by word, and where it ends."""
         words: list[str] = []
         start = 0
-        for token in _TOKEN.finditer(self.script.text):
+        while True:
+            token = cast("re.Match[str]", _TOKEN.match(self.text, at))
+            at = token.end()
             kind = token.lastgroup
             if kind == "word":
                 word = token["word"]
@@ -140,79 +193,95 @@ class _Reader:
                     words, start = [word], token.start("word")
                 elif word in _OPENS:
                     self.conditions += 1
+                if len(words) > _WORDS_LIMIT:
+                    raise self._error(self.position.line(start), f"a command of more than {_WORDS_LIMIT} words")
                 continue
             if kind == "stray" or (kind == "open" and not words):
-                raise self._error(self.script.line(token.start(kind)), _complaint(token[kind]))
+                raise self._error(self.position.line(token.start(kind)), _complaint(token[kind]))
             if words:
-                yield self.script.line(start), words, kind == "open"
-                words = []
+                yield _Command(self.position.line(start), words[0], " ".join(words[1:]), opens=kind == "open")
             if kind == "close":
-                self._close(self.script.line(token.start("close")))
+                self._close(token.start("close"))
+            return at
 
-    def _command(self, line: int, raw_words: list[str], *, opens: bool) -> None:
-        name = raw_words[0]
-        if _LINUX.fullmatch(name):
-            if opens:
+    def _run(self, command: _Command) -> None:
+        line, name = command.line, command.name
+        if "linux" in name and _LINUX.fullmatch(name):
+            if command.opens:
                 raise self._error(line, "a '{' in a kernel's command line, which GRUB takes for a block")
-            self._linux(line, raw_words[1:])
+            self._linux(line, command.arguments)
         elif name == "blscfg":
             self.has_blscfg = True
         elif name in _CLOSES:
             self.conditions -= self.conditions > 0
-        elif name == "set" and len(raw_words) > 1:
-            self._setting(line, raw_words[1])
-        elif len(raw_words) == 1 and _ASSIGNMENT.match(name):
+        elif name == "set" and (first := _WORDS.search(command.arguments)):
+            self._setting(line, first[0])
+        elif not command.arguments and _ASSIGNMENT.match(name):
             self._setting(line, name)
-        if not opens:
-            return
+        if command.opens:
+            self._open(command)
+
+    def _open(self, command: _Command) -> None:
+        line, name = command.line, command.name
         if len(self.blocks) == _DEPTH_LIMIT:
             raise self._error(line, f"more than {_DEPTH_LIMIT} blocks inside each other")
-        if name in _ENTRY_COMMANDS or name == "submenu":
-            identity, title = self._heading(line, raw_words[1:])
-            parent = next((block.place for block in reversed(self.blocks) if block.place is not None), None)
-            is_entry = name != "submenu"
-            self.places.append(Place(parent, identity, title, len(self.heads) if is_entry else None))
-            if not is_entry:
-                self.blocks.append(_Block(line, title=title, place=len(self.places) - 1))
-                return
-            submenus = tuple(block.title for block in self.blocks if block.title is not None)
-            self.blocks.append(_Block(line, entry=len(self.heads)))
-            self.heads.append(MenuEntry(identity, title, line, self.script.section(line), submenus, ()))
-            self.bodies.append([])
-        else:
+        if name not in _ENTRY_COMMANDS and name != "submenu":
             self.blocks.append(_Block(line))
+            return
+        identity, title = self._heading(line, command.arguments)
+        parent = next((block.place for block in reversed(self.blocks) if block.place is not None), None)
+        is_entry = name != "submenu"
+        self.places.append(Place(parent, identity, title, len(self.heads) if is_entry else None))
+        if not is_entry:
+            self.blocks.append(_Block(line, title=title, place=len(self.places) - 1))
+            return
+        submenus = tuple(block.title for block in self.blocks if block.title is not None)
+        self.blocks.append(_Block(line, entry=len(self.heads)))
+        self.heads.append(MenuEntry(identity, title, line, self.position.section, submenus, ()))
+        self.bodies.append([])
 
-    def _close(self, line: int) -> None:
+    def _close(self, at: int) -> None:
         if not self.blocks:
-            raise self._error(line, "a '}' closes nothing")
+            raise self._error(self.position.line(at), "a '}' closes nothing")
         self.blocks.pop()
 
-    def _linux(self, line: int, raw_words: list[str]) -> None:
+    def _linux(self, line: int, arguments: str) -> None:
         entry = next((block.entry for block in reversed(self.blocks) if block.entry is not None), None)
-        words = self._words(line, raw_words)
-        if entry is None or not words:
+        if entry is None:
             return
-        text = " ".join(_loader_word(word.text) for word in words[1:])
-        if (cmdline := self.cmdlines.get(text)) is None:
-            cmdline = self.cmdlines[text] = Cmdline.parse(text)
-        variables = tuple(dict.fromkeys(name for word in words for name in word.variables))
-        self.bodies[entry].append(LinuxLine(line, words[0].text, cmdline, variables))
+        words = _WORDS.finditer(arguments)
+        kernel = next((word for match in words if (word := self._word(line, match[0])).is_one), None)
+        if kernel is None:
+            return
+        after = next(words, None)
+        cmdline, variables = self._parameters(line, "" if after is None else arguments[after.start() :])
+        names = tuple(dict.fromkeys((*kernel.variables, *variables)))
+        self.bodies[entry].append(LinuxLine(line, kernel.text, cmdline, names))
+
+    def _parameters(self, line: int, arguments: str) -> tuple[Cmdline, tuple[str, ...]]:
+        """Return what follows the kernel's path, and the variables in it. Entries share most of it, so it is kept."""
+        if (known := self.cmdlines.get(arguments)) is None:
+            words = self._words(line, arguments)
+            variables = tuple(dict.fromkeys(name for word in words for name in word.variables))
+            known = Cmdline.parse(" ".join(_loader_word(word.text) for word in words)), variables
+            self.cmdlines[arguments] = known
+        return known
 
     def _setting(self, line: int, raw_word: str) -> None:
         word = self._word(line, raw_word)
         name, equals, value = word.text.partition("=")
         if not equals:
             return
-        section = self.script.section(line)
+        section = self.position.section
         self.settings.append(
             Setting(line, name, value, word.variables, section, bool(self.blocks) or self.conditions > 0)
         )
         if name == "default" and value not in ("$next_entry", "${next_entry}"):
             self.defaults.setdefault(section, set()).add(value)
 
-    def _heading(self, line: int, raw_words: list[str]) -> tuple[str, str]:
+    def _heading(self, line: int, arguments: str) -> tuple[str, str]:
         """Return the id and the title of a menu entry or submenu, whose options may stand anywhere."""
-        words = iter(self._words(line, raw_words))
+        words = iter(self._words(line, _UNREAD.sub("", arguments)))
         identity, title = "", None
         for word in words:
             option, equals, value = word.text.partition("=")
@@ -226,13 +295,15 @@ class _Reader:
                 title = word.text
         return identity, title or ""
 
-    def _words(self, line: int, raw_words: list[str]) -> list[_Word]:
-        words = [self._word(line, raw) for raw in raw_words]
-        return [word for word in words if word.text or word.quoted]
+    def _words(self, line: int, arguments: str) -> list[_Word]:
+        return [word for raw in _WORDS.findall(arguments) if (word := self._word(line, raw)).is_one]
 
     def _word(self, line: int, raw: str) -> _Word:
         if _MARK.search(raw) is None:
             return _Word(raw, (), quoted=False)
+        raw = _DROPPED.sub("", raw)
+        if raw[0] == "'" and raw.find("'", 1) == len(raw) - 1:
+            return _Word(raw[1:-1], (), quoted=True)
         pieces: list[str] = []
         variables: list[str] = []
         quoted = False

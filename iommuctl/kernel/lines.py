@@ -167,9 +167,15 @@ class Kernel(NamedTuple):
         return self.base, self.release
 
 
+@lru_cache(maxsize=4)  # a plan asks for those of a host more than once
 def parse_kernels(releases: tuple[str, ...]) -> tuple[Kernel, ...]:
     """Return the kernels that releases name, in order and each once; what begins with no number is left out."""
     return tuple(sorted({one for text in releases if (one := Kernel.parse(text))}, key=lambda one: one.order))
+
+
+def distinct(kernels: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
+    """Return one kernel of each place in its line: what a kernel reads is told by nothing else of its release."""
+    return tuple({one._replace(release=""): one for one in reversed(kernels)}.values())[::-1]
 
 
 def _enterprise(release: str, base: KernelVersion, found: re.Match[str]) -> Kernel:

@@ -8,7 +8,7 @@ from iommuctl.errors import ProfileError
 from iommuctl.facts import Facts, Platform
 from iommuctl.findings import DeclaredRule, Finding, Rule, Severity
 from iommuctl.kernel.cmdline import canonical_name
-from iommuctl.kernel.lines import Kernel, parse_kernels
+from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import (
     Catalogue,
     Definition,
@@ -50,7 +50,7 @@ class _Resolution:
         self.catalogue = catalogue
         self.facts = facts
         self.values = _values(profile, inputs)
-        self.kernels = parse_kernels(facts.kernels)
+        self.kernels = distinct(parse_kernels(facts.kernels))
 
     def desired(self) -> DesiredArguments:
         """Put everything together, and refuse what contradicts itself."""

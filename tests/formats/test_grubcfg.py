@@ -344,7 +344,7 @@ def test_a_long_row_is_read_in_one_go(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "character"),
     [
-        pytest.param("a " * 250_000 + "|", "'|'", id="words"),
+        pytest.param("a " * 4000 + "|", "'|'", id="words"),
         pytest.param("$a" * 250_000 + "'" + "a" * 250_000, "begins with '", id="a quotation behind variables"),
         pytest.param('"' + "\\a" * 250_000, 'begins with "', id="escapes"),
     ],
@@ -352,6 +352,40 @@ def test_a_long_row_is_read_in_one_go(text: str) -> None:
 def test_a_long_row_is_refused_in_one_go(text: str, character: str) -> None:
     with pytest.raises(BootConfigError, match=re.escape(character)):
         parse_menu(PATH, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("a {\n}\n" * 100_001, "more than 200000 commands", id="blocks"),
+        pytest.param("'a' " * 20_000, "a command of more than 10000 words", id="words"),
+    ],
+)
+def test_more_than_any_menu_holds_is_refused(text: str, message: str) -> None:
+    with pytest.raises(BootConfigError, match=message):
+        parse_menu(PATH, text)
+
+
+@pytest.mark.parametrize("many", ["\n", "# a\n", ";", "insmod ext2\n", " ", "### BEGIN a ###\n"])
+def test_what_says_nothing_is_passed_by_however_long_it_is(many: str) -> None:
+    text = many * (4 * 1024 * 1024 // len(many)) + "\nmenuentry x {\n" + many * 1000 + "\nlinux /k a\n}\n"
+    (entry,) = parse_menu(PATH, text).entries
+    assert entry.linux[0].line == text.count("\n") - 1
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ("linux /k 'a\n# don't\nb' c", '"a b"'),
+        ('linux /k "a\n#"\nb" c', '"a b"'),
+        ("linux /k a \\\n# linux /k b\nc", "a c"),
+        ("echo 'x\n# }'\n'\nlinux /k a", "a"),
+    ],
+)
+def test_a_line_that_begins_a_comment_is_no_part_of_a_quotation(body: str, read: str) -> None:
+    # grub-core/normal/main.c drops such lines before the lexer sees them.
+    ((line,),) = [only_entry(body).linux]
+    assert str(line.cmdline).replace("\n", " ").startswith(read)
 
 
 def test_a_long_title_is_judged_in_one_go() -> None:

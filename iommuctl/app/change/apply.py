@@ -22,7 +22,7 @@ from iommuctl.backends.base import BootConfig
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.kernel.lines import Kernel, parse_kernels
+from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Linter, Subject, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
@@ -78,7 +78,7 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,
         *rendering.findings,
-        *_lint(host, found, config, rendering, desired, parse_kernels(kernels)),
+        *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels))),
         *(() if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))),
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),

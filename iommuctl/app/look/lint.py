@@ -16,7 +16,7 @@ from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.host.probe import read_runtime
 from iommuctl.kernel.cmdline import Cmdline, join
 from iommuctl.kernel.environment import Surroundings
-from iommuctl.kernel.lines import Kernel, parse_kernels
+from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.lint.engine import Subject, lint, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
@@ -124,7 +124,7 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
         return _linted(platform, ((line, lint(subject, RULES)),), (unread, *interrupted_findings(host)))
     config = found.backend.read(found.tree, found.facts)
     present = installed_kernels(found.facts, config)
-    installed = kernels or parse_kernels(present)
+    installed = kernels or distinct(parse_kernels(present))
     coming = config.future
     lines = (
         [] if coming.cmdline is None else [LintedLine(f"the next kernel ({coming.source})", coming.cmdline, installed)]
@@ -140,7 +140,13 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     binds = any(True for line in lines for _ in line.cmdline.named("vfio-pci.ids"))
     devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)
-    results = [(line, lint(_subject(found, line, surroundings, devices), rules)) for line in lines]
+    told: dict[tuple[str, tuple[Kernel, ...]], tuple[Finding, ...]] = {}
+    results = []
+    for line in lines:
+        alike = str(line.cmdline), tuple(kernel._replace(release="") for kernel in line.kernels)
+        if alike not in told:
+            told[alike] = lint(_subject(found, line, surroundings, devices), rules)
+        results.append((line, told[alike]))
     missing = () if kernels else kernel_findings(present)
     return _linted(found.facts.platform, results, (*interrupted_findings(host), *config.findings, *missing))
 

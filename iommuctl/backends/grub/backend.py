@@ -36,6 +36,7 @@ class _GrubHost(NamedTuple):
 
     place: menus.BootMenu
     menu: grubmenu.GrubCfg | None
+    normal: tuple[grubmenu.MenuEntry, ...]
     words: Words
     block: GrubEnv | None
     findings: tuple[Finding, ...]
@@ -77,9 +78,10 @@ class Grub2:
         if coming is None or host.menu is None:
             return ()
         default = _default(host)
-        normal = sorted(grubmenu.normal_entries(host.menu), key=lambda entry: entry is not default)
+        normal = sorted(host.normal, key=lambda entry: entry is not default)
+        shown = host.words.reader()
         entries = [
-            Source(f"{host.place.path} ({entry.title})", "GRUB boots", host.words.shown(line))
+            Source(f"{host.place.path} ({entry.title})", "GRUB boots", shown(line))
             for entry in normal
             for line in entry.linux
         ]
@@ -92,8 +94,7 @@ class Grub2:
         host = _read_host(tree, family, facts)
         menus.require_written(host.place)
         edit = defaults.conform_sources(tree, family, conformer, additions=grub_sources.DEFAULT, menu_proves=True)
-        normal = () if host.menu is None else grubmenu.normal_entries(host.menu)
-        lines = tuple(line for entry in normal for line in entry.linux)
+        lines = tuple(line for entry in host.normal for line in entry.linux)
         _check_length(edit.after, lines, facts)
         script.require_uncut(tree, family, edit.after, conformer)
         words.require_agreement(host.words, (words.predicted(script.line_of(str(edit.after)), lines),), conformer)
@@ -138,7 +139,7 @@ class Grub2:
         if not generated:
             return problems
         host = _read_host(tree, family, facts)
-        normal = () if host.menu is None else grubmenu.normal_entries(host.menu)
+        normal = host.normal
         if not normal:
             return (*problems, f"{host.place.path} has no normal entry of this system")
         if conformer is not None:
@@ -178,15 +179,23 @@ class Grub2:
 def _shortcomings(host: _GrubHost, conformer: Conformer) -> tuple[str, ...]:
     """Say how the menu's normal entries fall short, with each value of each word in them."""
     problems: dict[str, None] = {}
-    for entry in () if host.menu is None else grubmenu.normal_entries(host.menu):
+    known: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}
+    for entry in host.normal:
         for line in entry.linux:
+            said = (id(line.cmdline), line.variables)
+            if said not in known:
+                known[said] = tuple(_lacking(host, line, conformer))
             where = f"{host.place.path}:{line.line}: entry {entry.title!r}"
-            for cmdline, name, value in host.words.readings(line):
-                if name is None and any(host.words.values.get(each) for each in line.variables):
-                    continue  # no word of it is empty
-                note = "" if value is None else f", where ${name} is {value.text!r}"
-                problems |= dict.fromkeys(f"{where}: {each}{note}" for each in conformer.shortcomings(cmdline))
+            problems |= dict.fromkeys(f"{where}: {each}" for each in known[said])
     return tuple(problems)
+
+
+def _lacking(host: _GrubHost, line: grubmenu.LinuxLine, conformer: Conformer) -> Iterator[str]:
+    for cmdline, name, value in host.words.readings(line):
+        if name is None and any(host.words.values.get(each) for each in line.variables):
+            continue  # no word of it is empty
+        note = "" if value is None else f", where ${name} is {value.text!r}"
+        yield from (f"{each}{note}" for each in conformer.shortcomings(cmdline))
 
 
 def _family(tree: Tree, facts: Facts) -> GrubFamily:
@@ -213,18 +222,19 @@ def _read_host(tree: Tree, family: GrubFamily, facts: Facts) -> _GrubHost:
             hint="run the same command as root (sudo)",
         )
         nothing = words.read_words(tree, None, place.path, block)
-        return _GrubHost(place, None, nothing, block, (*doubts, unreadable), is_unreadable=True)
+        return _GrubHost(place, None, (), nothing, block, (*doubts, unreadable), is_unreadable=True)
     if content is None:
-        return _GrubHost(place, None, words.read_words(tree, None, place.path, block), block, doubts)
-    menu = _parsed(place.path, content)
-    host = _GrubHost(place, menu, words.read_words(tree, menu, place.path, block), block, ())
+        return _GrubHost(place, None, (), words.read_words(tree, None, place.path, block), block, doubts)
+    menu, normal = _parsed(place.path, content)
+    host = _GrubHost(place, menu, normal, words.read_words(tree, menu, place.path, block), block, ())
     return host._replace(findings=(*doubts, *_menu_findings(host)))
 
 
 @lru_cache(maxsize=1)
-def _parsed(path: PurePosixPath, content: bytes) -> grubmenu.GrubCfg:
-    """Read a menu; the last one is kept, for a plan looks at it more than once, and a large one takes long."""
-    return grubcfg.parse_menu(path, grub_sources.decode(path, content))
+def _parsed(path: PurePosixPath, content: bytes) -> tuple[grubmenu.GrubCfg, tuple[grubmenu.MenuEntry, ...]]:
+    """Read a menu and its normal entries; the last one is kept, for a plan looks at it often, and it may be large."""
+    menu = grubcfg.parse_menu(path, grub_sources.decode(path, content))
+    return menu, grubmenu.normal_entries(menu)
 
 
 def _environment(tree: Tree, place: menus.BootMenu) -> GrubEnv | None:
@@ -241,7 +251,7 @@ def _menu_findings(host: _GrubHost) -> Iterator[Finding]:
     if menu is None:
         return
     default = _default(host)
-    if default is not None and default not in grubmenu.normal_entries(menu):
+    if default is not None and default not in host.normal:
         yield Finding(
             Rule.DEFAULT_ENTRY_NOT_OURS,
             Severity.WARNING,
@@ -269,7 +279,8 @@ def _default(host: _GrubHost) -> grubmenu.MenuEntry | None:
 def _entries(host: _GrubHost) -> tuple[Entry, ...]:
     if host.menu is None:
         return ()
-    normal = frozenset(entry.line for entry in grubmenu.normal_entries(host.menu))
+    normal = frozenset(entry.line for entry in host.normal)
+    read = host.words.reader()
     hypervisors = frozenset(entry.line for entry in grubmenu.xen_entries(host.menu))
     default = _default(host)
     entries: list[Entry] = []
@@ -280,13 +291,13 @@ def _entries(host: _GrubHost) -> tuple[Entry, ...]:
             kernel_release=None,
             path=host.place.path,
             cmdline=Cmdline.parse(""),
-            rescue=entry.recovery,
+            rescue=entry.line not in normal and entry.recovery,
             default=entry is default,
             ours=entry.line in normal,
             reason=_reason(entry, ours=entry.line in normal),
         )
         entries += (
-            shown._replace(kernel_release=grubmenu.kernel_release(line.kernel), cmdline=host.words.shown(line))
+            shown._replace(kernel_release=grubmenu.kernel_release(line.kernel), cmdline=read(line))
             for line in entry.linux
         )
         if entry.line in hypervisors and not entry.linux:
@@ -339,7 +350,12 @@ def _check_length(after: Cmdline, lines: tuple[grubmenu.LinuxLine, ...], facts: 
     limit = COMMAND_LINE_SIZE[facts.platform] - 1
     # What 10_linux itself adds (root=, ro) is what an entry's line has next to the variables' tokens.
     wanted = {token.text for token in after.tokens}
-    own = max((_own_length(line, wanted) for line in lines), default=0)
+    longest: dict[int, grubmenu.LinuxLine] = {}
+    for line in lines:
+        before = longest.setdefault(id(line.cmdline), line)
+        if len(line.kernel) > len(before.kernel):
+            longest[id(line.cmdline)] = line
+    own = max((_own_length(line, wanted) for line in longest.values()), default=0)
     length = own + len(str(after).encode("utf-8", "surrogateescape"))
     if length > limit:
         raise BootConfigError(

@@ -6,7 +6,7 @@ known only at boot. Each is tried by itself, so that the time grows with their n
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -59,6 +59,18 @@ class Words(NamedTuple):
         chosen = {name: self._last(name) for name in line.variables}
         return self.expand(line, chosen)
 
+    def reader(self) -> Callable[[LinuxLine], Cmdline]:
+        """Return `shown` for many lines: what several say is worked out once."""
+        known: dict[tuple[int, tuple[str, ...]], Cmdline] = {}
+
+        def shown(line: LinuxLine) -> Cmdline:
+            said = (id(line.cmdline), line.variables)
+            if said not in known:
+                known[said] = self.shown(line)
+            return known[said]
+
+        return shown
+
     def readings(self, line: LinuxLine) -> Iterator[tuple[Cmdline, str | None, Value | None]]:
         """Return a line with each value of each variable, one at a time, and the variable; first without any."""
         yield self.expand(line, {}), None, None
@@ -106,9 +118,9 @@ def read_words(tree: Tree, menu: GrubCfg | None, path: PurePosixPath, block: Gru
 
 def require_agreement(words: Words, lines: Iterable[LinuxLine], conformer: Conformer) -> None:
     """Raise BootConfigError, naming the variable's owner, where one of its values contradicts what is wanted."""
-    seen: set[tuple[str, tuple[str, ...]]] = set()
+    seen: set[tuple[int, tuple[str, ...]]] = set()
     for line in lines:
-        key = (str(line.cmdline), line.variables)
+        key = (id(line.cmdline), line.variables)
         if not line.variables or key in seen:
             continue
         seen.add(key)
