@@ -79,6 +79,8 @@ class Rule(StrEnum):
     TBOOT_NOFORCE = "tboot-noforce", "a measured launch no longer forces VT-d on"
     VFIO_CLAIMS_ALL = "vfio-claims-all", "vfio-pci claims every device of an id"
 
+    BOOT_CRITICAL = "boot-critical", "a parameter that says what the host boots from or into"
+
     # The bootloader, its entries and files
     BLS_BLANK_LINE = "bls-blank-line", "an entry with options after a blank line, which GRUB does not read"
     BLS_OPTIONS_LINES = "bls-options-lines", "an entry with several options lines, of which GRUB reads the first"

@@ -35,10 +35,11 @@ def profile_names(root: Path) -> tuple[str, ...]:
 
 def snapshot_ids(root: Path) -> tuple[str, ...]:
     """Return the ids of a root's snapshots; none where they may not be read."""
-    from iommuctl.transaction.store import Store
+    from iommuctl.transaction.store import LATEST_SNAPSHOT, Store
 
     try:
-        return tuple(one.id for one in Store(Root(root)).list().snapshots)
+        found = Store(Root(root)).list().snapshots
+        return (*(one.id for one in found), *((LATEST_SNAPSHOT,) if found else ()))
     except IommuctlError:
         return ()
 

@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         from iommuctl.cli.session import Session
     # What is asked for is on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
-    session = Session(json="--json" in arguments, debug="--debug" in arguments)
+    session = Session(arguments, json="--json" in arguments, debug="--debug" in arguments)
     try:
         from iommuctl.cli.application import application
 

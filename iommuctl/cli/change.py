@@ -13,17 +13,19 @@ from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.app.host import Host
 from iommuctl.cli.options import ChangeOptions
 from iommuctl.cli.output.findings import finding_lines
-from iommuctl.cli.output.plan import plan_report, plan_text
+from iommuctl.cli.output.plan import plan_report, plan_text, summary
 from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible
+from iommuctl.cli.pager import print_long
 from iommuctl.cli.question import confirmed
 from iommuctl.cli.session import is_interactive, session, wants_colour
-from iommuctl.errors import ExecutionError
+from iommuctl.errors import ExecutionError, UsageError
 from iommuctl.findings import Rule
 from iommuctl.plan import Command
 
 if TYPE_CHECKING:
     from iommuctl.app.change.execute import Executed
+    from iommuctl.transaction.snapshot import Origin
 
 _DIFFERENCE = 1
 
@@ -49,19 +51,21 @@ def opened(path: Path, change: ChangeOptions) -> Host:
 
 
 def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions) -> None:
-    """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so."""
+    """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so, and
+    UsageError where the change is neither agreed to beforehand nor can be.
+    """
     if change.dry_run:
-        _show(context, host, plan, executed=None)
+        _show(context, host, plan, executed=None, pages=change.pages)
         raise typer.Exit(_DIFFERENCE if change.exit_code and plan.steps.is_changed else 0)
     as_text = not session(context).json
-    if as_text and plan.steps.is_changed:
-        typer.echo(plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose), nl=False)
-        if is_interactive() and not change.yes and not confirmed("write this?"):
-            typer.echo("nothing was written", err=True)
-            raise typer.Exit(_DIFFERENCE)
+    if plan.steps.is_changed:
+        if as_text:
+            print_long(_plan_text(context, plan), pages=change.pages and not change.yes)
+        if not change.yes:
+            _require_consent(context, plan, can_ask=as_text and is_interactive())
     from iommuctl.app.change.execute import carry_out
 
-    executed = carry_out(host, plan, progress=_progress)
+    executed = carry_out(host, plan, progress=_progress, origin=_origin(context, plan))
     try:
         if as_text:
             _say_done(host, plan, executed)
@@ -73,15 +77,39 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
         raise
 
 
-def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None") -> None:
+def _require_consent(context: typer.Context, plan: Plan, *, can_ask: bool) -> None:
+    """Ask whether to write. Raises UsageError where nobody can be asked, typer.Exit where the answer is no."""
+    if not can_ask:
+        raise UsageError(
+            "this would write, and nobody can be asked: nothing was written",
+            details=(summary(plan),),
+            hint=session(context).typed("--yes"),
+        )
+    typer.echo(f"\n{summary(plan)}", nl=False)
+    if not confirmed("write this?"):
+        typer.echo("nothing was written", err=True)
+        raise typer.Exit(_DIFFERENCE)
+
+
+def _origin(context: typer.Context, plan: Plan) -> "Origin":
+    from iommuctl.host.caller import login_user
+    from iommuctl.transaction.snapshot import Origin
+
+    return Origin(login_user(), session(context).typed(), plan.why or "")
+
+
+def _plan_text(context: typer.Context, plan: Plan) -> str:
+    return plan_text(plan, colour=wants_colour(sys.stdout), verbose=session(context).verbose)
+
+
+def _show(context: typer.Context, host: Host, plan: Plan, executed: "Executed | None", *, pages: bool = False) -> None:
     if session(context).json:
         from iommuctl.documents.base import to_json
 
         typer.echo(to_json(plan_report(plan, str(host.path), executed)))
         return
-    colour = wants_colour(sys.stdout)
-    typer.echo(plan_text(plan, colour=colour, verbose=session(context).verbose), nl=False)
-    typer.echo("dry-run: nothing was written" if plan.steps.is_changed else "unchanged")
+    done = "dry-run: nothing was written" if plan.steps.is_changed else "unchanged"
+    print_long(f"{_plan_text(context, plan)}{done}\n", pages=pages)
 
 
 def _say_done(host: Host, plan: Plan, executed: "Executed") -> None:

@@ -26,7 +26,8 @@ def complete_profile(context: typer.Context, incomplete: str) -> list[str]:
     from iommuctl.app.completion import profile_names
     from iommuctl.cli.completion import root_of
 
-    return _fitting(profile_names(root_of(context)), incomplete)
+    none = ("none",) if context.info_name == "apply" else ()
+    return _fitting((*profile_names(root_of(context)), *none), incomplete)
 
 
 def complete_snapshot(context: typer.Context, incomplete: str) -> list[str]:
@@ -63,6 +64,12 @@ def _complete_input(context: typer.Context, incomplete: str) -> list[str]:
     return _fitting((f"{name}={before}{one}" for one in values if one), incomplete)
 
 
+def _complete_parameter(incomplete: str) -> list[str]:
+    from iommuctl.app.completion import parameter_names
+
+    return list(parameter_names(incomplete))
+
+
 def _complete_kernel(context: typer.Context, incomplete: str) -> list[str]:
     from iommuctl.app.completion import kernel_releases
     from iommuctl.cli.completion import root_of
@@ -75,6 +82,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 ROOT = Path("/")
+MOST_OF_A_REASON = 500  # characters; it is in every line of the index of snapshots
 PLATFORMS = ("auto", *Platform)
 Profile = Annotated[
     str,
@@ -131,6 +139,26 @@ DryRun = Annotated[
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="With --dry-run: exit 1 when something would change.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.", callback=remember_json)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
+NoPager = Annotated[bool, typer.Option("--no-pager", help="Show a long plan at once, not through $PAGER.")]
+Add = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add",
+        metavar="NAME[=VALUE]",
+        help="Have this parameter next to the profile, now and with every later apply of it; may be repeated.",
+        autocompletion=_complete_parameter,
+    ),
+]
+Remove = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--remove",
+        metavar="NAME[=VALUE]",
+        help="Have this parameter taken away, or take back an --add of it; may be repeated.",
+        autocompletion=_complete_parameter,
+    ),
+]
+Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
 RegenerateOption = Annotated[
     Regenerate,
     typer.Option(
@@ -204,6 +232,12 @@ class ChangeOptions(NamedTuple):
     yes: Yes = False
     regenerate: RegenerateOption = Regenerate.AUTO
     force: Force = None
+    no_pager: NoPager = False
+
+    @property
+    def pages(self) -> bool:
+        """Whether a text that the terminal does not hold goes through a pager."""
+        return not self.no_pager
 
 
 def parse_platform(text: str) -> Platform | None:
@@ -216,6 +250,14 @@ def parse_platform(text: str) -> Platform | None:
         from iommuctl.cli.usage import choice_error
 
         raise choice_error("--platform", text, PLATFORMS, hint="iommuctl check tells the platform of a host") from error
+
+
+def parse_why(text: str | None) -> str | None:
+    """Read the value of --why. Raises a usage error (exit code 2)."""
+    if text is not None and not (text.strip() and text.isprintable() and len(text) <= MOST_OF_A_REASON):
+        message = f"it is one line of text, at most {MOST_OF_A_REASON} characters"
+        raise typer.BadParameter(message, param_hint="'--why'")
+    return text
 
 
 def parse_inputs(pairs: list[str] | None) -> dict[str, str]:

@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import BaseModel
 
 
 class Session:
-    """The options that every command shares. `root` is None for the running system."""
+    """The words that were typed, and the options that every command shares. `root` is None for the running system."""
 
-    def __init__(self, *, json: bool = False, debug: bool = False) -> None:
+    def __init__(self, arguments: "Sequence[str]" = (), *, json: bool = False, debug: bool = False) -> None:
+        self.arguments = tuple(arguments)
         self.json = json
         self.verbose = False
         self.debug = debug
         self.root: Path | None = None
+
+    def typed(self, *more: str) -> str:
+        """Return the command line as it was typed, with words more."""
+        from shlex import join
+
+        return join(("iommuctl", *self.arguments, *more))
 
 
 def session(context: typer.Context) -> Session:
@@ -63,6 +72,27 @@ def is_interactive() -> bool:
     """Whether somebody can be asked."""
     # Python has no standard input where it was closed at the start.
     return bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
+
+
+def terminal_lines() -> int:
+    """Return how many lines the terminal of the output shows; 0 where that is not known."""
+    return _size("LINES", 1)
+
+
+def terminal_columns() -> int:
+    """Return how many columns the terminal of the output has; 0 where it is none or does not say."""
+    return _size("COLUMNS", 0) if sys.stdout.isatty() else 0
+
+
+def _size(name: str, which: int) -> int:
+    """What the environment says of the terminal (environ(7)), else what it says itself."""
+    said = os.environ.get(name, "")
+    if said.isdecimal():
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())[which]
+    except OSError:
+        return 0
 
 
 def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:

@@ -95,6 +95,9 @@ class PlanReport(Document):
     )
     snapshot: Text | None
     reboot_required: bool
+    added: tuple[Text, ...] = Field(description="parameters that are kept next to the profile")
+    removed: tuple[Text, ...] = Field(description="parameters that are kept away next to the profile")
+    why: Text | None = Field(description="what --why says")
 
 
 class EntryReport(Part):
@@ -149,6 +152,8 @@ class StatusReport(Document):
     entries: tuple[EntryReport, ...]
     future_kernels: FutureReport
     profile: Text | None
+    added: tuple[Text, ...] = Field(description="parameters that are kept next to the profile")
+    removed: tuple[Text, ...] = Field(description="parameters that are kept away next to the profile")
     drift: tuple[DriftReport, ...]
     effective: EffectiveReport | None = Field(description="null for another root")
     findings: tuple[FindingReport, ...]
@@ -182,6 +187,11 @@ class SnapshotReport(Part):
     profile: Text | None
     state: Literal["applied", "rolled_back", "undone"]
     files: tuple[RootPath, ...]
+    user: Text = Field(description="who had it made: the login user, behind sudo too; empty where that was not kept")
+    command_line: Text = Field(description="what was typed; empty where that was not kept")
+    why: Text
+    added: tuple[Text, ...] = Field(description="parameters kept next to the profile from then on")
+    removed: tuple[Text, ...] = Field(description="parameters kept away from then on")
 
 
 class HistoryReport(Document):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -93,6 +94,15 @@ class SystemRunner:
         return ExecutionError(
             f"the programs of {str(self._root.path)!r} can't be confined to it, so none was run", details=(complaint,)
         )
+
+
+def show_through(argv: tuple[str, ...], text: str, environment: Mapping[str, str]) -> bool:
+    """Have a program show a text on this terminal, which may end before it has read all of it; False for no program."""
+    try:
+        subprocess.run(argv, input=text, encoding="utf-8", errors="backslashreplace", env=environment, check=False)
+    except OSError:
+        return False
+    return True
 
 
 def _uuid(device: BlockDevice) -> str:

@@ -11,6 +11,7 @@ from iommuctl.kernel.cmdline import OF_ONE_BOOT, canonical_name
 # Each is compiled when it is first needed: a run with a shipped profile needs none.
 _NAME = r"[A-Za-z0-9_.-]{1,100}"
 _VALUE = r"[A-Za-z0-9_.:,=@/+-]{1,1023}"
+_OURS = "iommuctl."
 ALLOWED = "letters, digits and _ . : , = @ / + -"
 
 _PROFILE_NAME = r"[a-z0-9][a-z0-9-]{0,63}"
@@ -35,6 +36,8 @@ def check_parameter(parameter: str) -> str:
     check_name(name)
     if canonical_name(name) in map(canonical_name, OF_ONE_BOOT):
         raise ValueError(f"{name!r} is written by the boot loader, and what a line has of it cannot be told from that")
+    if canonical_name(name).startswith(_OURS):
+        raise ValueError(f"{name!r} is a name that iommuctl itself writes, and takes back")
     if value:  # an empty one is a value: lib/cmdline.c next_arg
         check_value(value)
     return parameter

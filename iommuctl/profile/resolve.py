@@ -21,6 +21,7 @@ from iommuctl.kernel.parameters import (
 )
 from iommuctl.kernel.span import ALWAYS
 from iommuctl.kernel.spelling import meant
+from iommuctl.profile.beside import NONE
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, may_repeat
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 
@@ -165,7 +166,8 @@ class _Resolution:
                 if self._hits(unwanted, legacy) or (vendor_only and self._hits(unwanted, asked)):
                     continue
                 result.setdefault((absence.parameter.key, item), unwanted)
-        for unwanted in _myths(self.catalogue) if self.profile.reset is None else ():
+        is_profile = self.profile.reset is None and self.profile.name != NONE
+        for unwanted in _myths(self.catalogue) if is_profile else ():
             if not self._hits(unwanted, (*asked, *legacy)):
                 result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
         if self.profile.reset is not None:

@@ -14,15 +14,16 @@ from urllib.parse import quote, unquote
 
 from iommuctl.facts import Platform
 from iommuctl.pattern import pattern
-from iommuctl.transaction.snapshot import Action, State, Summary, time_text
+from iommuctl.profile.beside import Beside
+from iommuctl.transaction.snapshot import Action, Origin, State, Summary, time_text
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 # A clock that is wrong by millennia would leave no time for the next snapshot to be later.
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
-_HEAD = "iommuctl index 1"
+_HEAD = "iommuctl index 2"
 _NONE = "-"
-_FIXED = 10  # fields before the files
+_FIXED = 15  # fields before the files
 _ID = pattern(SNAPSHOT_ID)
 _PROFILE = pattern(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -73,6 +74,8 @@ def _line(stamp: Stamp, one: Summary) -> str:
         one.platform,
         one.state,
         inputs or _NONE,
+        *(f"={_quoted(text)}" for text in one.origin),
+        *("=" + ",".join(map(_quoted, texts)) for texts in one.beside),
         *(_quoted(str(path)) for path in one.files),
     )
     return " ".join(fields)
@@ -83,7 +86,8 @@ def _row(line: str) -> tuple[Stamp, Summary]:
     fields = line.split(" ")
     if len(fields) < _FIXED:
         raise ValueError("too few fields")
-    name, size, mtime_ns, created, action, of, profile, platform, state, inputs = fields[:_FIXED]
+    name, size, mtime_ns, created, action, of, profile, platform, state, inputs, *more = fields[:_FIXED]
+    user, command, why, added, removed = (field.removeprefix("=") for field in more)
     pairs = [] if inputs == _NONE else [pair.split("=") for pair in inputs.split(",")]
     one = Summary(
         id=name,
@@ -95,6 +99,8 @@ def _row(line: str) -> tuple[Stamp, Summary]:
         inputs={_unquoted(key): _unquoted(value) for key, value in pairs},
         state=State(state),
         files=tuple(PurePosixPath(_unquoted(path)) for path in fields[_FIXED:]),
+        origin=Origin(_unquoted(user), _unquoted(command), _unquoted(why)),
+        beside=Beside(_several(added), _several(removed)),
     )
     stamp = Stamp(int(size), int(mtime_ns))
     # What is written anew as the same line has no second spelling, and nothing that was passed over.
@@ -108,6 +114,10 @@ def _row(line: str) -> tuple[Stamp, Summary]:
     if not is_ours:
         raise ValueError("not what is written")
     return stamp, one
+
+
+def _several(field: str) -> tuple[str, ...]:
+    return tuple(map(_unquoted, field.split(","))) if field else ()
 
 
 def _quoted(text: str) -> str:

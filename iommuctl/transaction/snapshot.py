@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.plan import Change, FileClass
+from iommuctl.profile.beside import Beside
 from iommuctl.transaction.durable import Metadata
 
 MANIFEST_VERSION: Final = 1
@@ -66,6 +67,14 @@ class SavedFile(NamedTuple):
         }
 
 
+class Origin(NamedTuple):
+    """Who had a change made, by which command line, and why. Manifests of before it was kept have nothing of it."""
+
+    user: str = ""
+    command: str = ""
+    why: str = ""
+
+
 class Summary(NamedTuple):
     """What the history tells of a snapshot: all that a command needs that does not go back to it."""
 
@@ -78,6 +87,13 @@ class Summary(NamedTuple):
     inputs: Mapping[str, str]
     state: State
     files: tuple[PurePosixPath, ...]
+    origin: Origin = Origin()
+    beside: Beside = Beside()
+
+    @property
+    def short_id(self) -> str:
+        """The end of the id, which tells it from others as well."""
+        return self.id.rpartition("-")[2]
 
 
 class Manifest(NamedTuple):
@@ -103,6 +119,8 @@ class Manifest(NamedTuple):
     made_directories: tuple[PurePosixPath, ...]
     entries: tuple[PurePosixPath, ...] | None = None
     inputs: Mapping[str, str] = MappingProxyType({})
+    origin: Origin = Origin()
+    beside: Beside = Beside()
 
     @property
     def summary(self) -> Summary:
@@ -117,6 +135,8 @@ class Manifest(NamedTuple):
             self.inputs,
             self.state,
             tuple(file.path for file in self.files),
+            self.origin,
+            self.beside,
         )
 
     def encode(self) -> bytes:
@@ -138,6 +158,8 @@ class Manifest(NamedTuple):
                 "changes": [{**change._asdict(), "path": str(change.path)} for change in self.changes],
                 "made_directories": list(map(str, self.made_directories)),
                 "entries": None if self.entries is None else list(map(str, self.entries)),
+                "origin": self.origin._asdict(),
+                "beside": {name: list(texts) for name, texts in self.beside._asdict().items()},
             }
         )
 

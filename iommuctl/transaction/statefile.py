@@ -26,11 +26,12 @@ from iommuctl.errors import BootConfigError, ConflictError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
-from iommuctl.profile.checks import check_profile_name
+from iommuctl.profile.beside import Beside
+from iommuctl.profile.checks import check_parameter, check_profile_name
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID
 from iommuctl.transaction.journal import JOURNAL_VERSION, Journal, JournalDirectory, JournalFile
-from iommuctl.transaction.snapshot import MANIFEST_VERSION, Action, Blob, Manifest, SavedFile, State
+from iommuctl.transaction.snapshot import MANIFEST_VERSION, Action, Blob, Manifest, Origin, SavedFile, State
 from iommuctl.transaction.store import NewerStateError
 
 _SHOWN_FACTS = 5
@@ -62,6 +63,7 @@ def _inner_path(text: object, info: ValidationInfo) -> PurePosixPath:
 
 
 Text = Annotated[str, AfterValidator(_restored)]
+ParameterText = Annotated[str, AfterValidator(check_parameter)]
 ProfileName = Annotated[str, AfterValidator(check_profile_name)]
 InnerPath = Annotated[PurePosixPath, PlainValidator(_inner_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -152,6 +154,29 @@ class ChangeModel(StateModel):
         return Change(self.op, self.before, self.after, self.path, self.target, self.reason)
 
 
+class OriginModel(StateModel):
+    """Who had a change made."""
+
+    user: Text = ""
+    command: Text = ""
+    why: Text = ""
+
+    def value(self) -> Origin:
+        """Return the value that it validated."""
+        return Origin(self.user, self.command, self.why)
+
+
+class BesideModel(StateModel):
+    """What is kept next to a profile."""
+
+    added: tuple[ParameterText, ...] = ()
+    removed: tuple[ParameterText, ...] = ()
+
+    def value(self) -> Beside:
+        """Return the value that it validated."""
+        return Beside(self.added, self.removed)
+
+
 class ManifestModel(StateModel):
     """One snapshot's manifest."""
 
@@ -170,6 +195,8 @@ class ManifestModel(StateModel):
     changes: tuple[ChangeModel, ...]
     made_directories: tuple[InnerPath, ...]
     entries: tuple[InnerPath, ...] | None = None
+    origin: OriginModel = OriginModel()
+    beside: BesideModel = BesideModel()
 
     def value(self) -> Manifest:
         """Return the value that it validated."""
@@ -188,6 +215,8 @@ class ManifestModel(StateModel):
             changes=tuple(change.value() for change in self.changes),
             made_directories=self.made_directories,
             entries=self.entries,
+            origin=self.origin.value(),
+            beside=self.beside.value(),
         )
 
 

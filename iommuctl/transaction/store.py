@@ -22,6 +22,7 @@ from iommuctl.tree import digest
 STATE = PurePosixPath("/var/lib/iommuctl")
 STATE_MODE = 0o700
 KEPT_SNAPSHOTS = 50
+LATEST_SNAPSHOT = "latest"  # what a user may say for the id of the newest
 DAMAGED = Rule.SNAPSHOT_DAMAGED
 
 _ID = pattern(SNAPSHOT_ID)
@@ -114,14 +115,20 @@ class Store:
         return Listing(tuple(snapshots), tuple(findings), tuple(damaged), tuple(newer))
 
     def load(self, name: str) -> Manifest:
-        """Return the snapshot with this id, or with the only id that begins so. Raises NotFoundError, ConflictError."""
+        """Return the snapshot with this id, or the only one whose id begins or ends so, or the newest for `latest`.
+
+        Raises NotFoundError, ConflictError.
+        """
         names = [one for one in self._root.names(self.snapshots) if _ID.fullmatch(one)] if self.exists else []
-        found = [one for one in names if name and one.startswith(name)]
+        if name == LATEST_SNAPSHOT:
+            found = [one.id for one in self.list().snapshots if one.state is not State.UNDONE][:1]
+        else:
+            found = [one for one in names if name and (one.startswith(name) or one.endswith(f"-{name}"))]
         if not found:
             raise NotFoundError(
                 f"no such snapshot: {name!r}",
                 hint=self._root.command("history"),
-                correction=(name, meant(name, names)),
+                correction=(name, meant(name, (*names, LATEST_SNAPSHOT))),
             )
         if len(found) > 1:
             raise NotFoundError(f"more than one snapshot begins with {name!r}", details=found, hint="name one in full")

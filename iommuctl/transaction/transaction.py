@@ -15,6 +15,7 @@ from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
 from iommuctl.plan import Change, FileEdit
+from iommuctl.profile.beside import Beside
 from iommuctl.transaction.durable import (
     Metadata,
     Replacement,
@@ -29,7 +30,7 @@ from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
 from iommuctl.transaction.reserve import reserve
 from iommuctl.transaction.restoration import Pending
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, Origin, SavedFile, State, new_id
 from iommuctl.transaction.store import STATE_MODE, Clock, Store, later_than_the_newest
 from iommuctl.tree import digest
 
@@ -52,6 +53,8 @@ class Purpose(NamedTuple):
     changes: tuple[Change, ...] = ()
     inputs: Mapping[str, str] = MappingProxyType({})
     entries: tuple[PurePosixPath, ...] = ()
+    origin: Origin = Origin()
+    beside: Beside = Beside()
 
 
 class Work(NamedTuple):
@@ -354,6 +357,8 @@ def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) 
         changes=purpose.changes,
         made_directories=_folders_to_make(targets),
         entries=purpose.entries,
+        origin=purpose.origin,
+        beside=purpose.beside,
     )
     return manifest, bytes(contents)
 

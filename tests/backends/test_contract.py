@@ -303,7 +303,7 @@ def test_a_kill_at_any_write_of_an_apply_is_all_or_nothing(
     done = Path(shutil.copytree(pristine, tmp_path / "done", symlinks=True))
 
     def arguments(tree: Path) -> tuple[str, ...]:
-        return ("apply", PROFILES[0], "--root", str(tree), *OPTIONS)
+        return ("apply", PROFILES[0], "--root", str(tree), *OPTIONS, "--yes")
 
     environment = {**ENVIRONMENT, **crash.python_environment()}
     points = crash.write_points(IOMMUCTL, arguments, environment, done)

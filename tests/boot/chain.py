@@ -216,15 +216,15 @@ def _prepare(now: Stop, coming: Stop, state: _State) -> Iterator[str]:
     same = now.occasion is Occasion.NEXT
     if step is Step.ROLLBACK:
         if state.first is None:
-            yield f"told apply apply {Step.PASSTHROUGH}"
+            yield f"told apply apply {Step.PASSTHROUGH} --yes"
             yield 'first=$(sed -n \'s/^ *"snapshot": "\\(.*\\)",*$/\\1/p\' /run/result/apply.json)'
         else:
             yield f"first={shlex.quote(state.first)}"
-        yield 'told rollback rollback "$first"'
+        yield 'told rollback rollback --yes "$first"'
     elif not same:
         # By itself apply asks the processor; the next machine may have another.
         platform = () if now.cell.platform is coming.cell.platform else ("--platform", coming.cell.platform.value)
-        yield " ".join(("told", "apply", "apply", step.value, *platform))
+        yield " ".join(("told", "apply", "apply", step.value, "--yes", *platform))
     if coming.occasion is Occasion.NEXT:
         yield "dpkg --install ./linux-*.deb || exit 3"
     if same:

@@ -149,7 +149,7 @@ def test_exit_code_74_for_a_target_that_is_read_only(sample_host: Path) -> None:
     needs_root()
     before = (sample_host / "etc/default/grub").read_bytes()
     script = 'mount --bind "$0/etc/default" "$0/etc/default" && mount -o remount,ro,bind "$0/etc/default" && exec "$@"'
-    apply = [*PROGRAM, "apply", "passthrough-perf", "--root", str(sample_host), *NEVER]
+    apply = [*PROGRAM, "apply", "passthrough-perf", "--root", str(sample_host), *NEVER, "--yes"]
     command = ["unshare", "--mount", "sh", "-c", script, str(sample_host), *apply]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if "unshare" in done.stderr or "mount:" in done.stderr:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from consent import agreed
 from jsonschema import Draft202012Validator
 from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
 from lacking import program
@@ -46,7 +47,7 @@ def running(mocker: MockerFixture) -> None:
 
 def invoke(root: Path, *arguments: str) -> tuple[int, str]:
     """Run a command on a tree; give exit code and stdout."""
-    result = CliRunner().invoke(application, [*arguments, "--root", str(root)], obj=Session())
+    result = CliRunner().invoke(application, [*agreed(arguments), "--root", str(root)], obj=Session())
     if isinstance(result.exception, IommuctlError):
         return result.exception.code, result.exception.brief
     assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from consent import agreed
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from project import PROJECT
@@ -37,7 +38,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "iommuctl", *arguments, "--root", str(root), "--json"]
+    command = [sys.executable, "-m", "iommuctl", *agreed(arguments), "--root", str(root), "--json"]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import documents
 import pytest
+from consent import agreed
 from kernelhosts import write
 from lacking import program
 from project import PROJECT
@@ -199,6 +200,8 @@ def codes(lines: list[str], stage: Stage, replaced: Mapping[str, Path]) -> list[
         command = line
         for path, real in replaced.items():
             command = command.replace(path, str(real))
+        if agreed(line.split()[1:]) != tuple(line.split()[1:]):
+            command += " --yes"  # what is typed on a terminal is agreed to there
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=stage.work,

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from consent import agreed
 from project import PROJECT
 from typer.testing import CliRunner
 
@@ -48,7 +49,7 @@ CONDITIONAL = 'if [ -e /x ]; then\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nfi\n'
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run iommuctl as a process."""
-    return _run((*PROGRAM, *arguments), env or {})
+    return _run((*PROGRAM, *agreed(arguments)), env or {})
 
 
 def in_process(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -72,7 +73,7 @@ def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run iommuctl as who owns nothing, also where nobody else may read this project and its Python."""
     readable = Path(arguments[arguments.index("--root") + 1]).with_name("lenses")
     shutil.copytree(PROJECT / "iommuctl/formats/lenses", readable, dirs_exist_ok=True)
-    return _run((sys.executable, "-c", AS_NOBODY, *arguments), {"READABLE_LENSES": str(readable)})
+    return _run((sys.executable, "-c", AS_NOBODY, *agreed(arguments)), {"READABLE_LENSES": str(readable)})
 
 
 def _run(command: tuple[str, ...], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -84,7 +85,7 @@ def _run(command: tuple[str, ...], env: Mapping[str, str]) -> subprocess.Complet
 
 def code_of(*arguments: str) -> int:
     """Run a command in this process; give the exit code that it would end with."""
-    result = CliRunner().invoke(application, arguments, obj=Session())
+    result = CliRunner().invoke(application, agreed(arguments), obj=Session())
     error = result.exception
     if isinstance(error, IommuctlError):
         return error.code

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from consent import agreed
 from typer.testing import CliRunner
 
 from iommuctl.cli.application import application
@@ -15,7 +16,7 @@ STATE = Path("var/lib/iommuctl")
 
 def run(*arguments: str) -> str:
     """Run a command in this process; give its stdout."""
-    result = CliRunner().invoke(application, arguments, obj=Session(), catch_exceptions=False)
+    result = CliRunner().invoke(application, agreed(arguments), obj=Session(), catch_exceptions=False)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import crash
+from consent import agreed
 from project import PROJECT
 
 PROFILE = "passthrough-perf"
@@ -44,7 +45,7 @@ class Run:
 
 
 def command_line(*arguments: str, interpreter: str = sys.executable) -> tuple[str, ...]:
-    return (interpreter, "-m", "iommuctl", *arguments)
+    return (interpreter, "-m", "iommuctl", *agreed(arguments))
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -24,7 +24,7 @@ from iommuctl.transaction.recovery import recover
 from iommuctl.transaction.snapshot import Action, State
 from iommuctl.transaction.store import Store
 
-COMMANDS = {"apply": ("apply", PROFILE), "rollback": ("rollback",)}
+COMMANDS = {"apply": ("apply", PROFILE, "--yes"), "rollback": ("rollback", "--yes")}
 
 
 History = list[tuple[Action, State]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from consent import agreed
 from console import NEVER, code_of, run
 from typer.testing import CliRunner
 
@@ -72,7 +73,7 @@ def test_a_manifest_cannot_drive_the_terminal(
     change: Change, command: tuple[str, ...], manifest: Path, sample_host: Path
 ) -> None:
     rewrite(manifest, change)
-    result = CliRunner().invoke(application, [*command, "--root", str(sample_host)], obj=Session())
+    result = CliRunner().invoke(application, [*agreed(command), "--root", str(sample_host)], obj=Session())
     assert {char for char in result.output if not char.isprintable()} <= {"\n", "\t"}
     if result.exception is not None and not isinstance(result.exception, SystemExit | IommuctlError):
         raise result.exception

@@ -11,8 +11,9 @@ from pytest_mock import MockerFixture
 
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
+from iommuctl.profile.beside import Beside
 from iommuctl.transaction.index import LATEST, Stamp, decode_rows, encode_rows
-from iommuctl.transaction.snapshot import Action, Manifest, State, Summary, new_id
+from iommuctl.transaction.snapshot import Action, Manifest, Origin, State, Summary, new_id
 from iommuctl.transaction.store import Store
 
 STATE = "var/lib/iommuctl"
@@ -30,6 +31,8 @@ ROWS = (
             {"vfio-pci.ids": "10de:1b80,10de:10f0", "a=b,c": "% \n-", "": ""},
             State.ROLLED_BACK,
             (PurePosixPath("/etc/default/grub"), PurePosixPath("/boot/caf\udce9 \n%41.conf"), PurePosixPath("/\u00e9")),
+            Origin("ada", "iommuctl apply 'a b' --add x=,", "-"),
+            Beside(("hugepages=16", "test="), ("quiet",)),
         ),
     ),
     (
@@ -68,7 +71,7 @@ def test_no_part_of_an_index_is_believed_where_its_end_is_missing() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("iommuctl index 1", "iommuctl index 2"),
+        ("iommuctl index 2", "iommuctl index 1"),
         (" 1234 ", " 01234 "),
         (" 1234 ", " +1234 "),
         (" 1234 ", " 1_234 "),

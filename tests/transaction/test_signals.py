@@ -55,7 +55,7 @@ BLOCK = ": >/started; read answer </gate\n"
 
 
 def arguments(host: SmallTree, profile: str = PROFILE) -> tuple[str, ...]:
-    return ("apply", profile, "--root", str(host.path), "--regenerate", "always")
+    return ("apply", profile, "--root", str(host.path), "--regenerate", "always", "--yes")
 
 
 def block_generator(host: SmallTree, hook: str = BLOCK) -> None:
@@ -162,7 +162,7 @@ def test_a_signal_at_any_write_is_undone_or_too_late(
     environment = crash.python_environment()
 
     def arguments(tree: Path) -> tuple[str, ...]:
-        return ("apply", PROFILE, "--root", str(tree), "--regenerate", "always")
+        return ("apply", PROFILE, "--root", str(tree), "--regenerate", "always", "--yes")
 
     points = crash.write_points(IOMMUCTL, arguments, environment, done)
     after = live(done, times=False)

@@ -13,10 +13,11 @@ from iommuctl.errors import ConflictError
 from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
+from iommuctl.profile.beside import Beside
 from iommuctl.transaction import statefile
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, Origin, SavedFile, State
 from iommuctl.transaction.statefile import read_journal_file, read_manifest
 
 ID, OTHER = "20261122T124500Z-1a2b3c", "20261122T124400Z-1a2b3c"
@@ -51,6 +52,8 @@ MANIFEST = Manifest(
     made_directories=(PurePosixPath("/etc/kernel"),),
     entries=(ODD,),
     inputs={"vfio-pci.ids": "10de:1b80"},
+    origin=Origin("ada", "iommuctl apply x --add caf\udce9", "a reason"),
+    beside=Beside(("hugepages=16", "test="), ("quiet",)),
 )
 JOURNAL = Journal(
     snapshot=ID,
@@ -63,6 +66,8 @@ JOURNAL = Journal(
 SHAPES = {
     statefile.ManifestModel: Manifest,
     statefile.SavedFileModel: SavedFile,
+    statefile.OriginModel: Origin,
+    statefile.BesideModel: Beside,
     statefile.BlobModel: Blob,
     statefile.MetadataModel: Metadata,
     statefile.ChangeModel: Change,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from iommuctl.app.change.basis import asked_items, basis, fingerprint
-from iommuctl.app.change.interrupted import settle_view
+from iommuctl.app.change.interrupted import Settled, settle_view
 from iommuctl.app.change.plan import ApplyPlan, Steps
 from iommuctl.app.change.planning import (
     Choices,
@@ -19,7 +19,7 @@ from iommuctl.app.change.planning import (
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
 from iommuctl.app.look.profiles import find_profile
 from iommuctl.backends.base import BootConfig
-from iommuctl.errors import UnavailableError
+from iommuctl.errors import IommuctlError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
@@ -27,10 +27,12 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Linter, Subject, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import Rendering
+from iommuctl.plan import STAGING, Rendering
+from iommuctl.profile.beside import Beside, critical_findings, merged, onto
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.environment import read_surroundings
 from iommuctl.tree import Overlay
 
@@ -50,9 +52,15 @@ def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
 
 def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     """Return the plan with every finding, errors included. Raises what reading the host raises."""
-    profile = find_profile(host, profile_name)
-    require_known("apply", choices.force, _rules(profile))
+    named = find_profile(host, profile_name)
+    require_known("apply", choices.force, _rules(named))
     settled = settle_view(host)
+    was = _kept(host, settled, named.name)
+    kept = was
+    profile = named
+    if was or choices.beside:
+        kept = merged(was, choices.beside, shipped_catalogue())
+        profile = onto(named, kept, choices.beside, choices.why)
 
     def resolved(catalogue: Catalogue, facts: Facts) -> DesiredArguments:
         return resolve(profile, catalogue, facts, choices.inputs)
@@ -77,6 +85,7 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *_assumed(found),
         *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,
+        *critical_findings(desired),
         *rendering.findings,
         *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels))),
         *(() if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))),
@@ -98,12 +107,28 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         entries=rendering.entries,
         kernels=kernels,
     )
-    return ApplyPlan(steps, profile.name, desired, choices.inputs)
+    return ApplyPlan(steps, profile.name, desired, choices.inputs, kept, choices.why, records=kept != was)
+
+
+def _kept(host: Host, settled: Settled, profile: str) -> Beside:
+    """Return what is kept next to a profile; nothing where there is no history, or none that may be read."""
+    try:
+        if host.root.stat(STAGING.parent) is None:
+            return Beside()
+        listing = settled.states(host.store.list())
+    except IommuctlError:  # who writes needs the right to read it, and meets the same error then
+        return Beside()
+    from iommuctl.app.look.history import kept_beside  # noqa: PLC0415 - a host without history needs none of it
+
+    return kept_beside(listing, profile)
 
 
 def _again(host: Host, profile_name: str, choices: Choices) -> str:
     """The command that carries out the same with generators in it."""
     words = ["apply", profile_name]
+    for option, texts in (("--add", choices.beside.added), ("--remove", choices.beside.removed)):
+        for text in texts:
+            words += (option, text)
     words += () if choices.platform is None else ("--platform", choices.platform.value)
     words += () if choices.backend is None else ("--backend", choices.backend)
     for name, value in choices.inputs.items():
@@ -171,6 +196,7 @@ def _cards(host: Host, *, with_groups: bool) -> "tuple[Device, ...]":
 def _rules(profile: Profile) -> Iterator[str]:
     """The rules of every finding that can stop an apply of this profile: lint's, and its own."""
     yield from (rule.id for rule in (*RULES, *HOST_RULES))
+    yield Rule.BOOT_CRITICAL
     yield from (one.rule for one in profile.notices)
     yield from (one.rule for one in profile.warns)
 

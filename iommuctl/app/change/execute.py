@@ -17,7 +17,7 @@ from iommuctl.formats.blsentry import identity
 from iommuctl.host.descriptors import READ_LIMIT
 from iommuctl.host.space import files_limited
 from iommuctl.plan import Command
-from iommuctl.transaction.snapshot import Action
+from iommuctl.transaction.snapshot import Action, Origin
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
 from iommuctl.tree import Overlay, Tree
 
@@ -25,6 +25,7 @@ Progress = Callable[[Command], AbstractContextManager[None]]
 # grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.
 _COMMAND_TIMEOUT = 600.0
 _SHOWN_PROBLEMS = 5
+NOBODY = Origin()
 
 
 class Executed(NamedTuple):
@@ -34,17 +35,18 @@ class Executed(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def carry_out(host: Host, plan: Plan, *, progress: Progress) -> Executed:
-    """Carry out a plan and read the result back.
+def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Origin = NOBODY) -> Executed:
+    """Carry out a plan and read the result back. `origin` is what the snapshot says of who had it done.
 
     Raises StalePlanError where the files are not as planned any more, BusyError where others are at work,
     ExecutionError where a write, a command or the read-back failed; then all is as it was, and the error says so.
     """
     steps, marks = plan.steps, plan.marks if isinstance(plan, RollbackPlan) else None
-    if not steps.is_changed and not marks:
+    records = isinstance(plan, ApplyPlan) and plan.records
+    if not steps.is_changed and not marks and not records:
         return Executed(None)
     commands = steps.commands if steps.runs else ()
-    purpose, work = _purpose(plan), _work(plan, commands)
+    purpose, work = _purpose(plan, origin), _work(plan, commands)
     in_place = writing_in_place(commands)
     findings: list[Finding] = []
 
@@ -92,7 +94,7 @@ def changed_inputs(host: Host, plan: Plan) -> tuple[PurePosixPath, ...]:
     return changed
 
 
-def _purpose(plan: Plan) -> Purpose:
+def _purpose(plan: Plan, origin: Origin) -> Purpose:
     """What the snapshot says of a plan."""
     match plan:
         case ApplyPlan():
@@ -112,6 +114,8 @@ def _purpose(plan: Plan) -> Purpose:
         changes=steps.changes,
         inputs=plan.inputs,
         entries=tuple(map(identity, steps.entries)),
+        origin=origin,
+        beside=plan.beside,
     )
 
 

@@ -9,6 +9,7 @@ from iommuctl.app.host import Survey
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, Command, FileEdit
+from iommuctl.profile.beside import Beside
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 
@@ -43,12 +44,18 @@ class Steps(NamedTuple):
 
 
 class ApplyPlan(NamedTuple):
-    """To bring a host to a profile, with the values that its inputs were given."""
+    """To bring a host to a profile, with the values that its inputs were given, and what is kept next to it.
+
+    `records` tells whether that is something else than was kept so far, which has to be noted though no file changes.
+    """
 
     steps: Steps
     profile: str
     desired: DesiredArguments
     inputs: Mapping[str, str]
+    beside: Beside = Beside()
+    why: str | None = None
+    records: bool = False
 
     @property
     def needs_reboot(self) -> bool:
@@ -74,6 +81,8 @@ class RollbackPlan(NamedTuple):
     removed_directories: tuple[PurePosixPath, ...]
     marks: "Mapping[str, State]"
     parameters_to_remove: Mapping[PurePosixPath, frozenset[str]]
+    beside: Beside = Beside()
+    why: str | None = None
 
     @property
     def needs_reboot(self) -> bool:

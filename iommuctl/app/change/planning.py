@@ -12,6 +12,7 @@ from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.spelling import meant
 from iommuctl.plan import STAGING, Command, FileClass, FileEdit, Regenerate
+from iommuctl.profile.beside import Beside
 
 
 class Choices(NamedTuple):
@@ -22,6 +23,8 @@ class Choices(NamedTuple):
     inputs: Mapping[str, str] = MappingProxyType({})
     regenerate: Regenerate = Regenerate.AUTO
     force: frozenset[str] = frozenset()
+    beside: Beside = Beside()
+    why: str | None = None
 
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:

@@ -5,6 +5,7 @@ from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host
 from iommuctl.errors import ConflictError
 from iommuctl.plan import FileEdit
+from iommuctl.profile.beside import NONE, Beside
 from iommuctl.transaction.snapshot import Action, Manifest, State, Summary
 from iommuctl.transaction.store import Listing
 
@@ -19,6 +20,20 @@ def newest_applied(listing: Listing) -> Summary | None:
     """Return the apply that is in force; None where there is none."""
     applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
     return next(applies, None)
+
+
+def profile_in_force(listing: Listing) -> Summary | None:
+    """Return the apply of a profile that is in force, whatever was asked for next to it since; None for none."""
+    applies = (one for one in listing.snapshots if one.action is Action.APPLY and one.state is State.APPLIED)
+    return next((one for one in applies if one.profile != NONE), None)
+
+
+def kept_beside(listing: Listing, profile: str) -> Beside:
+    """Return what an apply of a profile keeps next to it: what was asked for next to this one, or to none."""
+    newest, named = newest_applied(listing), profile_in_force(listing)
+    if newest is None or (named is not None and profile not in (NONE, named.profile)):
+        return Beside()
+    return newest.beside
 
 
 def require_whole(host: Host, listing: Listing, known: Summary | None, again: str) -> None:

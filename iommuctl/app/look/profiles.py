@@ -8,6 +8,7 @@ from typing import NamedTuple
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
 from iommuctl.kernel.spelling import meant
+from iommuctl.profile.beside import NONE
 from iommuctl.profile.inheritance import load_profile, merge_parents
 from iommuctl.profile.names import SUFFIX
 from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting
@@ -27,6 +28,8 @@ def find_profile(host: Host, name: str) -> Profile:
 
     Raises NotFoundError where there is none, ProfileError where it is wrong.
     """
+    if name == NONE:
+        return Profile(NONE, "no profile: only what is asked for next to it")
     known = profiles(host.root, may_override=host.is_system)
     if "/" not in name and not name.endswith(".toml"):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
-from iommuctl.app.look.history import newest_applied
+from iommuctl.app.look.history import newest_applied, profile_in_force
 from iommuctl.app.look.profiles import find_profile
 from iommuctl.app.look.running import desired_now, observe_host
 from iommuctl.backends.base import BootConfig
@@ -17,6 +17,7 @@ from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING
+from iommuctl.profile.beside import Beside, onto
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
@@ -67,6 +68,7 @@ class Status(NamedTuple):
     running_cmdline: str | None
     config: BootConfig
     profile: str | None
+    beside: Beside
     drift: tuple[Drift, ...]
     effective: Effective | None
     findings: tuple[Finding, ...]
@@ -78,12 +80,13 @@ class Status(NamedTuple):
 def read_status(host: Host, *, platform: Platform | None, backend: str | None) -> Status:
     """Read everything that is known of a host's kernel command line. Writes nothing."""
     listing = _history(host)
-    newest = newest_applied(listing)
+    named, latest = profile_in_force(listing), newest_applied(listing)
+    newest, beside = named or latest, latest.beside if latest else Beside()
     # Another root does not tell its vendor: the one that the profile was applied for is the one to compare with.
     found = survey_host(host, platform=platform or (newest.platform if newest else None), backend=backend)
     config = found.backend.read(found.tree, found.facts)
     running = found.running.cmdline if found.running else None
-    desired, findings = (None, ()) if newest is None else _desired(host, found, config, newest)
+    desired, findings = (None, ()) if newest is None else _desired(host, found, config, newest, beside)
     conformer = None if desired is None else Conformer(desired, found.catalogue)
     drift = () if conformer is None else _drift(config, conformer)
     reboot = conformer is not None and running is not None and bool(conformer.shortcomings(Cmdline.parse(running)))
@@ -94,9 +97,10 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         evidence=found.evidence,
         running_cmdline=running,
         config=config,
-        profile=newest.profile if newest else None,
+        profile=named.profile if named else None,
+        beside=beside,
         drift=drift,
-        effective=_effective(host, found, desired, newest),
+        effective=_effective(host, found, desired, named),
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=_way_in_step(host, newest, findings),
@@ -149,11 +153,14 @@ def _history(host: Host) -> Listing:
 
 
 def _desired(
-    host: Host, found: Survey, config: BootConfig, applied: Summary
+    host: Host, found: Survey, config: BootConfig, applied: Summary, beside: Beside
 ) -> tuple[DesiredArguments | None, tuple[Finding, ...]]:
-    """Resolve the applied profile anew, with its inputs then; a finding where its file has gone or changed."""
+    """Resolve the applied profile anew, with its inputs then and what is kept next to it.
+
+    A finding where its file has gone or changed.
+    """
     try:
-        profile = find_profile(host, applied.profile)
+        profile = onto(find_profile(host, applied.profile), beside, Beside(), None)
         facts = found.facts._replace(kernels=installed_kernels(found.facts, config))
         return resolve(profile, found.catalogue, facts, applied.inputs), ()
     except IommuctlError as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, facts_of
-from iommuctl.app.look.history import newest_applied, require_whole, snapshots
+from iommuctl.app.look.history import profile_in_force, require_whole, snapshots
 from iommuctl.app.look.profiles import find_profile
 from iommuctl.app.look.running import desired_now, observe_host
 from iommuctl.errors import NotFoundError
@@ -38,7 +38,7 @@ def verify_host(
 
 def _applied(host: Host) -> Summary:
     listing = snapshots(host)
-    newest = newest_applied(listing)
+    newest = profile_in_force(listing)
     require_whole(host, listing, newest, host.root.command("verify", "PROFILE"))
     if newest is None:
         raise NotFoundError("no profile is applied", hint="name one: iommuctl verify PROFILE")

@@ -10,6 +10,7 @@ from iommuctl.cli.command import command
 @command(
     "apply passthrough-perf --dry-run",
     "apply vfio-bind --set vfio-pci.ids=10de:1b80,10de:10f0",
+    "apply none --add hugepages=16 --why 'the database'",
     "apply strict-isolation --root /mnt/image --platform amd --yes",
     verbose=True,
 )
@@ -20,16 +21,21 @@ def apply(
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
     inputs: options.Set = None,
+    add: options.Add = None,
+    remove: options.Remove = None,
+    why: options.Why = None,
     change: options.ChangeOptions = options.ChangeOptions(),  # noqa: B008 - a value
 ) -> None:
     """Bring the boot configuration to a profile.
 
     The whole change is shown first, and on a terminal nothing is written before you say yes. The outcome is read back;
-    where it is not as planned, everything is put back.
+    where it is not as planned, everything is put back. What --add and --remove name is kept next to the profile;
+    `none` in the place of a profile leaves that as it is.
     """
     from iommuctl.app.change.apply import plan_apply
     from iommuctl.app.change.planning import Choices
     from iommuctl.cli.change import finish, opened
+    from iommuctl.profile.beside import asked_for
 
     host = opened(root, change)
     choices = Choices(
@@ -38,5 +44,7 @@ def apply(
         inputs=options.parse_inputs(inputs),
         regenerate=change.regenerate,
         force=frozenset(change.force or ()),
+        beside=asked_for(add or (), remove or ()),
+        why=options.parse_why(why),
     )
     finish(context, host, plan_apply(host, profile, choices), change)

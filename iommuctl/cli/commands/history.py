@@ -15,9 +15,9 @@ from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, session, wants_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from iommuctl.documents.models import HistoryReport
+    from iommuctl.documents.models import HistoryReport, SnapshotReport
     from iommuctl.plan import FileEdit
     from iommuctl.transaction.snapshot import Manifest, Summary
     from iommuctl.transaction.store import Listing
@@ -72,15 +72,40 @@ def history_show(
 
 def _text(listing: "Listing", *, verbose: bool = False) -> str:
     """The snapshots, newest first, a row each; then those that cannot be read. Verbose names the files of each."""
-    head = ("snapshot", "created", "action", "profile", "state", "files")
-    rows = [(one.id, _time(one), one.action, one.profile, one.state, str(len(one.files))) for one in listing.snapshots]
+    head = ("snapshot", "created", "who", "action", "profile", "state", "files", "typed")
+    rows = [
+        (
+            one.id if verbose else _short(one, listing),
+            _time(one),
+            visible(one.origin.user) or "not known",
+            one.action,
+            one.profile,
+            one.state,
+            str(len(one.files)),
+            visible(one.origin.command),
+        )
+        for one in listing.snapshots
+    ]
     lines = list(table(head, rows)) if rows else ["no snapshots"]
     if verbose and rows:
         first, *others = lines
         lines = [first]
         for row, one in zip(others, listing.snapshots, strict=True):
-            lines += [row, *(f"  {visible(str(path))}" for path in one.files)]
+            lines += [row, *_told(one), *(f"  {visible(str(path))}" for path in one.files)]
     return "".join(f"{line}\n" for line in (*lines, *finding_lines(listing.findings, colour=False)))
+
+
+def _short(one: "Summary", listing: "Listing") -> str:
+    """The end of an id, which every command takes for it, where no other ends so."""
+    return one.short_id if sum(other.short_id == one.short_id for other in listing.snapshots) == 1 else one.id
+
+
+def _told(one: "Summary") -> "Iterator[str]":
+    """What the history was told of a change: the command line, the reason, what is kept next to the profile."""
+    if one.origin.why:
+        yield visible(f"  why: {one.origin.why}")
+    if one.beside:
+        yield visible(f"  beside the profile: {one.beside}")
 
 
 def _snapshot_text(manifest: "Manifest", edits: "Iterable[FileEdit]", *, colour: bool) -> str:
@@ -89,6 +114,7 @@ def _snapshot_text(manifest: "Manifest", edits: "Iterable[FileEdit]", *, colour:
 
     lines = [
         _text(Listing((manifest.summary,))),
+        *(f"{line}\n" for line in _told(manifest.summary)),
         "changed:\n",
         *(f"{line}\n" for line in change_lines(manifest.changes)),
     ]
@@ -100,8 +126,23 @@ def _report(listing: "Listing") -> "HistoryReport":
     from iommuctl.documents import base, models
 
     return models.HistoryReport(
-        snapshots=tuple(base.report(models.SnapshotReport, one, created=_time(one)) for one in listing.snapshots),
+        snapshots=tuple(_snapshot_report(one) for one in listing.snapshots),
         findings=base.reports(models.FindingReport, listing.findings),
+    )
+
+
+def _snapshot_report(one: "Summary") -> "SnapshotReport":
+    from iommuctl.documents import base, models
+
+    return base.report(
+        models.SnapshotReport,
+        one,
+        created=_time(one),
+        user=one.origin.user,
+        command_line=one.origin.command,
+        why=one.origin.why,
+        added=one.beside.added,
+        removed=one.beside.removed,
     )
 
 

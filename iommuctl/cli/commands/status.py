@@ -46,6 +46,8 @@ def _lines(status: "Status", *, colour: bool, verbose: bool) -> Iterator[str]:
     yield from (f"  {line}" for line in evidence_lines(status.evidence))
     yield ""
     yield f"profile applied: {status.profile or 'none'}"
+    if status.beside:
+        yield f"beside the profile: {visible(str(status.beside))}"
     if status.trial is not None:
         from iommuctl.cli.output.trial import state_lines
 
@@ -98,6 +100,8 @@ def _report(status: "Status") -> "StatusReport":
         entries=base.reports(models.EntryReport, status.config.entries),
         future_kernels=base.report(models.FutureReport, status.config.future),
         profile=status.profile,
+        added=status.beside.added,
+        removed=status.beside.removed,
         drift=base.reports(models.DriftReport, status.drift),
         effective=None if status.effective is None else _effective(status.effective),
         findings=base.reports(models.FindingReport, status.findings),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan: what would change and why, as text and as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from iommuctl.app.change.plan import ApplyPlan, Plan
@@ -9,6 +9,8 @@ from iommuctl.cli.output.changes import diff_lines
 from iommuctl.cli.output.findings import evidence_lines, finding_lines
 from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible
+from iommuctl.findings import Severity
+from iommuctl.plan import FileClass
 
 if TYPE_CHECKING:
     from iommuctl.app.change.execute import Executed
@@ -22,6 +24,8 @@ def plan_text(plan: Plan, *, colour: bool, verbose: bool) -> str:
 
 def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
     subject = f"apply {plan.profile}" if isinstance(plan, ApplyPlan) else f"rollback to before {plan.of}"
+    if plan.beside:
+        subject += f", beside it {plan.beside}"
     yield styled(
         f"{subject}  (platform {plan.steps.survey.facts.platform}, backend {plan.steps.survey.backend.name})",
         Style.BOLD,
@@ -48,6 +52,24 @@ def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
     yield from finding_lines(plan.steps.findings, colour=colour)
     yield ""
     yield f"fingerprint: {plan.steps.fingerprint}"
+
+
+def summary(plan: Plan) -> str:
+    """Return what a plan comes to in one line: how many files, entries and commands, and findings by severity."""
+    entries = sum(edit.file_class is FileClass.ENTRY for edit in plan.steps.edits)
+    counts = (
+        (len(plan.steps.edits) - entries, "file", "files"),
+        (entries, "entry", "entries"),
+        (len(plan.steps.commands) if plan.steps.runs else 0, "command", "commands"),
+    )
+    severities = [finding.severity for finding in plan.steps.findings]
+    findings = ((severities.count(one), str(one), f"{one}s") for one in Severity)
+    parts = (_counted(counts), _counted(one for one in findings if one[1] != Severity.INFO))
+    return "; ".join(part for part in parts if part)
+
+
+def _counted(counts: Iterable[tuple[int, str, str]]) -> str:
+    return ", ".join(f"{count} {one if count == 1 else several}" for count, one, several in counts if count)
 
 
 def _change_text(before: str | None, after: str | None) -> str:
@@ -98,4 +120,7 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
         shape=shape(plan),
         snapshot=executed.snapshot if executed else None,
         reboot_required=plan.needs_reboot,
+        added=plan.beside.added,
+        removed=plan.beside.removed,
+        why=plan.why,
     )
