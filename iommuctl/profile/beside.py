@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Beside: parameters that are asked for next to a profile, and kept with it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from iommuctl.errors import ProfileError
@@ -47,7 +47,7 @@ def asked_for(added: Iterable[str], removed: Iterable[str]) -> Beside:
 
     try:
         return Beside(
-            tuple(dict.fromkeys(map(check_parameter, added))), tuple(dict.fromkeys(map(check_parameter, removed)))
+            _joined((), tuple(map(check_parameter, added))), tuple(dict.fromkeys(map(check_parameter, removed)))
         )
     except ValueError as error:
         raise ProfileError(str(error), hint="iommuctl apply --help") from error
@@ -68,7 +68,7 @@ def merged(kept: Beside, asked: Beside, catalogue: "Catalogue") -> Beside:
     removed = [one for one in kept.removed if not any(_names(one, new) for new in asked.added)]
     taken_back = [one for one in asked.removed if any(_names(one, old) for old in kept.added)]
     return Beside(
-        tuple(dict.fromkeys((*added, *asked.added))),
+        _joined(added, asked.added),
         tuple(dict.fromkeys((*removed, *(one for one in asked.removed if one not in taken_back)))),
     )
 
@@ -105,6 +105,24 @@ def _names(removal: str, addition: str) -> bool:
     """Whether a removal is of what an addition brings."""
     one, other = Parameter.parse(removal), Parameter.parse(addition)
     return one.key == other.key and one.value in (None, other.value)
+
+
+def _joined(kept: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """Put what is asked for after what is kept, each once; a sequence in which the same value counts again, whole."""
+    of_kept, of_asked = ([one for one in texts if _repeats(one)] for texts in (kept, asked))
+    starts = range(len(of_kept) - len(of_asked) + 1)
+    is_there = any(of_kept[at : at + len(of_asked)] == of_asked for at in starts)
+    found = list(kept)
+    for one in asked:
+        if (not is_there) if _repeats(one) else (one not in found):
+            found.append(one)
+    return tuple(found)
+
+
+def _repeats(text: str) -> bool:
+    from iommuctl.profile.desired import may_repeat  # noqa: PLC0415
+
+    return may_repeat(Parameter.parse(text).key)
 
 
 def _replaces(new: str, old: str, catalogue: "Catalogue") -> bool:

@@ -40,6 +40,14 @@ def test_parameters_come_in_their_order_and_with_their_values(sample_host: Path)
     }
 
 
+def test_a_count_of_pages_counts_again_for_the_next_size(sample_host: Path) -> None:
+    same = ("hugepagesz=1G", "hugepages=4", "hugepagesz=2M", "hugepages=4")
+    change(sample_host, "none", *adding(*same))
+    assert line(sample_host) == f"quiet {' '.join(same)}"
+    assert "unchanged" in change(sample_host, "none", *adding(*same))
+    assert status(sample_host)["added"] == list(same)
+
+
 def test_a_later_apply_of_the_profile_keeps_them_until_they_are_removed(sample_host: Path) -> None:
     change(sample_host, "passthrough-perf", *adding("hugepages=16"), "--remove", "quiet")
     assert line(sample_host) == "iommu=pt hugepages=16"
