@@ -2,9 +2,9 @@
 """Facts: what a plan needs to know of a host. Values only; probe.py reads them."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 
 class Platform(StrEnum):

@@ -2,7 +2,9 @@
 """Findings: what an operator should know, and the stable id of each kind of it. Values only."""
 
 from enum import StrEnum
-from typing import NamedTuple, NewType, Self
+from typing import NewType, Self
+
+from iommuctl.value import NamedTuple
 
 
 class Severity(StrEnum):

@@ -3,7 +3,9 @@
 
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.errors import BootConfigError

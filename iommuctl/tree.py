@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tree: the files of one root, read only, and as they will be. No input or output of its own."""
 
-import hashlib
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from iommuctl import sha256
 from iommuctl.errors import NotPermittedError
+from iommuctl.value import NamedTuple
 
 
 class Tree(Protocol):
@@ -66,7 +67,7 @@ class Overlay(NamedTuple):
 
 def digest(content: bytes | None) -> str | None:
     """The SHA-256 of a file's content in hexadecimal; None for a file that is not there."""
-    return None if content is None else hashlib.sha256(content).hexdigest()
+    return None if content is None else sha256.hexadecimal(content)
 
 
 class RecordingTree:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.backends.base import Backend, BootConfig
 from iommuctl.backends.detection.detect import detect
@@ -23,6 +23,7 @@ from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.tree import RecordingTree, Tree
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.host.commands import SystemRunner

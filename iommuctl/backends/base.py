@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
@@ -11,6 +11,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Command, FileEdit, Rendering
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 
 class Entry(NamedTuple):

@@ -3,11 +3,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import NamedTuple
 
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
+from iommuctl.value import NamedTuple
 
 _HINT = "apply a profile, which brings them in step: iommuctl profile list"
 

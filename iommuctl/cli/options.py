@@ -3,13 +3,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iommuctl.cli.session import remember_debug, remember_json, remember_root, remember_verbose
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.kernel.lines import Kernel

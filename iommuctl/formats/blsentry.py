@@ -4,10 +4,10 @@
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 SUFFIX = ".conf"
 OPTIONS = "options"

@@ -4,12 +4,13 @@
 import re
 from collections.abc import Generator, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple, cast
+from typing import cast
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, MenuEntry, Place, Setting
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 # grub-core/kern/file.c, grub_file_getline, drops every carriage return, and grub-core/normal/main.c,
 # read_config_file_getline, each line that begins with `#`, be it inside a quotation.

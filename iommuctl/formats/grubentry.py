@@ -4,12 +4,12 @@
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubcfg import _TOKEN, _WORD, parse_menu
 from iommuctl.formats.grubmenu import MenuEntry
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 # What makes the booted entry the default or lengthens the next wait, which a copy for one boot must not do.
 _STATEFUL = frozenset({"savedefault", "recordfail"})

@@ -3,10 +3,10 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 SIZE = 1024  # bytes; include/grub/lib/envblk.h: GRUB_ENVBLK_DEFCFG, util/grub-editenv.c: DEFAULT_ENVBLK_SIZE
 SIGNATURE = b"# GRUB Environment Block\n"  # include/grub/lib/envblk.h: GRUB_ENVBLK_SIGNATURE

@@ -2,10 +2,10 @@
 """Grubmenu: what a grub.cfg holds, as values, and which of its entries is what."""
 
 import re
-from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 _NORMAL_SECTION = pattern(r"10_linux(?!_xen)")
 

@@ -3,12 +3,12 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import is_word
 from iommuctl.kernel.cmdline import OF_ONE_BOOT, Cmdline
+from iommuctl.value import NamedTuple
 
 KERNEL_CMDLINE = PurePosixPath("/etc/kernel/cmdline")
 LINES_LIMIT = 1000

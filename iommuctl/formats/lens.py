@@ -4,9 +4,10 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.errors import InternalError, LensError
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     import augeas

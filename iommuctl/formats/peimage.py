@@ -5,9 +5,9 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
+from iommuctl.value import NamedTuple
 
 # Gives the bytes of a file from an offset on, at most so many; fewer where it ends.
 Part = Callable[[int, int], bytes]

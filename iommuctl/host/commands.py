@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import ExecutionError, IommuctlError, NotPermittedError
 from iommuctl.host.descendants import Descendants
@@ -20,6 +19,7 @@ from iommuctl.host.mounts import BlockDevice, own_devices
 from iommuctl.host.programs import SEARCH_PATH, find_program
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
+from iommuctl.value import NamedTuple
 
 TIMEOUT = 600.0  # seconds; building the initramfs of several kernels takes minutes
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes for each stream; the grub.cfg of 1000 kernels has 2 MB

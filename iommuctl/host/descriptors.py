@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import (
     BootConfigError,
@@ -16,6 +15,7 @@ from iommuctl.errors import (
     IommuctlError,
     NotPermittedError,
 )
+from iommuctl.value import NamedTuple
 
 READ_LIMIT = 16 * 1024 * 1024  # bytes; a boot configuration is far smaller, and a hostile root may hold anything
 

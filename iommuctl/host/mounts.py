@@ -5,10 +5,10 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.host.root import Root
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 
 class BlockDevice(NamedTuple):

@@ -6,9 +6,9 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.host.root import Root
+from iommuctl.value import NamedTuple
 
 
 @contextmanager

@@ -4,7 +4,8 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+
+from iommuctl.value import NamedTuple
 
 # lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
 # splits a parameter.

@@ -2,9 +2,9 @@
 """Environment: what acts on a kernel next to its command line: firmware, modules, who else writes the line. Values."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.value import NamedTuple
 
 
 class ModuleOption(NamedTuple):

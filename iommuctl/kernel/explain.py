@@ -3,7 +3,6 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from iommuctl.errors import NotFoundError
 from iommuctl.facts import Platform
@@ -25,6 +24,7 @@ from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import kvm
 from iommuctl.kernel.tables.configuration import SOURCES
+from iommuctl.value import NamedTuple
 
 WIDTH = 100  # columns of the text
 _READERS = {

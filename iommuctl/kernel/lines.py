@@ -8,9 +8,9 @@ line with its own release what it does not read.
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion
+from iommuctl.value import NamedTuple
 
 
 class Line(StrEnum):

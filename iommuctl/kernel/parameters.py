@@ -4,12 +4,12 @@
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.span import ALWAYS, Spans
+from iommuctl.value import NamedTuple
 
 
 class Kind(StrEnum):

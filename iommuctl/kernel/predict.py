@@ -2,7 +2,6 @@
 """Predict: the default domain type that a kernel will choose, from its command line and configuration. Pure."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
@@ -19,6 +18,7 @@ from iommuctl.kernel.parameters import (
 )
 from iommuctl.kernel.tables import behaviour
 from iommuctl.kernel.tables.configuration import configured
+from iommuctl.value import NamedTuple
 
 
 class DomainType(StrEnum):

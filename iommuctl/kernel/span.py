@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Span: from which release to which something holds, line by line, and what that says of one kernel. Pure."""
 
-from typing import NamedTuple
-
 from iommuctl.facts import KernelVersion
 from iommuctl.kernel.lines import EXACT, Kernel, Line
+from iommuctl.value import NamedTuple
 
 
 class Span(NamedTuple):

@@ -5,7 +5,7 @@ Tuples with names, where a dataclass would do: every dry-run imports this, and t
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.findings import Finding, Rule, Severity
@@ -22,6 +22,7 @@ from iommuctl.kernel.parameters import (
     architecture_of,
 )
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.running.state import Device

@@ -2,13 +2,14 @@
 """Hardware rules: what a line would do to the machine that it is for: its processor, GPUs and devices. Each is pure."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.parameters import Assignment, kernel_bool
 from iommuctl.kernel.tables import behaviour
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, sets
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.running.effect.binding import DeviceId

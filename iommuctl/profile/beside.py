@@ -2,11 +2,12 @@
 """Beside: parameters that are asked for next to a profile, and kept with it. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.errors import ProfileError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Parameter, canonical_name
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.kernel.parameters import Catalogue

@@ -2,13 +2,13 @@
 """Conform: the token changes that give a command line what it must have and nothing that it must not. Pure."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple
 
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline, Parameter, canonical_name
 from iommuctl.kernel.parameters import Catalogue, Definition, Grammar, same_id
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, sequence_of
 from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes, count_live
+from iommuctl.value import NamedTuple
 
 
 class Conformer:

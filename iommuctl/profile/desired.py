@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments: what a command line must have and must not have, each with its reason. Pure."""
 
-from typing import NamedTuple
-
 from iommuctl.facts import Platform
 from iommuctl.findings import Finding
+from iommuctl.value import NamedTuple
 
 # A parameter that says of which pages those are that another one counts (mm/hugetlb.c): they stand in one order, and
 # the same count may come again for pages of another size.

@@ -3,12 +3,12 @@
 
 import re
 from enum import StrEnum
-from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Severity
 from iommuctl.kernel.cmdline import Parameter
 from iommuctl.profile.checks import check_pci_ids, check_value
+from iommuctl.value import NamedTuple
 
 MOST_BYTES = 64 * 1024  # of one profile
 

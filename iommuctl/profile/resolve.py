@@ -2,7 +2,6 @@
 """Resolve: from a profile, the catalogue and a host's facts to the arguments that are desired. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Facts, Platform
@@ -24,6 +23,7 @@ from iommuctl.kernel.spelling import meant
 from iommuctl.profile.beside import NONE
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, may_repeat
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
+from iommuctl.value import NamedTuple
 
 
 def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> DesiredArguments:

@@ -2,9 +2,9 @@
 """Segments: stretches of a command line, and changes of their tokens. Pure."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.value import NamedTuple
 
 
 class Segment(NamedTuple):

@@ -3,7 +3,8 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+
+from iommuctl.value import NamedTuple
 
 _ID_DIGITS = 4
 

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import kernel_bool
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 
 class ExtendedCapability(IntEnum):

@@ -4,7 +4,6 @@
 import zlib
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.host.descriptors import READ_LIMIT
@@ -26,6 +25,7 @@ from iommuctl.running.state import (
     parse_port,
     parse_regions,
 )
+from iommuctl.value import NamedTuple
 
 _CMDLINE = PurePosixPath("/proc/cmdline")
 _RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")

@@ -2,9 +2,9 @@
 """Verdict: what a comparison of the running kernel with a profile says. Values only."""
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from iommuctl.running.effect.exemption import Exemption
+from iommuctl.value import NamedTuple
 
 
 class Result(StrEnum):

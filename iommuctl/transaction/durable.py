@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple
 
 from iommuctl.errors import StalePlanError
 from iommuctl.host.descriptors import Place, open_regular, read_all
 from iommuctl.host.mounts import filesystem_type
 from iommuctl.host.root import Root
 from iommuctl.tree import digest
+from iommuctl.value import NamedTuple
 
 NEW_FILE_MODE = 0o644
 STATE_FILE_MODE = 0o600

@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from iommuctl.facts import Platform
 from iommuctl.pattern import pattern
 from iommuctl.profile.beside import Beside
 from iommuctl.transaction.snapshot import Action, Origin, State, Summary, time_text
+from iommuctl.value import NamedTuple
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 # A clock that is wrong by millennia would leave no time for the next snapshot to be later.

@@ -3,12 +3,13 @@
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final
 
 from iommuctl.host.root import Root
 from iommuctl.transaction.durable import remove_file, write_file
 from iommuctl.transaction.snapshot import State, encode
 from iommuctl.transaction.store import Store
+from iommuctl.value import NamedTuple
 
 JOURNAL_VERSION: Final = 1
 

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.errors import BootConfigError, ExecutionError, IommuctlError, NotPermittedError, StalePlanError
 from iommuctl.host.descriptors import READ_LIMIT, Place, open_regular, read_all
 from iommuctl.host.root import Root
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata, read_metadata
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.transaction.store import Store

@@ -4,7 +4,6 @@
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import ConflictError, ExecutionError, IommuctlError
 from iommuctl.host.root import Root
@@ -26,6 +25,7 @@ from iommuctl.transaction.restoration import (
 )
 from iommuctl.transaction.snapshot import Manifest
 from iommuctl.transaction.store import NewerStateError, Store
+from iommuctl.value import NamedTuple
 
 NEW_DIRECTORY_MODE = 0o755
 

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, ConflictError, NotFoundError
 from iommuctl.host.root import Root
@@ -20,6 +19,7 @@ from iommuctl.transaction.reserve import leftovers
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State
 from iommuctl.transaction.store import NewerStateError, Store
 from iommuctl.tree import digest
+from iommuctl.value import NamedTuple
 
 UNREADABLE = "an interrupted transaction cannot be read"
 

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from iommuctl.facts import Platform
 from iommuctl.plan import Change, FileClass
 from iommuctl.profile.beside import Beside
 from iommuctl.transaction.durable import Metadata
+from iommuctl.value import NamedTuple
 
 MANIFEST_VERSION: Final = 1
 

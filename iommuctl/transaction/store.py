@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
@@ -18,6 +17,7 @@ from iommuctl.transaction.durable import remove_all, remove_any, remove_files, w
 from iommuctl.transaction.index import LATEST, SNAPSHOT_ID, Rows, Stamp, decode_rows, encode_rows
 from iommuctl.transaction.snapshot import Manifest, SavedFile, State, Summary, time_text
 from iommuctl.tree import digest
+from iommuctl.value import NamedTuple
 
 STATE = PurePosixPath("/var/lib/iommuctl")
 STATE_MODE = 0o700

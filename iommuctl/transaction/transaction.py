@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError, StalePlanError
 from iommuctl.facts import Platform
@@ -33,6 +33,7 @@ from iommuctl.transaction.restoration import Pending
 from iommuctl.transaction.snapshot import Action, Blob, Manifest, Origin, SavedFile, State, new_id
 from iommuctl.transaction.store import STATE_MODE, Clock, Store, later_than_the_newest
 from iommuctl.tree import digest
+from iommuctl.value import NamedTuple
 
 NEW_DIRECTORY_MODE = 0o755
 UNDONE = "the undo succeeded: every file is as it was"

@@ -87,6 +87,10 @@ def test_a_dry_run_of_a_shipped_profile_reads_no_toml_and_needs_no_pydantic(host
     assert last_line(host, f"{WITH_PYDANTIC}, 'tomllib' in loaded") == "[] False"
 
 
+def test_a_dry_run_loads_no_openssl(host: Path) -> None:
+    assert last_line(host, "'hashlib' in loaded, '_hashlib' in loaded") == "False False"
+
+
 def test_a_dry_run_compiles_few_expressions_that_it_does_not_need(host: Path) -> None:
     ours = "(one for name in loaded if name.startswith('iommuctl.') for one in vars(sys.modules[name]).values())"
     # Those that were not used have nothing but what they are made of.

@@ -4,12 +4,11 @@
 Nothing in it changes by a reboot alone, nor by a new release of iommuctl that plans the same.
 """
 
-import hashlib
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
+from iommuctl import sha256
 from iommuctl.app.host import Survey
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import BootConfigError
@@ -18,6 +17,7 @@ from iommuctl.kernel.lines import Kernel
 from iommuctl.pattern import pattern
 from iommuctl.plan import Command, FileEdit
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.value import NamedTuple
 
 # The first line of the text. It changes when what is hashed, or how, changes.
 VERSION = "iommuctl plan 1"
@@ -47,7 +47,7 @@ def fingerprint(items: Iterable[Item]) -> str:
     """Return the SHA-256 of the canonical text, in hexadecimal."""
     lines = ("\t".join(part.translate(_ESCAPES) for part in item) for item in items)
     text = "".join(f"{line}\n" for line in (VERSION, *lines))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256.hexadecimal(text.encode("utf-8", "surrogateescape"))
 
 
 def asked_items(desired: DesiredArguments) -> Iterator[Item]:
@@ -124,7 +124,7 @@ def _digest(path: PurePosixPath, content: bytes | None) -> str:
         try:
             variables = GrubEnv.parse(path, content).variables
         except BootConfigError:
-            return hashlib.sha256(content).hexdigest()
+            return sha256.hexadecimal(content)
         kept = sorted(f"{name}={value}" for name, value in variables if name not in _BY_EACH_BOOT)
         content = "\0".join(kept).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(content).hexdigest()
+    return sha256.hexadecimal(content)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import PurePosixPath
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from iommuctl.app.change.plan import ApplyPlan, Plan, RollbackPlan
 from iommuctl.app.change.planning import writing_in_place
@@ -20,6 +20,7 @@ from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action, Origin
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
 from iommuctl.tree import Overlay, Tree
+from iommuctl.value import NamedTuple
 
 Progress = Callable[[Command], AbstractContextManager[None]]
 # grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.

@@ -3,13 +3,14 @@
 
 # ruff: noqa: PLC0415 - a host on which nothing was cut off pays for one look at a name
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Host
 from iommuctl.errors import ConflictError, NotPermittedError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.plan import STAGING
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.transaction.restoration import Pending

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Survey
 from iommuctl.findings import Finding
@@ -12,6 +12,7 @@ from iommuctl.plan import Change, Command, FileEdit
 from iommuctl.profile.beside import Beside
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.app.change.basis import Item

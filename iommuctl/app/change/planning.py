@@ -4,7 +4,6 @@
 import shlex
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.errors import IommuctlError, StoppedError, UnavailableError, UsageError
@@ -13,6 +12,7 @@ from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.spelling import meant
 from iommuctl.plan import STAGING, Command, FileClass, FileEdit, Regenerate
 from iommuctl.profile.beside import Beside
+from iommuctl.value import NamedTuple
 
 
 class Choices(NamedTuple):

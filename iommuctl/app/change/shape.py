@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shape: a plan without what names one host or one kernel, so that hosts that change alike have the same. Pure."""
 
-import hashlib
 import re
 import shlex
 from collections.abc import Iterator
 
+from iommuctl import sha256
 from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.plan import Op
 
@@ -23,7 +23,7 @@ def shape(plan: Plan) -> str:
     that are next to a change do not count.
     """
     text = "".join(f"{line}\n" for line in (_VERSION, *sorted({*_lines(plan)})))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256.hexadecimal(text.encode("utf-8", "surrogateescape"))
 
 
 def _lines(plan: Plan) -> Iterator[str]:

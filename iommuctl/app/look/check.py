@@ -4,7 +4,6 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, facts_of, survey_host
@@ -32,6 +31,7 @@ from iommuctl.running.state import Observed
 from iommuctl.running.sysfs import Security, read_security
 from iommuctl.running.verify import DRIVERS, OVERRIDES
 from iommuctl.transaction.preflight import GENERATED_RESERVE, STATE_RESERVE
+from iommuctl.value import NamedTuple
 
 # Where a change writes: the sources, the menus and entries, the snapshots.
 _WRITTEN = {

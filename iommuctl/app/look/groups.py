@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups: the IOMMU groups of the running system, and what of them can be given to a guest."""
 
-from typing import NamedTuple
-
 from iommuctl.app.host import Host
 from iommuctl.app.look.running import observe_host
 from iommuctl.profile.shipped import shipped_catalogue
@@ -10,6 +8,7 @@ from iommuctl.running.effect.ungrouped import ungrouped
 from iommuctl.running.pci_ids import Names
 from iommuctl.running.state import Device, Group
 from iommuctl.running.sysfs import read_names
+from iommuctl.value import NamedTuple
 
 
 class GroupMembers(NamedTuple):

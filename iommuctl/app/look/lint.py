@@ -3,7 +3,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.app.change.apply import draft_apply
 from iommuctl.app.change.interrupted import interrupted_findings
@@ -26,6 +25,7 @@ from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.environment import read_surroundings
 from iommuctl.running.state import Device
 from iommuctl.running.sysfs import read_cards
+from iommuctl.value import NamedTuple
 
 _RUNNING_RELEASE = PurePosixPath("/proc/sys/kernel/osrelease")
 

@@ -3,7 +3,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.errors import NotFoundError, NotPermittedError, ProfileError
@@ -13,6 +12,7 @@ from iommuctl.profile.inheritance import load_profile, merge_parents
 from iommuctl.profile.names import SUFFIX
 from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting
 from iommuctl.profile.shipped import decode_profile, profiles
+from iommuctl.value import NamedTuple
 
 
 class ProfileListing(NamedTuple):

@@ -3,7 +3,7 @@
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
@@ -27,6 +27,7 @@ from iommuctl.running.verdict import Verification
 from iommuctl.running.verify import verify
 from iommuctl.transaction.snapshot import Summary
 from iommuctl.transaction.store import Listing
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.app.trial.state import TrialState

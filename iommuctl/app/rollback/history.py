@@ -3,7 +3,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.app.host import Survey
 from iommuctl.app.rollback.reversal import Step
@@ -11,6 +10,7 @@ from iommuctl.formats.blsentry import identity, is_entry_name
 from iommuctl.plan import Change, FileClass
 from iommuctl.transaction.snapshot import Manifest
 from iommuctl.transaction.store import Store
+from iommuctl.value import NamedTuple
 
 
 class Way(NamedTuple):

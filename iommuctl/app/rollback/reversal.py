@@ -4,13 +4,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.app.rollback.inverse import invert_block, invert_entry, parameters
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.plan import Change
 from iommuctl.tree import Tree, digest
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.transaction.durable import Metadata

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start: plan a trial boot, refuse it where the way back is not certain, and arm it."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from datetime import UTC
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
 
+from iommuctl import sha256
 from iommuctl.app.change.apply import draft_apply
 from iommuctl.app.change.execute import changed_inputs
 from iommuctl.app.change.plan import ApplyPlan, Steps
@@ -35,6 +34,7 @@ from iommuctl.transaction.durable import temporary_name
 from iommuctl.transaction.trial import arming, oneshot
 from iommuctl.transaction.trial.record import Choice, ConfirmBy, OnFailure, Phase, Terms, TrialFile, TrialRecord
 from iommuctl.tree import digest
+from iommuctl.value import NamedTuple
 
 SHORTEST = 120  # seconds; a slow host takes that long to its first check
 USUAL_TIMEOUT = 900
@@ -165,7 +165,7 @@ def promise_of(steps: Steps) -> str:
         "commands": [list(command.argv) for command in steps.commands],
         "kernels": list(steps.survey.facts.kernels),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256.hexadecimal(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape"))
 
 
 def _new_id(host: Host) -> str:

@@ -2,7 +2,6 @@
 """State: how far the last trial has come, told by its record, by this boot, and by what the loader will do."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.app.host import Host
 from iommuctl.backends.trial.base import OneShotKind
@@ -13,6 +12,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.trial import trial_of
 from iommuctl.transaction.trial import oneshot
 from iommuctl.transaction.trial.record import Phase, TrialRecord, read_record
+from iommuctl.value import NamedTuple
 
 _BOOT_ID = PurePosixPath("/proc/sys/kernel/random/boot_id")
 _UPTIME = PurePosixPath("/proc/uptime")

@@ -4,7 +4,6 @@
 import stat
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.trial.base import Judge
 from iommuctl.errors import IommuctlError
@@ -14,6 +13,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.running.seals import read_seals
 from iommuctl.transaction.trial.record import ConfirmBy
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 CHECKS = PurePosixPath("/etc/iommuctl/confirm.d")
 REACHABILITY = "reach"  # in the name of a check that tells whether somebody can reach the host

@@ -2,7 +2,6 @@
 """By hand: the errors for a root whose command line no backend edits: which parameters, where, and what to run then."""
 
 import json
-from typing import NamedTuple
 
 from iommuctl.backends.detection.evidence import Evidence, told
 from iommuctl.backends.detection.loaders import BY_NAME
@@ -16,6 +15,7 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import SegmentError
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 
 class ByHandError(UnavailableError):

@@ -9,7 +9,6 @@ started, the files. A rule that names several decides nothing: the administrator
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS, unmounted
 from iommuctl.backends.detection.evidence import (
@@ -31,6 +30,7 @@ from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.kernel.spelling import meant
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _BOOT = PurePosixPath("/boot")  # GRUB's menu is there, whatever the ESP holds
 _PROXMOX_ESPS = PurePosixPath("/etc/kernel/proxmox-boot-uuids")

@@ -2,7 +2,8 @@
 """Evidence: what was looked at to tell the bootloader, and how much it weighs. Values only."""
 
 from enum import Enum, auto
-from typing import NamedTuple
+
+from iommuctl.value import NamedTuple
 
 # The backends.
 GRUB2 = "grub2"

@@ -5,9 +5,9 @@ Rows of data. Each row names the public source of its facts.
 """
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from iommuctl.backends.detection.evidence import GRUB, SYSTEMD_BOOT
+from iommuctl.value import NamedTuple
 
 
 class Mark(StrEnum):

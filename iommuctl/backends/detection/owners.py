@@ -6,13 +6,13 @@ Each row names the public source of its facts.
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.backends.grub.distributions import grub_family
 from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 
 class Owner(NamedTuple):

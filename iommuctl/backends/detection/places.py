@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.detection.files import Listing
 from iommuctl.backends.detection.loaders import Loader, Place
@@ -14,6 +13,7 @@ from iommuctl.errors import BootConfigError, NotPermittedError
 from iommuctl.facts import Facts, Runtime
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _PROGRAMS = tuple(PurePosixPath(path) for path in ("/usr/bin", "/usr/sbin", "/sbin", "/bin"))
 # A line with one of these is the way back, to which nothing is ever added.

@@ -3,7 +3,6 @@
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.base import Future
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
@@ -24,6 +23,7 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import TokenChange, apply_changes
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _LENS = "Kcmdline.lns"
 _LABEL = "cmdline"

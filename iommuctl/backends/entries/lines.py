@@ -2,13 +2,13 @@
 """Lines: command lines that stand on one or several lines of a file, with the places of variables in them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from iommuctl.formats.blsentry import expand, is_word
 from iommuctl.kernel.cmdline import Cmdline, Parameter
 from iommuctl.plan import Op
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.segments import Segment, SegmentError, TokenChange, apply_changes
+from iommuctl.value import NamedTuple
 
 Lookup = Callable[[str], str | None]
 

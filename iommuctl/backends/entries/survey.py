@@ -4,7 +4,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
 from iommuctl.backends.entries import cmdlinefile
@@ -17,6 +16,7 @@ from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.trial import is_trial_entry
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 OURS = "of this system"
 RESCUE = "rescue entry: the way back"

@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from iommuctl.backends.base import BootConfig, Entry, Future, no_entry_yet
 from iommuctl.backends.drift import Source, disagreements
@@ -24,6 +24,7 @@ from iommuctl.plan import STAGING, Change, Command, FileEdit, Generated, Op, Ren
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _MENU_USE = "grub-mkconfig builds the next menu of"
 _STAGED_MENU = STAGING / "grub.cfg"

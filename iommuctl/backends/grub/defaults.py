@@ -3,7 +3,6 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.backends.grub.notes import left_alone, require_unmanaged
@@ -21,6 +20,7 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import Segment, SegmentError, TokenChange
 from iommuctl.tree import Overlay, Tree
+from iommuctl.value import NamedTuple
 
 _LENS = "Grubdefault.lns"
 

@@ -2,13 +2,13 @@
 """Distributions: how each family builds its GRUB menu. Rows of data, found by the names in os-release."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.grub.menus import MENUS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Distribution
 from iommuctl.formats.shell.words import Shell
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 
 class GrubFamily(NamedTuple):

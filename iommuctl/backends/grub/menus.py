@@ -4,13 +4,14 @@
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.backends.detection.bootmounts import unmounted
 from iommuctl.errors import NotPermittedError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:  # whose rows name these menus
     from iommuctl.backends.grub.distributions import GrubFamily

@@ -2,7 +2,6 @@
 """/etc/default/grub and its drop-ins as grub-mkconfig reads them: files in, the two variables and their value out."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError, NotRepresentableError
@@ -12,6 +11,7 @@ from iommuctl.formats.shell.variables import Chain, chain
 from iommuctl.formats.shell.words import Shell
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 MAIN = PurePosixPath("/etc/default/grub")
 LINUX = "GRUB_CMDLINE_LINUX"

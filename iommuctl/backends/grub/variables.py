@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.entries.lines import LineError, conform_lines, op_of, stretches
 from iommuctl.backends.grub.menus import LINKED_MENUS, MENUS, BootMenu
@@ -17,6 +16,7 @@ from iommuctl.plan import Change, FileClass, FileEdit
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.segments import apply_changes
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 KERNELOPTS = "kernelopts"
 _BLOCKS = (PurePosixPath("/boot/grub2/grubenv"), PurePosixPath("/boot/grub/grubenv"))

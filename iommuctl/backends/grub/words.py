@@ -8,7 +8,6 @@ known only at boot. Each is tried by itself, so that the time grows with their n
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.grub.notes import editor_of
 from iommuctl.errors import BootConfigError, NotRepresentableError
@@ -17,6 +16,7 @@ from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, Setting
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.profile.conform import Conformer
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 MAX_VALUES = 64  # of one variable; a menu that was seen gives one at most three
 MAX_LENGTH = 16384  # characters of one value, several times what a kernel reads

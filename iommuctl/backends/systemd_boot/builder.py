@@ -2,11 +2,11 @@
 """Builder: what is known of the program that builds the images of a host. A value."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Command
+from iommuctl.value import NamedTuple
 
 NOT_ATOMIC = "not atomic, for it writes where the firmware reads"
 

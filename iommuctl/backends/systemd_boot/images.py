@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.base import Entry
 from iommuctl.backends.detection.bootmounts import distinct
@@ -15,6 +14,7 @@ from iommuctl.errors import BootConfigError
 from iommuctl.formats.peimage import PeImage, parse_image
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _IMAGES = PurePosixPath("EFI/Linux")
 _SUFFIX = ".efi"

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import distinct, unmounted
 from iommuctl.backends.entries import cmdlinefile, survey
@@ -23,6 +22,7 @@ from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.formats.peimage import parse_image
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _ENTRIES = PurePosixPath("loader/entries")
 

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.backends.entries.versions import NewestFirst
@@ -13,6 +12,7 @@ from iommuctl.errors import BootConfigError
 from iommuctl.facts import Runtime
 from iommuctl.formats.blsentry import SUFFIX, BlsEntry, identity
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _SETTINGS = PurePosixPath("loader/loader.conf")
 SETTINGS_LIMIT = 128 * 1024  # bytes of a loader.conf

@@ -2,9 +2,9 @@
 """Wrappers: a distribution's own tool that writes boot entries: its source is edited, and it is called."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 _NOT_ATOMIC = "not atomic, for it writes where the bootloader reads"
 _PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))

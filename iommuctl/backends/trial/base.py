@@ -4,13 +4,13 @@
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.findings import Rule
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.plan import FileEdit
 from iommuctl.profile.conform import Conformer
+from iommuctl.value import NamedTuple
 
 
 class Volume(NamedTuple):

@@ -3,7 +3,6 @@
 
 import struct
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
 from iommuctl.backends.entries import cmdlinefile
@@ -21,6 +20,7 @@ from iommuctl.kernel.trial import LAST, entry_id, own_tokens, trial_of, with_hel
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.profile.segments import SegmentError, apply_changes
 from iommuctl.tree import Overlay, Tree
+from iommuctl.value import NamedTuple
 
 VARIABLES = PurePosixPath("/sys/firmware/efi/efivars")
 LOADER_GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"  # systemd.io/BOOT_LOADER_INTERFACE

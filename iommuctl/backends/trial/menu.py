@@ -3,7 +3,6 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.grub import menus, words
 from iommuctl.backends.grub.distributions import require_family
@@ -20,6 +19,7 @@ from iommuctl.pattern import pattern
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.profile.segments import SegmentError, apply_changes
 from iommuctl.tree import Tree
+from iommuctl.value import NamedTuple
 
 CUSTOM = "custom.cfg"
 # The file systems that GRUB writes to in place (trials were booted on ext4 and vfat; btrfs keeps the choice for ever).

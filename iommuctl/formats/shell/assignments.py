@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.formats.shell.grammar import ShellGrammar
@@ -14,6 +13,7 @@ from iommuctl.formats.shell.obstacles import IN_FUNCTION, IN_FUNCTIONS
 from iommuctl.formats.shell.stops import Call, included_file
 from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 _MORE_WORDS = "with more words after the value"
 _NOT_AT_START = "not at the start of its line"

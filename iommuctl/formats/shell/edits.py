@@ -3,13 +3,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from iommuctl.errors import NotRepresentableError
 from iommuctl.formats.shell.assignments import ShellAssignment, ShellFile, parse_shell_file
 from iommuctl.formats.shell.variables import CONTROL, Cell, Chain, chain
 from iommuctl.formats.shell.words import Char, Quoting, Reference, walk
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 # Characters that a word may have outside quotes and still be spelled the same inside double quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/@%+-]*")

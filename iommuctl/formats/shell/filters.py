@@ -7,13 +7,13 @@ Only forms whose result is known exactly are followed: sed's `s` with plain patt
 
 import re
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.assignments import ShellAssignment
 from iommuctl.formats.shell.hazards import literal
 from iommuctl.formats.shell.words import Char, Reference, Source, Word, WordScanner
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 # A kernel reads no longer line (COMMAND_LINE_SIZE); it bounds the time that a pattern can take.
 _MOST_CHARACTERS = 4096

@@ -6,10 +6,10 @@ The special built-ins of POSIX.1-2024 2.15 and the built-ins of dash(1) and bash
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from iommuctl.formats.shell.words import Char, Reach, Word
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_OR_ASSIGNMENT = pattern(r"([A-Za-z_][A-Za-z0-9_]*)(?:\+?=.*)?", re.DOTALL)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Here-documents: where their bodies end, and which of them could do more than be read."""
 
-from typing import NamedTuple
-
 from iommuctl.errors import BootConfigError
 from iommuctl.formats.shell.words import Source
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 _EXPANSION = pattern(r"`|\$[({\[]")
 

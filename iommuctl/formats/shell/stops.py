@@ -7,10 +7,10 @@ Measured with dash 0.5.12 and bash 5.2.
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple
 
 from iommuctl.formats.shell.words import Shell
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 _IDENTIFIER = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPORTED = pattern(r"(?:-[a-z]+|[A-Za-z_][A-Za-z0-9_]*(?:\+?=.*)?)", re.DOTALL)

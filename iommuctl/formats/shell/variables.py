@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain as chain_iterables
 from itertools import islice
-from typing import NamedTuple
 
 from iommuctl.errors import NotRepresentableError
 from iommuctl.formats.shell.assignments import Hazard, ShellAssignment, ShellFile
@@ -17,6 +16,7 @@ from iommuctl.formats.shell.filters import Filter, carries
 from iommuctl.formats.shell.obstacles import IN_FUNCTIONS, is_conditional
 from iommuctl.formats.shell.words import Char, Opaque, Part, Reach, Reference, Word, walk
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 # Far beyond what any kernel takes (COMMAND_LINE_SIZE, 2048 to 4096), and a bound on what a file can make of us.
 MAX_VALUE = 16384

@@ -9,10 +9,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.pattern import pattern
+from iommuctl.value import NamedTuple
 
 METACHARACTERS = " \t\n;&|<>()"
 _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -2,10 +2,10 @@
 """Binding: which devices an id list of vfio-pci means, and whether vfio-pci or a variant of it holds them. Pure."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from iommuctl.running.state import Device
 from iommuctl.running.verdict import Check, failure, success
+from iommuctl.value import NamedTuple
 
 VFIO_PCI = "vfio-pci"
 # drivers/vfio/pci: mlx5_vfio_pci, hisi_acc_vfio_pci, pds_vfio_pci, nvgrace_gpu_vfio_pci, qat_vfio_pci, virtio_vfio_pci.

@@ -2,7 +2,6 @@
 """Difference: what the running command line lacks of a profile, and which check shows whether that matters. Pure."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
@@ -14,6 +13,7 @@ from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.segments import SegmentError, TokenChange, apply_changes
 from iommuctl.running.effect.promise import NEWEST
 from iommuctl.running.state import Observed
+from iommuctl.value import NamedTuple
 
 _BY_GROUPS = frozenset({"units", "group-types", "strictness", "ungrouped-devices"})
 # The variables (Catalogue.assignments) whose effect shows in the groups.

@@ -2,7 +2,6 @@
 """Exemption: why a kernel gives a group another default domain type than the command line asks for. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from iommuctl.facts import Platform
 from iommuctl.kernel.lines import Kernel, Line
@@ -10,6 +9,7 @@ from iommuctl.kernel.predict import DomainType, defaults
 from iommuctl.kernel.span import Spans
 from iommuctl.kernel.tables import behaviour
 from iommuctl.running.state import Device, ExtendedCapability, Group, Observed, PortType, Unit
+from iommuctl.value import NamedTuple
 
 # drivers/iommu/intel/iommu.c: IS_AZALIA, moved to identity where the firmware gave its unit no TLB entries.
 _AZALIA = ("8086", "3a3e")

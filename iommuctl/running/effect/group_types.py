@@ -3,13 +3,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from iommuctl.kernel.predict import DomainType
 from iommuctl.running.effect.exemption import Exemption
 from iommuctl.running.effect.reading import Reading
 from iommuctl.running.state import Group
 from iommuctl.running.verdict import Check, Verdict, failure, success, untold
+from iommuctl.value import NamedTuple
 
 _SHOWN_GROUPS = 5
 _TRANSLATED = frozenset({DomainType.DMA, DomainType.DMA_FQ})

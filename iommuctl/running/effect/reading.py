@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading: whether the running kernel reads what its line says of one variable. Pure."""
 
-from typing import NamedTuple
-
 from iommuctl.facts import Platform
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Assignment, Catalogue, any_of
+from iommuctl.value import NamedTuple
 
 
 class Reading(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final
 
 from iommuctl.backends.trial.base import OneShotKind
 from iommuctl.facts import Platform
@@ -13,6 +13,7 @@ from iommuctl.host.root import Root
 from iommuctl.transaction.durable import write_file
 from iommuctl.transaction.snapshot import encode, time_text
 from iommuctl.transaction.store import Store
+from iommuctl.value import NamedTuple
 
 RECORD_VERSION: Final = 1
 _NAME = "trial.json"
