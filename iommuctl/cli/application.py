@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application: the commands by name, and what a call without one has."""
 
+import sys
 from typing import Annotated, ClassVar
 
 import typer
@@ -30,7 +31,6 @@ class _Commands(LazyGroup):
 application = typer.Typer(
     cls=_Commands,
     name="iommuctl",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,12 +45,26 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@application.callback()
+@application.callback(invoke_without_command=True)
 @with_options(json=False, verbose=True)
 def iommuctl_callback(
+    context: typer.Context,
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - where it is given, its own callback ends the run
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Set the IOMMU part of the kernel command line, safely, and prove that it took effect."""
+    """Set the IOMMU part of the kernel command line, safely, and prove that it took effect.
+
+    Without a command: this host in five lines.
+    """
+    if context.invoked_subcommand is None:
+        from pathlib import Path
+
+        from iommuctl.app.host import Host
+        from iommuctl.app.look.overview import read_overview
+        from iommuctl.cli.output.overview import overview_text
+        from iommuctl.cli.session import wants_colour
+
+        found = read_overview(Host.open(Path("/")))
+        typer.echo(overview_text(found, colour=wants_colour(sys.stdout)), nl=False)
