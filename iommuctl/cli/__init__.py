@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from iommuctl.cli.pipe import outlive_the_reader
+from iommuctl.cli.pipe import Pipe, outlive_the_reader
 from iommuctl.errors import BootConfigError, InternalError, InterruptionError, IommuctlError
 from iommuctl.host.signals import SIGNAL_EXIT, InterruptedRun, end_on_signals
 
@@ -27,6 +27,8 @@ def main() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end_on_signals("nothing was being changed")
     outlive_the_reader()
+    if not sys.stdout.isatty():
+        os.environ.pop("COLUMNS", None)  # what goes into a pipe is the same, however wide a terminal is
     sys.exit(run(sys.argv[1:]))
 
 
@@ -36,6 +38,8 @@ def run(arguments: Sequence[str]) -> int:
         from iommuctl.cli.session import Session
     # What is asked for is on the line as well as in the session: a run that fails while options are still being
     # read has no session yet.
+    if isinstance(sys.stdout, Pipe):
+        sys.stdout.wraps = "--json" not in arguments
     session = Session(arguments, json="--json" in arguments, debug="--debug" in arguments)
     try:
         from iommuctl.cli.application import application

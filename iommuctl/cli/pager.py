@@ -7,7 +7,8 @@ import sys
 
 import typer
 
-from iommuctl.cli.session import is_interactive, terminal_lines
+from iommuctl.cli.output.terminal import columns_of, terminal_lines
+from iommuctl.cli.session import is_interactive
 
 _DEFAULT = "less"
 # As git has it: end where all fits, keep colours, leave the text on the screen.
@@ -34,9 +35,11 @@ def _paged(text: str) -> bool:
     if not command or command[0] == "cat" or os.environ.get("TERM") == "dumb":
         return False
     from iommuctl.cli.output.text import printable
+    from iommuctl.cli.output.wrap import wrapped
     from iommuctl.host.commands import show_through
 
     sys.stdout.flush()
     # No shell out of a pager that root runs, and no file written by it.
     options = {"LESS": os.environ.get("LESS", _OF_LESS), "LESSSECURE": "1"}
-    return show_through(tuple(command), printable(text), {**os.environ, **options})
+    shown = wrapped(printable(text), columns_of())
+    return show_through(tuple(command), shown, {**os.environ, **options})

@@ -9,7 +9,9 @@ import os
 import sys
 from typing import TextIO
 
+from iommuctl.cli.output.terminal import columns_of
 from iommuctl.cli.output.text import printable
+from iommuctl.cli.output.wrap import wrapped
 from iommuctl.errors import ExecutionError
 
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2  # stdout(3)
@@ -18,17 +20,20 @@ _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2  # stdout(3)
 class Pipe:
     """A stream that writes to nothing from the moment that nobody reads it any more, or that it fails.
 
+    On a terminal lines are parted between words where they are longer than it is wide, unless `wraps` says no.
+
     Where it `is_result`, its failing raises ExecutionError; there is nowhere to tell that errors cannot be written.
     """
 
     def __init__(self, stream: TextIO, *, is_result: bool) -> None:
         self._stream = stream
         self._is_result = is_result
+        self.wraps = True
 
     def write(self, text: str) -> int:
         """Write a text, with what could drive a terminal spelled out, or drop it."""
         try:
-            self._stream.write(printable(text))
+            self._stream.write(wrapped(printable(text), columns_of(self._stream) if self.wraps else 0))
             return len(text)
         except OSError as error:
             self._drop(error)

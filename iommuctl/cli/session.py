@@ -74,27 +74,6 @@ def is_interactive() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
 
 
-def terminal_lines() -> int:
-    """Return how many lines the terminal of the output shows; 0 where that is not known."""
-    return _size("LINES", 1)
-
-
-def terminal_columns() -> int:
-    """Return how many columns the terminal of the output has; 0 where it is none or does not say."""
-    return _size("COLUMNS", 0) if sys.stdout.isatty() else 0
-
-
-def _size(name: str, which: int) -> int:
-    """What the environment says of the terminal (environ(7)), else what it says itself."""
-    said = os.environ.get(name, "")
-    if said.isdecimal():
-        return int(said)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno())[which]
-    except OSError:
-        return 0
-
-
 def print_result(context: typer.Context, report: "Callable[[], BaseModel]", text: Callable[[], str]) -> None:
     """Print a result as this run is asked to: one JSON object, or text."""
     if session(context).json:

@@ -51,6 +51,10 @@ def meant(word: str, candidates: Iterable[str]) -> str | None:
         found = [one for one in known if fits(one)]
         if len(found) == 1:
             return known[found[0]]
+    parts = {part: one for one in known for part in one.split("-") if len(part) >= _SHORT and part != one}
+    slips, near_part = min(((_slips(wanted, part), part) for part in parts), default=(len(wanted), ""))
+    if slips <= 1 and len(wanted) >= _SHORT:
+        return known[parts[near_part]]
     slips, nearest_one = min(((_slips(wanted, one), one) for one in known), default=(len(wanted), ""))
     return known[nearest_one] if slips * _LETTERS_OF_A_SLIP <= max(len(wanted), len(nearest_one)) else None
 

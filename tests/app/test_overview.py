@@ -9,7 +9,7 @@ from console import code_of, in_process
 from iommuctl.app.host import Host
 from iommuctl.app.look import overview
 from iommuctl.app.look.overview import Overview, read_overview
-from iommuctl.app.look.status import Drift, Status
+from iommuctl.app.look.status import Drift, Status, read_status
 from iommuctl.cli.output.overview import overview_text
 from iommuctl.errors import UnavailableError
 from iommuctl.findings import Finding, Rule, Severity
@@ -62,10 +62,9 @@ def test_the_most_pressing_decides_what_to_type_next(
     sample_host: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read = overview.read_status
-
     def status(host: Host, **_: object) -> Status:
-        plain = read(host, platform=None, backend=None)._replace(profile="passthrough-perf", way_in_step="in step")
+        plain = read_status(host, platform=None, backend=None)
+        plain = plain._replace(profile="passthrough-perf", way_in_step="in step")
         return plain._replace(**changed)  # type: ignore[arg-type] # fields by name
 
     monkeypatch.setattr(overview, "read_status", status)

@@ -12,6 +12,7 @@ from console import in_process
     [
         ("apply pasthrough-perf --dry-run --root ROOT", 66, "apply passthrough-perf --dry-run --root ROOT"),
         ("apply passthrough --dry-run --root ROOT", 66, "apply passthrough-perf --dry-run --root ROOT"),
+        ("apply pasthrough --dry-run --root ROOT", 66, "apply passthrough-perf --dry-run --root ROOT"),
         ("apply Hardened --dry-run --root ROOT", 66, "apply hardened --dry-run --root ROOT"),
         ("lint vfio_bind --root ROOT", 66, "lint vfio-bind --root ROOT"),
         ("profile show strict", 66, "profile show strict-isolation"),

@@ -10,7 +10,7 @@ from iommuctl.cli import options
 from iommuctl.cli.command import examples, with_options
 from iommuctl.cli.output.changes import change_lines, diff_lines
 from iommuctl.cli.output.findings import finding_lines
-from iommuctl.cli.output.style import table
+from iommuctl.cli.output.style import table_rows
 from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, session, wants_colour
 
@@ -72,7 +72,7 @@ def history_show(
 
 def _text(listing: "Listing", *, verbose: bool = False) -> str:
     """The snapshots, newest first, a row each; then those that cannot be read. Verbose names the files of each."""
-    head = ("snapshot", "created", "who", "action", "profile", "state", "files", "typed")
+    head = ("snapshot", "created", "who", "action", "profile", "state")
     rows = [
         (
             one.id if verbose else _short(one, listing),
@@ -81,17 +81,15 @@ def _text(listing: "Listing", *, verbose: bool = False) -> str:
             one.action,
             one.profile,
             one.state,
-            str(len(one.files)),
-            visible(one.origin.command),
         )
         for one in listing.snapshots
     ]
-    lines = list(table(head, rows)) if rows else ["no snapshots"]
-    if verbose and rows:
-        first, *others = lines
-        lines = [first]
-        for row, one in zip(others, listing.snapshots, strict=True):
-            lines += [row, *_told(one), *(f"  {visible(str(path))}" for path in one.files)]
+    lines, blocks = table_rows(head, tuple(rows)) if rows else (["no snapshots"], [])
+    for block, one in zip(blocks, listing.snapshots, strict=True):
+        lines += block
+        lines += _told(one)
+        if verbose:
+            lines += [f"  {visible(str(path))}" for path in one.files]
     return "".join(f"{line}\n" for line in (*lines, *finding_lines(listing.findings, colour=False)))
 
 
@@ -102,6 +100,8 @@ def _short(one: "Summary", listing: "Listing") -> str:
 
 def _told(one: "Summary") -> "Iterator[str]":
     """What the history was told of a change: the command line, the reason, what is kept next to the profile."""
+    if one.origin.command:
+        yield visible(f"  {one.origin.command}")
     if one.origin.why:
         yield visible(f"  why: {one.origin.why}")
     if one.beside:
@@ -114,7 +114,6 @@ def _snapshot_text(manifest: "Manifest", edits: "Iterable[FileEdit]", *, colour:
 
     lines = [
         _text(Listing((manifest.summary,))),
-        *(f"{line}\n" for line in _told(manifest.summary)),
         "changed:\n",
         *(f"{line}\n" for line in change_lines(manifest.changes)),
     ]
