@@ -22,33 +22,33 @@ _ESCAPE = rf"\\(?:[^\n]|{_LINE_END})"
 _SINGLE = rf"'(?:[^'\n]++|{_LINE_END})*+'"
 _DOUBLE = rf'\$?"(?:[^\\"\n]++|{_ESCAPE}|{_LINE_END})*+"'
 _WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]++|{_SINGLE}|{_DOUBLE}|{_ESCAPE}|{_VARIABLE})++"
-_WORDS = re.compile(_WORD, re.ASCII)
+_WORDS = pattern(_WORD, re.ASCII)
 _PART = pattern(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
 _MARK = pattern(r"['\"\\$]")
 _INSIDE_DOUBLE = pattern(rf'\\([$"\\\n])|({_VARIABLE})|(\$)', re.ASCII)
 
 # One token and the blanks before it. Some kind fits at every place and nothing follows it, so that a match never fails
 # and what was read is never read again. `#` begins a comment where a word would begin, and is part of a word elsewhere.
-_TOKEN = re.compile(
+_TOKEN = pattern(
     rf"[ \t]*(?:(?P<end>#[^\n]*|[\n;][ \t\n;]*|\Z)|(?P<word>{_WORD})|(?P<open>{{)|(?P<close>}})|(?P<stray>[^ \t]))",
     re.ASCII,
 )
 # A whole command, where no word before it announces it: its name, its arguments, and whether a block follows.
 _ARGUMENTS = rf"(?:[ \t]++(?!#){_WORD})*+"
 _ENDS = r"(?=[\n;}#]|\Z)"
-_COMMAND = re.compile(rf"[ \t]*+(?!#)({_WORD})({_ARGUMENTS})[ \t]*+(?:(\{{)|{_ENDS})", re.ASCII)
+_COMMAND = pattern(rf"[ \t]*+(?!#)({_WORD})({_ARGUMENTS})[ \t]*+(?:(\{{)|{_ENDS})", re.ASCII)
 
 # grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
 _PREFIXES = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!"})
-_LINUX = re.compile(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
+_LINUX = pattern(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
 # A menu consists of commands that say nothing of entries, kernels and variables: those of a plain name and without a
 # block are passed by in one go. What opens and closes a condition counts outside of blocks alone.
 _PLAIN_NAME = r"(?!linux|menuentry|hiddenentry|submenu|blscfg|set|\w+=)[\w.\[-]++(?=[ \t\n;}])"
 _PLAIN = rf"[ \t]*+{_PLAIN_NAME}{_ARGUMENTS}[ \t]*+{_ENDS}"
 _PASSED_BY = r"[ \t\n;]++|#[^\n]*+"
 _CONDITION = r"(?:if|then|else|elif|while|until|do|fi|done)(?=[ \t\n;])"
-_PASS_OUTSIDE = re.compile(rf"(?:{_PASSED_BY}|(?!{_CONDITION}){_PLAIN})*+", re.ASCII)
-_PASS_INSIDE = re.compile(rf"(?:{_PASSED_BY}|{_CONDITION}|{_PLAIN})*+", re.ASCII)
+_PASS_OUTSIDE = pattern(rf"(?:{_PASSED_BY}|(?!{_CONDITION}){_PLAIN})*+", re.ASCII)
+_PASS_INSIDE = pattern(rf"(?:{_PASSED_BY}|{_CONDITION}|{_PLAIN})*+", re.ASCII)
 
 _DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
 _STEP_LIMIT = 200_000  # commands that are looked at; 16 MiB of what grub-mkconfig writes has 110,000

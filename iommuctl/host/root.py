@@ -253,6 +253,7 @@ class HeldRoot(Root):
             raise failure(error, path, doing) from error
         if place is None:
             with super().locate(path, doing) as walked:
+                self._keep(path, walked)
                 yield walked
             return
         try:
@@ -263,33 +264,32 @@ class HeldRoot(Root):
     def _step(self, path: PurePosixPath) -> Place | None:
         """Return a place in a directory that is held; None for a link and for what no held directory has."""
         above, _, name = str(path).rpartition("/")
-        if name in ("", "..") or "\0" in name:
-            return None
         held = self._directories.get(above)
-        if held is None:
-            held = self._hold(above)
-            if held is None:
-                return None
+        if held is None or name in ("", "..") or "\0" in name:
+            return None
         folder, descriptor = held
         status = lstat(name, descriptor)
         if status is not None and stat.S_ISLNK(status.st_mode):
             return None
         return Place(path if str(folder) == above else folder / name, descriptor, name, (), status)
 
-    def _hold(self, above: str) -> tuple[PurePosixPath, int] | None:
-        """Walk to a directory and keep it open; None where there is none, and beyond HELD_LIMIT."""
-        if len(self._directories) >= HELD_LIMIT:
-            return None
+    def _keep(self, path: PurePosixPath, place: Place) -> None:
+        """Keep the directory of a path open to which a walk led, where it is there and not held; up to HELD_LIMIT."""
+        above, _, name = str(path).rpartition("/")
+        known = above in self._directories or len(self._directories) >= HELD_LIMIT
+        if known or place.missing or name in ("", ".."):
+            return
+        if place.path == path:  # no link on the way, so this is the directory
+            self._directories[above] = (path.parent, os.dup(place.directory))
+            return
         opened: list[int] = []
         try:
             place = self._walk(PurePosixPath(above or "/"), opened)
-            if place.status is None or not stat.S_ISDIR(place.status.st_mode):
-                return None
-            descriptor = os.open(place.name, _DIRECTORY, dir_fd=place.directory)
+            if place.status is not None and stat.S_ISDIR(place.status.st_mode):
+                descriptor = os.open(place.name, _DIRECTORY, dir_fd=place.directory)
+                self._directories[above] = (place.path, descriptor)
         finally:
             close_each(opened)
-        held = self._directories[above] = (place.path, descriptor)
-        return held
 
 
 def _path(asked: PurePosixPath, *names: str) -> PurePosixPath:
@@ -314,4 +314,4 @@ def _missing(path: PurePosixPath, names: list[str], directory: int, pending: lis
     rest = pending[::-1]
     if ".." in rest:
         raise BootConfigError(path, None, "the path goes up from a folder that is not there")
-    return Place(PurePosixPath("/", *names, *rest), directory, rest[-1], tuple(rest[:-1]), None)
+    return Place(_path(path, *names, *rest), directory, rest[-1], tuple(rest[:-1]), None)

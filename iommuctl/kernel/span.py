@@ -104,9 +104,9 @@ ALWAYS = Spans()
 
 
 def _version(version: str, text: str) -> KernelVersion | None:
-    major, dot, minor = version.partition(".")
     if not version:
         return None
+    major, dot, minor = version.partition(".")
     if not (dot and major.isdecimal() and minor.isdecimal()):
         raise ValueError(f"no span: {text!r}")
     return KernelVersion(int(major), int(minor))

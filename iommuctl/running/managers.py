@@ -21,7 +21,7 @@ _PROFILES = tuple(
 _INCLUDE_DEPTH = 8
 _INCLUDE = pattern(r"^include\s*=\s*(.+)$", re.MULTILINE)
 _CMDLINE_OPTION = pattern(r"^cmdline\w*\s*[+:]?=\s*(.+)$", re.MULTILINE)
-_TUNED_VARIABLE = re.compile(r"^TUNED_BOOT_CMDLINE=(.*)$", re.MULTILINE)
+_TUNED_VARIABLE = pattern(r"^TUNED_BOOT_CMDLINE=(.*)$", re.MULTILINE)
 # openshift/machine-config-operator: the configuration that the node's daemon last rendered, as JSON.
 _MACHINE_CONFIG = PurePosixPath("/etc/machine-config-daemon/currentconfig")
 # k8snetworkplumbingwg/sriov-network-operator: its node daemon adds intel_iommu=on and iommu=pt by grubby.
@@ -37,7 +37,8 @@ def read_managers(tree: Tree) -> tuple[Manager, ...]:
 
 
 def _tuned(tree: Tree) -> Iterator[Manager]:
-    if found := _TUNED_VARIABLE.search(_text(tree, _BOOTCMDLINE)):
+    text = _text(tree, _BOOTCMDLINE)
+    if text and (found := _TUNED_VARIABLE.search(text)):
         yield Manager("TuneD", _BOOTCMDLINE, Cmdline.parse(found[1].strip().strip('"')))
         return
     for name in _text(tree, _ACTIVE_PROFILE).split():

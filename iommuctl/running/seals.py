@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from iommuctl.errors import IommuctlError
 from iommuctl.kernel.environment import Seal
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 _CRYPTTAB = PurePosixPath("/etc/crypttab")
@@ -15,8 +16,8 @@ _PCRLOCK = PurePosixPath("/var/lib/systemd/pcrlock.json")  # systemd-pcrlock(8)
 _FDE_TOOLS = PurePosixPath("/etc/sysconfig/fde-tools")  # openSUSE's fde-tools: FDE_SEAL_PCR_LIST
 _SNAPD = PurePosixPath("/var/lib/snapd/device/fde")  # snapd's full disk encryption, sealed with the command line
 _SNAPD_PCRS = frozenset({12})  # snapcore/secboot: the kernel command line is measured by the stub
-_FDE_LIST = re.compile(r'^\s*FDE_SEAL_PCR_LIST\s*=\s*"?([\d, ]*)', re.MULTILINE)
-_NUMBER = re.compile(r"[0-9]{1,9}")  # a TPM has 24 PCRs, and int() takes no digits without end
+_FDE_LIST = pattern(r'^\s*FDE_SEAL_PCR_LIST\s*=\s*"?([\d, ]*)', re.MULTILINE)
+_NUMBER = pattern(r"[0-9]{1,9}")  # a TPM has 24 PCRs, and int() takes no digits without end
 # LUKS2 on-disk format, section 2.1: magic, version, size of the header; the JSON area begins after 4096 bytes.
 _LUKS2 = struct.Struct(">6sHQ")
 _MAGIC, _VERSION, _JSON_START, _HEADER_LIMIT = b"LUKS\xba\xbe", 2, 4096, 4 * 1024 * 1024
@@ -112,7 +113,8 @@ def _pcrlock(tree: Tree) -> Iterator[Seal]:
 
 
 def _fde_tools(tree: Tree) -> Iterator[Seal]:
-    if found := _FDE_LIST.search(_text(tree, _FDE_TOOLS)):
+    text = _text(tree, _FDE_TOOLS)
+    if text and (found := _FDE_LIST.search(text)):
         yield Seal("the root volume of fde-tools", _FDE_TOOLS, _numbers(re.split(r"[, ]+", found[1])))
 
 

@@ -313,6 +313,13 @@ def test_a_held_root_walks_to_a_directory_once(tree: Path, mocker: MockerFixture
         assert walk.call_count == 1
 
 
+def test_a_held_root_walks_once_for_what_is_not_there(tree: Path, mocker: MockerFixture) -> None:
+    with Root(tree).held() as held:
+        walk = mocker.spy(held, "_walk")
+        assert held.read(PurePosixPath("/etc/no/such/file")) is None
+        assert walk.call_count == 1
+
+
 @pytest.mark.parametrize("target", ["/secret", "../../../secret", "/../secret"])
 def test_a_link_in_a_held_directory_stays_inside(tree: Path, target: str) -> None:
     (tree / "etc/default/link").symlink_to(target)

@@ -29,6 +29,7 @@ from iommuctl.backends.detection.runtime import contradicting, from_grub, marked
 from iommuctl.errors import NotPermittedError, UnavailableError, UsageError
 from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.kernel.spelling import meant
+from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 from iommuctl.value import NamedTuple
 
@@ -36,7 +37,7 @@ _BOOT = PurePosixPath("/boot")  # GRUB's menu is there, whatever the ESP holds
 _PROXMOX_ESPS = PurePosixPath("/etc/kernel/proxmox-boot-uuids")
 _PROXMOX_TOOLS = (PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
 _SUSE_LOADER = PurePosixPath("/etc/sysconfig/bootloader")
-_LOADER_TYPE = re.compile(r"""^[ \t]*LOADER_TYPE=["']?([\w-]*)""", re.MULTILINE)
+_LOADER_TYPE = pattern(r"""^[ \t]*LOADER_TYPE=["']?([\w-]*)""", re.MULTILINE)
 # sdbootutil keeps the entries of both loaders that read them (openSUSE/sdbootutil).
 _LOADER_TYPES = {
     "grub2": (GRUB2, GRUB),
@@ -276,7 +277,8 @@ def _declared(tree: Tree) -> Iterator[Declared]:
     if uuids and any("proxmox-boot-tool" in tree.names(folder) for folder in _PROXMOX_TOOLS):
         found = f"{len(uuids)} ESPs that proxmox-boot-tool keeps"
         yield Declared(Evidence(str(_PROXMOX_ESPS), found, SYSTEMD_BOOT), frozenset({GRUB, SYSTEMD_BOOT}))
-    kinds = _LOADER_TYPE.findall((tree.read(_SUSE_LOADER) or b"").decode("utf-8", "replace"))
+    suse = (tree.read(_SUSE_LOADER) or b"").decode("utf-8", "replace")
+    kinds = _LOADER_TYPE.findall(suse) if suse else ()
     if kinds and kinds[-1] in _LOADER_TYPES:
         backend, loader = _LOADER_TYPES[kinds[-1]]
         item = Evidence(str(_SUSE_LOADER), f"LOADER_TYPE={kinds[-1]}", backend)

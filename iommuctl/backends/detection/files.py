@@ -17,7 +17,7 @@ from iommuctl.pattern import pattern
 from iommuctl.tree import Tree
 
 GRUB_DEFAULTS = PurePosixPath("/etc/default/grub")
-_BLSCFG = re.compile(rb"^[ \t]*blscfg\b", re.MULTILINE)
+_BLSCFG = pattern(rb"^[ \t]*blscfg\b", re.MULTILINE)
 _MENU_ENTRY = pattern(rb"^[ \t]*menuentry\s", re.MULTILINE)
 _ENABLE_BLSCFG = pattern(rb"""^[ \t]*(?:export[ \t]+)?GRUB_ENABLE_BLSCFG=["']?(\w*)""", re.MULTILINE)
 # 10_linux of these builds entries by blscfg unless it is switched off (rhboot/grub2, 10_linux.in).

@@ -14,6 +14,7 @@ from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.formats.grubenv import GrubEnv
 from iommuctl.formats.grubmenu import GrubCfg, LinuxLine, Setting
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.pattern import pattern
 from iommuctl.profile.conform import Conformer
 from iommuctl.tree import Tree
 from iommuctl.value import NamedTuple
@@ -22,7 +23,7 @@ MAX_VALUES = 64  # of one variable; a menu that was seen gives one at most three
 MAX_LENGTH = 16384  # characters of one value, several times what a kernel reads
 _TUNED = PurePosixPath("/etc/tuned/bootcmdline")
 _TUNED_PARAMS = "tuned_params"
-_TUNED_LINE = re.compile(r"""^TUNED_BOOT_CMDLINE=(["']?)(.*)\1[ \t]*$""", re.MULTILINE)
+_TUNED_LINE = pattern(r"""^TUNED_BOOT_CMDLINE=(["']?)(.*)\1[ \t]*$""", re.MULTILINE)
 # Programs that set a variable, and how to make them set something else.
 _OWNERS: Mapping[str, tuple[str, str]] = {
     _TUNED_PARAMS: (
@@ -51,8 +52,8 @@ class Words(NamedTuple):
         if not line.variables:
             return line.cmdline
         names = "|".join(map(re.escape, sorted(line.variables, key=len, reverse=True)))
-        pattern = re.compile(rf"\$(?:\{{({names})\}}|({names})(?!\w))")
-        return Cmdline.parse(pattern.sub(lambda match: chosen.get(match[1] or match[2], ""), str(line.cmdline)))
+        variable = re.compile(rf"\$(?:\{{({names})\}}|({names})(?!\w))")
+        return Cmdline.parse(variable.sub(lambda match: chosen.get(match[1] or match[2], ""), str(line.cmdline)))
 
     def shown(self, line: LinuxLine) -> Cmdline:
         """Return a line as GRUB most likely has it: the last value of each variable that is not empty."""
