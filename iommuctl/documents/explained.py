@@ -59,6 +59,17 @@ class KernelAnswerReport(Part):
     source: Text
 
 
+class KernelDefaultReport(Part):
+    """What a kernel that was asked about does by itself with the IOMMU of one platform."""
+
+    kernel: Text
+    platform: Text
+    turns_on: bool | None = Field(description="without a parameter; false: `type` is that with intel_iommu=on")
+    spares_gpu: bool | None = Field(description="on, but not for integrated GPUs; null: not known, or not Intel")
+    type: Literal["identity", "DMA", "DMA-FQ"] | None = Field(description="null: how it is configured is not known")
+    source: Text | None = Field(description="the configuration that was read; null: none was")
+
+
 class ParameterReport(Part):
     """One parameter as the catalogue has it."""
 
@@ -83,6 +94,9 @@ class ParameterReport(Part):
     notes: tuple[Text, ...]
     source: Text
     kernels: tuple[KernelAnswerReport, ...] = Field(description="answers for the kernels of --kernel")
+    defaults: tuple[KernelDefaultReport, ...] = Field(
+        default=(), description="what those kernels do by themselves, for a parameter that changes it"
+    )
 
 
 class ExplainReport(Document):

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from iommuctl.errors import NotFoundError
-from iommuctl.facts import Platform
+from iommuctl.kernel.by_default import DefaultAnswer, architectures, default_answers, default_words
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
     Advice,
@@ -19,7 +19,6 @@ from iommuctl.kernel.parameters import (
     Token,
     is_left_out,
 )
-from iommuctl.kernel.predict import defaults
 from iommuctl.kernel.span import Span, Spans
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import kvm
@@ -36,16 +35,6 @@ _READERS = {
     Kind.NOBODY: "nobody",
 }
 _OF_KVM = frozenset(one.name for one in kvm.PARAMETERS)
-# How the releases of distributions name an architecture.
-_RELEASE_NAMES = {Architecture.X86: ("x86_64", "amd64"), Architecture.ARM64: ("aarch64", "arm64")}
-# What decides the default domain type where no parameter does, and the units that it is asked for.
-_DECIDING = frozenset(
-    {"CONFIG_IOMMU_DEFAULT_PASSTHROUGH", "CONFIG_IOMMU_DEFAULT_DMA_LAZY", "CONFIG_INTEL_IOMMU_DEFAULT_ON"}
-)
-_UNITS = {
-    Architecture.X86: ((Platform.INTEL, "VT-d"), (Platform.AMD, "AMD-Vi")),
-    Architecture.ARM64: ((Platform.ARM64, "the SMMU of arm64"),),
-}
 _REPEATS = {
     Grammar.FLAG: "takes no value",
     Grammar.BOOL: "0 or 1; the last one on the line counts",
@@ -77,7 +66,10 @@ class Answer(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """A parameter, and what of its value was asked about. `rivals` set the same to something else, as `name=value`."""
+    """A parameter, and what of its value was asked about. `rivals` set the same to something else, as `name=value`.
+
+    `defaults`: what the kernels that were asked about do where the parameter is not on the line.
+    """
 
     asked: str
     definition: Definition
@@ -85,6 +77,7 @@ class Explanation(NamedTuple):
     rivals: tuple[str, ...]
     advice: tuple[Advice, ...]
     answers: tuple[Answer, ...] = ()
+    defaults: tuple[DefaultAnswer, ...] = ()
 
 
 def explain(text: str, catalogue: Catalogue, kernels: tuple[Kernel, ...] = ()) -> Explanation:
@@ -105,6 +98,7 @@ def explain(text: str, catalogue: Catalogue, kernels: tuple[Kernel, ...] = ()) -
         tuple(_rivals(definition, sets, catalogue)),
         tuple(one for one in definition.advice if not items or not one.values or _asked_of(definition, items, one)),
         tuple(one for kernel in kernels for item in items or (None,) for one in _answers(definition, item, kernel)),
+        default_answers(definition, kernels),
     )
 
 
@@ -125,19 +119,11 @@ def _answers(definition: Definition, item: str | None, kernel: Kernel) -> Iterat
         left_out = next((one for one in needed if is_left_out(one, architecture, kernel)), None)
         source = source if left_out is None else f"{left_out}=n, {SOURCES[kernel.line]}"
         found[architecture] = definition.is_known(architecture, kernel, item), source
-    asked = [one for one in found if one in _asked_architectures(kernel)] or list(found)
+    asked = [one for one in found if one in architectures(kernel)] or list(found)
     if len({found[one][0] for one in asked}) == 1:
         yield Answer(name, kernel, None, *found[asked[0]])
     else:
         yield from (Answer(name, kernel, one, *found[one]) for one in asked)
-
-
-def _asked_architectures(kernel: Kernel) -> tuple[Architecture, ...]:
-    """Return the architecture that a release names, else those of hypervisor hosts."""
-    for one, names in _RELEASE_NAMES.items():
-        if any(name in kernel.release for name in names):
-            return (one,)
-    return (Architecture.X86, Architecture.ARM64)
 
 
 def _asked_of(definition: Definition, items: Iterable[str | None], advice: Advice) -> bool:
@@ -198,9 +184,21 @@ def _unknown(name: str, catalogue: Catalogue) -> NotFoundError:
     of_module = (f"of {module} the catalogue has {', '.join(known)}",) if known else ()
     return NotFoundError(
         f"{name!r} is outside the catalogue of IOMMU parameters",
-        details=("it is kept as it is, unless a profile names it, and nothing is said of it", *of_module),
+        details=(
+            "it is kept as it is, unless a profile names it, and nothing is said of it",
+            *of_module,
+            *_as_a_value(name, catalogue),
+        ),
         hint="see https://docs.kernel.org/admin-guide/kernel-parameters.html",
     )
+
+
+def _as_a_value(word: str, catalogue: Catalogue) -> Iterator[str]:
+    """Say of which parameters a word that is none is a value: such as efifb of video=efifb:off."""
+    for definition in catalogue.definitions:
+        for token in definition.tokens:
+            if word in {token.name, token.name.partition(":")[0]}:
+                yield f"no parameter by itself, but a value: {definition.name}={_spelling(token)}"
 
 
 def _meaning(definition: Definition, item: str | None) -> str:
@@ -287,9 +285,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for answer in explanation.answers:
         yield ""
         yield from _wrapped(f"kernel {answer.kernel}: {_verdict(answer)} ({answer.source})", "", "    ")
-    if _DECIDING & set(definition.kconfig):
-        for kernel in dict.fromkeys(answer.kernel for answer in explanation.answers):
-            yield from _wrapped(f"kernel {kernel} by itself: {_by_itself(kernel)}", "", "    ")
+    for kernel in dict.fromkeys(answer.kernel for answer in explanation.defaults):
+        own = tuple(one for one in explanation.defaults if one.kernel == kernel)
+        yield from _wrapped(f"kernel {kernel} by itself: {default_words(own)}", "", "    ")
     for advice in explanation.advice:
         yield from ("", advice.question)
         for paragraph in advice.answer:
@@ -303,28 +301,6 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield from _wrapped(row, "  ", "      ")
     yield ""
     yield from _wrapped(f"source: {definition.source}", "", "    ")
-
-
-def _by_itself(kernel: Kernel) -> str:
-    """Say what a kernel of that line does where no parameter asks for anything."""
-    asked = [unit for one in _asked_architectures(kernel) for unit in _UNITS[one]]
-    told = [f"{name} {words}" for platform, name in asked if (words := _default_words(platform, kernel))]
-    if not told:
-        return "how it is configured is not known; its own configuration tells"
-    return f"{'; '.join(told)} ({SOURCES[kernel.line]})"
-
-
-def _default_words(platform: Platform, kernel: Kernel) -> str:
-    found = defaults(platform, kernel)
-    words = []
-    if platform is Platform.INTEL and found.vtd_on is not None:
-        on = "on but for integrated GPUs," if found.spares_gpu else "on,"
-        words.append(on if found.vtd_on else "off, and with intel_iommu=on")
-    if found.passthrough:
-        words.append("untranslated (identity)")
-    elif found.passthrough is False and found.strict is not None:
-        words.append("translated strictly (DMA)" if found.strict else "translated lazily (DMA-FQ)")
-    return " ".join(words) if words and words[-1].endswith(")") else ""
 
 
 def _verdict(answer: Answer) -> str:

@@ -21,6 +21,7 @@ from iommuctl.running.effect.group_types import Promised, judge_groups
 from iommuctl.running.effect.modules import judge_modules
 from iommuctl.running.effect.promise import promise, shows_lazy, vendors
 from iommuctl.running.effect.reading import Reading, named, read_assignment
+from iommuctl.running.effect.snp import judge_snp, overruling
 from iommuctl.running.effect.ungrouped import judge_ungrouped
 from iommuctl.running.firmware import tables_of
 from iommuctl.running.state import Observed
@@ -85,6 +86,7 @@ class _Comparison:
         self.situation = Situation(
             observed, self.kernel, self.variables, self.vendors, asked.get("intel_iommu:state") == "on"
         )
+        self.promised = self.promised._replace(overruled_by=overruling(self.situation))
 
     def verification(self) -> Verification:
         """Make every check and draw the conclusion."""
@@ -96,6 +98,7 @@ class _Comparison:
             *judge_groups(groups, self.promised, exemptions, has_units=has_units),
             *judge_ungrouped(self.situation, self.promised.types, is_default=self.promised.is_default),
             self._interrupts(),
+            *judge_snp(self.situation, self.promised.types),
             *judge_modules(self.observed, self.desired, self.catalogue),
             *judge_bindings(self._ids(), self.observed.devices),
         )

@@ -10,6 +10,7 @@ import pytest
 from iommuctl.facts import KernelVersion, Platform
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import (
+    Architecture,
     Assignment,
     Definition,
     Grammar,
@@ -20,7 +21,7 @@ from iommuctl.kernel.parameters import (
     same_id,
 )
 from iommuctl.kernel.span import EVERYWHERE, Spans
-from iommuctl.kernel.tables import behaviour, host, kvm
+from iommuctl.kernel.tables import behaviour, encryption, host, kvm
 from iommuctl.kernel.tables.configuration import CONFIGURATION, SOURCES
 from iommuctl.profile.shipped import shipped_catalogue
 
@@ -70,7 +71,9 @@ def test_only_option_lists_have_tokens_and_only_theirs_are_managed_one_by_one() 
         # The word next to the truth values of a bool is exact, and a truth value it is not.
         words = [token for token in definition.tokens if token.exact and kernel_bool(token.name) is None]
         lists = definition.grammar is Grammar.OPTION_LIST or len(words) == len(definition.tokens)
-        assert lists, definition.name
+        # What a value may begin with that is read as one, such as video=efifb:off.
+        begins = definition.grammar is Grammar.ACCUMULATING and all(token.foreign for token in definition.tokens)
+        assert lists or begins, definition.name
         assert definition.manages is not Manages.TOKENS or definition.tokens, definition.name
         assert definition.available or definition.kind in {Kind.NOBODY, Kind.USERSPACE, Kind.EARLY}, definition.name
 
@@ -236,6 +239,38 @@ def test_every_line_with_a_configuration_has_its_source() -> None:
 @pytest.mark.parametrize("text", ["drivers/iommu/iommu.c", "the source", "arch/x86/kernel/pci-dma.c iommu_setup"])
 def test_a_source_without_a_release_is_none(text: str) -> None:
     assert PLACE.fullmatch(text) is None
+
+
+def test_what_hosts_set_next_to_the_iommu_is_said_of_no_kernel_older_than_those_that_were_read() -> None:
+    switches = [*host.PARAMETERS, *kvm.PARAMETERS, *(one for one in encryption.PARAMETERS if one.kind is Kind.MODULE)]
+    available = {one.name: one.available for one in switches}
+    for definition in CATALOGUE.definitions:
+        available |= {f"{definition.name}={one.name}": one.available for one in definition.tokens if one.foreign}
+    inherits = {"video=efifb:off", "video=simplefb:off"}  # as long as there is video=
+    unbound = {name for name, spans in available.items() if not spans or any(one.since is None for one in spans)}
+    assert len(available) > 45
+    assert unbound == inherits
+
+
+@pytest.mark.parametrize(
+    ("asked", "release", "known"),
+    [
+        ("kvm.mmio_caching", "5.10.0-33-amd64", False),
+        ("kvm.mmio_caching", "6.1.0-50-amd64", True),
+        ("kvm-intel.tdx", "6.12.117+deb13-amd64", False),
+        ("kvm-intel.tdx", "7.2.13+deb14-amd64", True),
+        ("kvm-amd.sev_es", "5.10.0-33-amd64", False),
+        ("kvm-amd.sev_es", "4.18.0-553.el8_10.x86_64", None),
+        ("hugepages", "5.10.0-33-amd64", True),
+        ("hugepages", "4.18.0-553.el8_10.x86_64", None),
+    ],
+)
+def test_a_switch_of_hosts_is_known_from_the_release_that_was_read(
+    asked: str, release: str, known: bool | None
+) -> None:
+    kernel = Kernel.parse(release)
+    assert kernel is not None
+    assert CATALOGUE.define(asked).is_known(Architecture.X86, kernel) is known
 
 
 def test_what_is_no_matter_of_the_iommu_is_never_managed() -> None:

@@ -142,6 +142,37 @@ def test_an_unknown_parameter_of_a_known_module_is_met_with_its_others() -> None
 
 
 @pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("efifb", "video=efifb:off"),
+        ("efifb=off", "video=efifb:off"),
+        ("vesafb:off", "video=vesafb:off"),
+        ("sysfb_init", "initcall_blacklist=sysfb_init"),
+        ("igfx_off", "intel_iommu=igfx_off"),
+        ("pgtbl_v2", "amd_iommu=pgtbl_v2"),
+        ("config_acs", "pci=config_acs="),
+    ],
+)
+def test_a_value_that_is_taken_for_a_parameter_is_met_with_its_own(word: str, value: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        explain(word, CATALOGUE)
+    assert f"no parameter by itself, but a value: {value}" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("video=efifb:off", "the driver efifb leaves the framebuffer of the firmware alone"),
+        ("video=efifb:off,vesafb:off", "read as efifb:off, for the kernel compares only the beginning"),
+        ("video=vesafb:off", "read, and without effect: the driver vesafb does not look at the answer"),
+        ("video=HDMI-A-1:1920x1080", "mode of a display, or DRIVER:off"),
+    ],
+)
+def test_what_a_framebuffer_driver_makes_of_off_is_said(asked: str, said: str) -> None:
+    assert said in words(describe(explain(asked, CATALOGUE)))
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         *("kvm.ignore_msrs=1", "kvm-intel.nested=1", "kvm-amd.nested=1", "video=efifb:off", "hugepages=16"),
@@ -303,8 +334,22 @@ def test_json_has_what_the_catalogue_has() -> None:
         "notes": ["sets the same variable as intremap=, so a later intremap=on takes it back"],
         "source": "drivers/iommu/irq_remapping.c:50 setup_nointremap at 7.1.5",
         "kernels": [],
+        "defaults": [],
     }
     assert report["parameters"][1]["said"][0]["item"] == "on"
+
+
+def test_json_says_what_kernels_do_by_themselves() -> None:
+    kernels = [word for one in ("4.18.0-553.el8_10.x86_64", "6.6.0-custom.aarch64") for word in ("--kernel", one)]
+    found = json.loads(run("explain", "iommu.passthrough", *kernels, "--json"))["parameters"][0]["defaults"]
+    config = "kernel-ARCH.config at 4.18.0-240.22.1.el8_3 to 4.18.0-553.66.1.el8_10"
+    keys = ("platform", "turns_on", "spares_gpu", "type", "source")
+    assert [tuple(one[key] for key in keys) for one in found] == [
+        ("intel", False, None, "identity", config),
+        ("amd", True, None, "identity", config),
+        ("arm64", True, None, None, None),
+    ]
+    assert json.loads(run("explain", "vfio-pci.ids", *kernels, "--json"))["parameters"][0]["defaults"] == []
 
 
 def test_json_of_every_parameter_is_what_the_schema_says() -> None:

@@ -355,6 +355,29 @@ def test_identity_without_a_reason_fails(tmp_path: Path, host: KernelHost, input
     assert (found.verdict, failed(found), found.exemptions) == (Verdict.DRIFT, ["group-types"], ())
 
 
+@pytest.mark.parametrize(
+    ("kinds", "switch", "verdict", "said"),
+    [
+        ("DMA", "Y", Verdict.IGNORED_BY_KERNEL, "SEV-SNP is in use (kvm-amd.sev_snp), and the driver then refuses"),
+        ("DMA", "N", Verdict.IGNORED_BY_KERNEL, "look for what decides after it"),
+        ("identity", "N", Verdict.ACTIVE, "the processor has SEV-SNP, and a host in passthrough has no such guests"),
+    ],
+)
+def test_snp_is_named_where_it_and_passthrough_exclude_each_other(
+    tmp_path: Path, kinds: str, switch: str, verdict: Verdict, said: str
+) -> None:
+    host = replace(
+        AMD,
+        cmdline="ro iommu=pt iommu.passthrough=1",
+        types=dict.fromkeys(AMD.types, kinds),
+        flags="fpu sev_snp",
+        files={"sys/module/kvm_amd/parameters/sev_snp": f"{switch}\n"},
+    )
+    found = verified(observe(host, tmp_path), "passthrough-perf", AMD_P)
+    assert found.verdict is verdict
+    assert said in " ".join((found.sentence, *(check.detail for check in found.checks)))
+
+
 def test_who_may_not_read_capabilities_is_told_so(tmp_path: Path) -> None:
     host = replace(AMD_PASID, devices=(*AMD.devices, replace(GPU, extended=None)))
     found = verified(observe(host, tmp_path), "strict-isolation", AMD_P)

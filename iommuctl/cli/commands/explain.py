@@ -60,7 +60,7 @@ def _report(found: "Iterable[Explanation]") -> "ExplainReport":
 
 def _parameter(one: "Explanation") -> "ParameterReport":
     from iommuctl.documents.base import report
-    from iommuctl.documents.explained import KernelAnswerReport, ParameterReport
+    from iommuctl.documents.explained import KernelAnswerReport, KernelDefaultReport, ParameterReport
 
     kernels = tuple(
         KernelAnswerReport(
@@ -80,4 +80,5 @@ def _parameter(one: "Explanation") -> "ParameterReport":
         advice=one.advice,
         conflicts=one.rivals,
         kernels=kernels,
+        defaults=tuple(report(KernelDefaultReport, each, kernel=each.kernel.release) for each in one.defaults),
     )

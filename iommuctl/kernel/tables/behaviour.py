@@ -189,5 +189,5 @@ OPT_IN_BEATS_OFF = since(
 )
 
 # A device that is left untranslated can have a PASID on arm64 (STRTAB_STE_1_S1DSS_BYPASS).
-# The bounds are those of NVIDIA/nodewright-packages#122.
-PASID_UNDER_PASSTHROUGH = since("6.10/6.11 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:3764 at 7.1.5")
+# It is so in the sources of 6.12.117, not in those of 6.1.192; NVIDIA/nodewright-packages#122 has the bounds between.
+PASID_UNDER_PASSTHROUGH = since("6.10/6.11 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c:3074 at 6.12.117")

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of PCI, EFI and bounce buffers, as far as they touch the isolation of devices. Rows only."""
 
-from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages, Token
+from iommuctl.kernel.parameters import Availability, Definition, Grammar, Kind, Manages, Token
 from iommuctl.kernel.tables.spans import arm64, x86
+
+
+def _both(span: str) -> tuple[Availability, ...]:
+    return (x86(span), arm64(span))
+
 
 PARAMETERS = (
     Definition(
@@ -68,58 +73,121 @@ PARAMETERS = (
                 "realloc",
                 "more room for bridges than the firmware gave, for large BARs and SR-IOV; =on or =off may follow",
                 foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6556 at 5.10.223"),
             ),
-            Token("noari", "no alternative routing: at most 8 functions a device, so few virtual ones", foreign=True),
+            Token(
+                "noari",
+                "no alternative routing: at most 8 functions a device, so few virtual ones",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6560 at 5.10.223"),
+            ),
             Token(
                 "assign-busses",
                 "number the buses anew (x86), where the firmware left none for virtual functions",
                 exact=True,
                 foreign=True,
-                available=(x86(),),
+                available=(x86("5.10 arch/x86/pci/common.c:589 at 5.10.223"),),
             ),
             Token(
                 "nocrs",
                 "do not trust the windows that ACPI gives for host bridges (x86)",
                 exact=True,
                 foreign=True,
-                available=(x86(),),
+                available=(x86("5.10 arch/x86/pci/common.c:595 at 5.10.223"),),
             ),
             Token(
                 "use_crs",
                 "trust the windows that ACPI gives for host bridges (x86)",
                 exact=True,
                 foreign=True,
-                available=(x86(),),
+                available=(x86("5.10 arch/x86/pci/common.c:592 at 5.10.223"),),
             ),
             Token(
                 "big_root_window",
                 "a 64-bit window of the root bus on AMD (x86), for large BARs",
                 exact=True,
                 foreign=True,
-                available=(x86(),),
+                available=(x86("5.10 arch/x86/pci/common.c:599 at 5.10.223"),),
             ),
             Token(
                 "nommconf",
                 "no memory-mapped configuration space (x86): no extended capabilities, so no SR-IOV, ACS or ATS",
                 exact=True,
                 foreign=True,
-                available=(x86(),),
+                available=(x86("5.10 arch/x86/pci/common.c:554 at 5.10.223"),),
             ),
-            Token("nomsi", "no message interrupts", exact=True, foreign=True),
-            Token("noaer", "no reports of PCIe errors", exact=True, foreign=True),
-            Token("pcie_bus_perf", "largest payloads that a path allows", foreign=True),
-            Token("pcie_bus_safe", "largest payload that every device of a path supports", foreign=True),
             Token(
-                "pcie_bus_peer2peer", "smallest payload everywhere, so that devices can reach each other", foreign=True
+                "nomsi",
+                "no message interrupts",
+                exact=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6545 at 5.10.223"),
             ),
-            Token("pcie_bus_tune_off", "leave payloads as the firmware set them", foreign=True),
-            Token("pcie_scan_all", "look for devices at every number of a PCIe link", foreign=True),
-            Token("hpbussize", "buses to reserve for hotplug bridges", takes_value=True, foreign=True),
-            Token("hpmmiosize", "memory to reserve for hotplug bridges", takes_value=True, foreign=True),
             Token(
-                "hpmmioprefsize", "prefetchable memory to reserve for hotplug bridges", takes_value=True, foreign=True
+                "noaer",
+                "no reports of PCIe errors",
+                exact=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6550 at 5.10.223"),
             ),
-            Token("resource_alignment", "alignment of the BARs of these devices", takes_value=True, foreign=True),
+            Token(
+                "pcie_bus_perf",
+                "largest payloads that a path allows",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6588 at 5.10.223"),
+            ),
+            Token(
+                "pcie_bus_safe",
+                "largest payload that every device of a path supports",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6586 at 5.10.223"),
+            ),
+            Token(
+                "pcie_bus_peer2peer",
+                "smallest payload everywhere, so that devices can reach each other",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6590 at 5.10.223"),
+            ),
+            Token(
+                "pcie_bus_tune_off",
+                "leave payloads as the firmware set them",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6584 at 5.10.223"),
+            ),
+            Token(
+                "pcie_scan_all",
+                "look for devices at every number of a PCIe link",
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6592 at 5.10.223"),
+            ),
+            Token(
+                "hpbussize",
+                "buses to reserve for hotplug bridges",
+                takes_value=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6579 at 5.10.223"),
+            ),
+            Token(
+                "hpmmiosize",
+                "memory to reserve for hotplug bridges",
+                takes_value=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6572 at 5.10.223"),
+            ),
+            Token(
+                "hpmmioprefsize",
+                "prefetchable memory to reserve for hotplug bridges",
+                takes_value=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6574 at 5.10.223"),
+            ),
+            Token(
+                "resource_alignment",
+                "alignment of the BARs of these devices",
+                takes_value=True,
+                foreign=True,
+                available=_both("5.10 drivers/pci/pci.c:6566 at 5.10.223"),
+            ),
         ),
     ),
     Definition(
@@ -149,7 +217,7 @@ PARAMETERS = (
         Manages.NOTHING,
         summary="power saving of PCIe links: off leaves it as the firmware set it, force overrides ACPI's no",
         source="drivers/pci/pcie/aspm.c:1765 pcie_aspm_disable at 7.1.5",
-        available=(x86(), arm64()),
+        available=_both("5.10 drivers/pci/pcie/aspm.c:1377 at 5.10.223"),
         notes=("to have it off whatever the firmware set, pcie_aspm.policy=performance",),
     ),
     Definition(
@@ -159,7 +227,7 @@ PARAMETERS = (
         Manages.NOTHING,
         summary="power saving of PCIe links: default, performance (none), powersave, powersupersave",
         source="drivers/pci/pcie/aspm.c:270, 1587 at 7.1.5",
-        available=(x86(), arm64()),
+        available=_both("5.10 drivers/pci/pcie/aspm.c:1199 at 5.10.223"),
     ),
     Definition(
         "pcie_ports",
@@ -168,7 +236,7 @@ PARAMETERS = (
         Manages.NOTHING,
         summary="who runs the services of PCIe ports: compat, native, dpc-native",
         source="drivers/pci/pcie/portdrv.c:622 pcie_port_setup at 7.1.5",
-        available=(x86(), arm64()),
+        available=_both("5.10 drivers/pci/pcie/portdrv_pci.c:49 at 5.10.223"),
         notes=("compat turns off AER, DPC and hotplug",),
     ),
     Definition(

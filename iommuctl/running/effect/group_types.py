@@ -20,6 +20,7 @@ class Promised(NamedTuple):
 
     `is_default`: the profile asks for nothing, and they are what the kernel does by itself. `shows_lazy` tells whether
     the kernel has a name of its own for lazy domains, `strict_by_default` whether an empty line makes it strict.
+    `overruled_by` is what is known to decide after the line, with its source.
     """
 
     types: frozenset[DomainType]
@@ -28,6 +29,7 @@ class Promised(NamedTuple):
     shows_lazy: bool | None
     strict_by_default: bool
     is_default: bool = False
+    overruled_by: str | None = None
 
     def allows(self, kind: str | None) -> bool:
         """Whether a type is what is promised, by the name that this kernel gives it."""
@@ -105,7 +107,7 @@ def _fault(name: str, wrong: list[Group], right: list[Group], promised: Promised
         return failure(name, f"{found}; {reading}: changed since the boot", Verdict.DRIFT)
     if reading.is_read:
         later = "look for what decides after it: a hypervisor, memory encryption, the firmware"
-        return failure(name, f"{found}; {reading}; {later}")
+        return failure(name, f"{found}; {reading}; {promised.overruled_by or later}")
     return failure(name, f"{found}; {reading}")
 
 
