@@ -50,6 +50,13 @@ class ProfileError(IommuctlError):
     kind = "profile"
 
 
+class DocumentError(IommuctlError):
+    """A document that is read, such as a plan file, is not what it should be."""
+
+    code = 65
+    kind = "document"
+
+
 class StoppedError(ProfileError):
     """What was found on the host, or in the profile, is an error that was not forced."""
 

@@ -25,6 +25,7 @@ class _Commands(LazyGroup):
         "recover",
         "history",
         "profile",
+        "plan",
     )
 
 

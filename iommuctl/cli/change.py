@@ -11,6 +11,7 @@ import typer
 
 from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.app.host import Host
+from iommuctl.cli.approval import Request, check_options, require_approval, write_plan
 from iommuctl.cli.options import ChangeOptions
 from iommuctl.cli.output.findings import finding_lines
 from iommuctl.cli.output.plan import plan_report, plan_text, summary
@@ -37,6 +38,7 @@ def opened(path: Path, change: ChangeOptions) -> Host:
         raise typer.BadParameter(
             "it goes with --dry-run, and without that the change is made", param_hint="'--exit-code'"
         )
+    check_options(change)
     host = Host.open(path)
     if change.dry_run:
         return host
@@ -50,18 +52,22 @@ def opened(path: Path, change: ChangeOptions) -> Host:
     return host
 
 
-def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions) -> None:
-    """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so, and
-    UsageError where the change is neither agreed to beforehand nor can be.
+def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions, request: Request) -> None:
+    """Show or carry out a plan. Raises typer.Exit with 1 for a dry-run that has changes and is asked to say so,
+    UsageError where the change is neither agreed to beforehand nor can be, StalePlanError where another was approved.
     """
+    require_approval(host, plan, change, request)
     if change.dry_run:
         _show(context, host, plan, executed=None, pages=change.pages)
+        if change.out is not None:
+            write_plan(host, plan, change.out, request, overwrite=change.overwrite)
         raise typer.Exit(_DIFFERENCE if change.exit_code and plan.steps.is_changed else 0)
     as_text = not session(context).json
     if plan.steps.is_changed:
+        is_agreed = change.yes or change.plan is not None
         if as_text:
-            print_long(_plan_text(context, plan), pages=change.pages and not change.yes)
-        if not change.yes:
+            print_long(_plan_text(context, plan), pages=change.pages and not is_agreed)
+        if not is_agreed:
             _require_consent(context, plan, can_ask=as_text and is_interactive())
     from iommuctl.app.change.execute import carry_out
 

@@ -91,6 +91,14 @@ Profile = Annotated[
         metavar="PROFILE", help="A profile's name, or the path of a TOML file.", autocompletion=complete_profile
     ),
 ]
+ProfileOrPlan = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROFILE",
+        help="A profile's name, or the path of a TOML file; without one, --plan names what to do.",
+        autocompletion=complete_profile,
+    ),
+]
 Snapshot = Annotated[
     str | None,
     typer.Argument(
@@ -160,6 +168,19 @@ Remove = Annotated[
     ),
 ]
 Why = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="With --dry-run: also write the plan to FILE, to be approved."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="With --out: replace FILE where it is there.")]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option("--plan", metavar="FILE", help="Carry out exactly the plan of FILE without asking, or nothing."),
+]
+Expect = Annotated[
+    str | None,
+    typer.Option("--expect", metavar="FINGERPRINT", help="Carry out the plan only if its fingerprint is this one."),
+]
 RegenerateOption = Annotated[
     Regenerate,
     typer.Option(
@@ -234,6 +255,10 @@ class ChangeOptions(NamedTuple):
     regenerate: RegenerateOption = Regenerate.AUTO
     force: Force = None
     no_pager: NoPager = False
+    out: Out = None
+    overwrite: Overwrite = False
+    plan: PlanOption = None
+    expect: Expect = None
 
     @property
     def pages(self) -> bool:

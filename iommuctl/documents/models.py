@@ -3,10 +3,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, Field
 
 from iommuctl.documents.base import Document, Part, RootPath, Text
-from iommuctl.documents.explained import ExplainReport
 from iommuctl.documents.trial import TrialPart, TrialPlanPart
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
@@ -49,7 +48,7 @@ class FileReport(Part):
     """One file whose content the plan names."""
 
     path: RootPath
-    file_class: FileClass = Field(serialization_alias="class")
+    file_class: FileClass = Field(serialization_alias="class", validation_alias=AliasChoices("file_class", "class"))
     diff: Text
     reason: Text
     before_sha256: Sha256 | None
@@ -349,20 +348,3 @@ class ErrorReport(Document):
     """An error, on stderr; stdout stays empty."""
 
     error: ErrorDetail
-
-
-REPORTS: dict[str, type[BaseModel]] = {
-    "apply": PlanReport,
-    "rollback": PlanReport,
-    "status": StatusReport,
-    "history": HistoryReport,
-    "profiles": ProfilesReport,
-    "recover": RecoverReport,
-    "trial": TrialReport,
-    "lint": LintReport,
-    "explain": ExplainReport,
-    "verify": VerifyReport,
-    "groups": GroupsReport,
-    "check": CheckReport,
-    "error": ErrorReport,
-}

@@ -139,7 +139,7 @@ def test_calls_on_a_shell_line_are_found(line: str, calls: list[list[str]]) -> N
 
 @pytest.mark.parametrize(
     "words",
-    ["aply x", "apply", "apply x --dryrun", "apply x --platform via", "apply x --set y", "profile shw x", "history -z"],
+    ["aply x", "explain", "apply x --dryrun", "apply x --platform a", "apply x --set y", "profile shw x", "history -z"],
 )
 def test_a_call_that_the_application_does_not_take_is_seen(words: str) -> None:
     assert documents.complaint(words.split())

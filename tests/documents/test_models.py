@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from iommuctl.app.change.basis import Item
+from iommuctl.app.change.planning import Choices
 from iommuctl.app.look.check import CheckItem
 from iommuctl.app.look.lint import LintedLine, LintResult, LocatedFinding
 from iommuctl.app.look.profiles import ProfileListing
@@ -13,7 +15,7 @@ from iommuctl.app.look.status import Drift, Status
 from iommuctl.backends.base import Entry, Future
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.backends.trial.base import Condition
-from iommuctl.documents import base, explained, models, trial
+from iommuctl.documents import base, explained, models, planfile, trial
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import Said
@@ -34,6 +36,8 @@ PAIRS = [
     (Command, models.CommandReport, set(), {"left_out", "ran"}),
     (Condition, trial.ConditionReport, {"hint"}, set()),
     (TrialCheck, trial.TrialCheckReport, set(), set()),
+    (Item, planfile.ItemReport, set(), set()),
+    (Choices, planfile.ChoicesReport, {"beside"}, {"added", "removed"}),
     (Entry, models.EntryReport, set(), set()),
     (Future, models.FutureReport, set(), set()),
     (Drift, models.DriftReport, set(), set()),
@@ -67,7 +71,12 @@ PAIRS = [
         {"class_name", "device_name", "vendor_name"},
     ),
     (Verification, models.VerifyReport, set(), {"command", "ok"}),
-    (Status, models.StatusReport, {"config", "way_in_step"}, {"command", "entries", "future_kernels"}),
+    (
+        Status,
+        models.StatusReport,
+        {"beside", "config", "way_in_step"},
+        {"added", "command", "entries", "future_kernels", "removed"},
+    ),
 ]
 
 

@@ -20,7 +20,7 @@ from jsonschema.exceptions import ValidationError
 from project import PROJECT
 
 import iommuctl
-from iommuctl.documents.models import REPORTS
+from iommuctl.documents.table import REPORTS
 from iommuctl.errors import IommuctlError
 
 SCHEMAS = PROJECT / "iommuctl" / "documents" / "schemas"

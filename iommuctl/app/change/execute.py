@@ -42,10 +42,9 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Origin = NO
     Raises StalePlanError where the files are not as planned any more, BusyError where others are at work,
     ExecutionError where a write, a command or the read-back failed; then all is as it was, and the error says so.
     """
-    steps, marks = plan.steps, plan.marks if isinstance(plan, RollbackPlan) else None
-    records = isinstance(plan, ApplyPlan) and plan.records
-    if not steps.is_changed and not marks and not records:
+    if not plan.changes_something:
         return Executed(None)
+    steps = plan.steps
     commands = steps.commands if steps.runs else ()
     purpose, work = _purpose(plan, origin), _work(plan, commands)
     in_place = writing_in_place(commands)

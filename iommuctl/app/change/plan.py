@@ -59,6 +59,11 @@ class ApplyPlan(NamedTuple):
     records: bool = False
 
     @property
+    def changes_something(self) -> bool:
+        """Whether carrying it out would change anything, what is kept next to the profile included."""
+        return self.steps.is_changed or self.records
+
+    @property
     def needs_reboot(self) -> bool:
         """Whether the running kernel has other parameters than this plan leaves; never for another root."""
         running = self.steps.survey.running
@@ -84,6 +89,11 @@ class RollbackPlan(NamedTuple):
     parameters_to_remove: Mapping[PurePosixPath, frozenset[str]]
     beside: Beside = Beside()
     why: str | None = None
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether carrying it out would change anything, the states of snapshots included."""
+        return self.steps.is_changed or bool(self.marks)
 
     @property
     def needs_reboot(self) -> bool:

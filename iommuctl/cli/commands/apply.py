@@ -5,18 +5,21 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.command import command
+from iommuctl.errors import UsageError
 
 
 @command(
     "apply passthrough-perf --dry-run",
     "apply vfio-bind --set vfio-pci.ids=10de:1b80,10de:10f0",
     "apply none --add hugepages=16 --why 'the database'",
+    "apply passthrough-perf --dry-run --out plan.json",
+    "apply --plan plan.json",
     "apply strict-isolation --root /mnt/image --platform amd --yes",
     verbose=True,
 )
 def apply(
     context: typer.Context,
-    profile: options.Profile,
+    profile: options.ProfileOrPlan = None,
     root: options.Root = options.ROOT,
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
@@ -34,9 +37,12 @@ def apply(
     """
     from iommuctl.app.change.apply import plan_apply
     from iommuctl.app.change.planning import Choices
+    from iommuctl.cli.approval import Request, requested
     from iommuctl.cli.change import finish, opened
     from iommuctl.profile.beside import asked_for
 
+    if profile is None and change.plan is None:
+        raise UsageError("missing argument 'PROFILE'", hint="iommuctl profile list")
     host = opened(root, change)
     choices = Choices(
         platform=options.parse_platform(platform),
@@ -47,4 +53,5 @@ def apply(
         beside=asked_for(add or (), remove or ()),
         why=options.parse_why(why),
     )
-    finish(context, host, plan_apply(host, profile, choices), change)
+    request = requested("apply", host, Request(profile, choices), change)
+    finish(context, host, plan_apply(host, request.name or "", request.choices), change, request)

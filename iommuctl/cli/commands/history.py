@@ -117,7 +117,7 @@ def _snapshot_text(manifest: "Manifest", edits: "Iterable[FileEdit]", *, colour:
         "changed:\n",
         *(f"{line}\n" for line in change_lines(manifest.changes)),
     ]
-    lines += [f"{line}\n" for edit in edits for line in ("", *diff_lines(edit, colour=colour))]
+    lines += [f"{line}\n" for edit in edits for line in ("", *diff_lines(edit.diff, colour=colour))]
     return "".join(lines)
 
 

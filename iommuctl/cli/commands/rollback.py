@@ -21,8 +21,10 @@ def rollback(
     """
     from iommuctl.app.change.planning import Choices
     from iommuctl.app.rollback.plan import plan_rollback
+    from iommuctl.cli.approval import Request, requested
     from iommuctl.cli.change import finish, opened
 
     host = opened(root, change)
     choices = Choices(backend=backend, regenerate=change.regenerate, force=frozenset(change.force or ()))
-    finish(context, host, plan_rollback(host, snapshot, choices), change)
+    request = requested("rollback", host, Request(snapshot, choices), change)
+    finish(context, host, plan_rollback(host, request.name, request.choices), change, request)

@@ -8,12 +8,12 @@ from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible, visible_lines
 
 if TYPE_CHECKING:
-    from iommuctl.plan import Change, FileEdit
+    from iommuctl.plan import Change
 
 
-def diff_lines(edit: "FileEdit", *, colour: bool) -> Iterator[str]:
+def diff_lines(diff: str, *, colour: bool) -> Iterator[str]:
     """One file's unified diff; control characters made visible."""
-    yield from (_diff_line(line, colour=colour) for line in visible_lines(edit.diff).splitlines())
+    yield from (_diff_line(line, colour=colour) for line in visible_lines(diff).splitlines())
 
 
 def _diff_line(line: str, *, colour: bool) -> str:

@@ -2,56 +2,132 @@
 """Plan: what would change and why, as text and as JSON."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from iommuctl.app.change.plan import ApplyPlan, Plan
+from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.cli.output.changes import diff_lines
 from iommuctl.cli.output.findings import evidence_lines, finding_lines
 from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible
-from iommuctl.findings import Severity
-from iommuctl.plan import FileClass
+from iommuctl.findings import DeclaredRule, Finding, Severity
+from iommuctl.plan import Change, Command, FileClass, Generated
+from iommuctl.profile.beside import Beside
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.app.change.execute import Executed
     from iommuctl.documents.models import PlanReport
 
 
-def plan_text(plan: Plan, *, colour: bool, verbose: bool) -> str:
-    """The whole plan: diffs, commands with their reason, findings, fingerprint."""
-    return "".join(f"{line}\n" for line in _plan_lines(plan, colour=colour, verbose=verbose))
+class PlanView(NamedTuple):
+    """What is shown of a plan, whether it was just made or is read from a file. `files` are path, diff and reason."""
+
+    subject: str
+    platform: str
+    backend: str
+    evidence: tuple[Evidence, ...]
+    changes: tuple[Change, ...]
+    files: tuple[tuple[PurePosixPath, str, str], ...]
+    commands: tuple[Command, ...]
+    runs: bool
+    findings: tuple[Finding, ...]
+    fingerprint: str
 
 
-def _plan_lines(plan: Plan, *, colour: bool, verbose: bool) -> Iterator[str]:
-    subject = f"apply {plan.profile}" if isinstance(plan, ApplyPlan) else f"rollback to before {plan.of}"
-    if plan.beside:
-        subject += f", beside it {plan.beside}"
-    yield styled(
-        f"{subject}  (platform {plan.steps.survey.facts.platform}, backend {plan.steps.survey.backend.name})",
-        Style.BOLD,
-        colour=colour,
+def plan_view(plan: Plan) -> PlanView:
+    """Return what is shown of a plan."""
+    steps = plan.steps
+    return PlanView(
+        subject=_subject(plan.profile, None if isinstance(plan, ApplyPlan) else plan.of, plan.beside),
+        platform=steps.survey.facts.platform,
+        backend=steps.survey.backend.name,
+        evidence=steps.survey.evidence,
+        changes=steps.changes,
+        files=tuple((edit.path, edit.diff, edit.reason) for edit in steps.edits),
+        commands=steps.commands,
+        runs=steps.runs,
+        findings=steps.findings,
+        fingerprint=steps.fingerprint,
     )
+
+
+def document_view(plan: "PlanReport") -> PlanView:
+    """Return what is shown of a plan that is read as JSON: values of the same text, good to be shown and no more."""
+    from iommuctl.documents.planfile import plain
+
+    def text(found: str | None) -> str | None:
+        return None if found is None else plain(found)
+
+    def path(found: str) -> PurePosixPath:
+        return PurePosixPath(plain(found))
+
+    changes = (
+        Change(one.op, text(one.before), text(one.after), path(one.path), plain(one.target), plain(one.reason))
+        for one in plan.changes
+    )
+    commands = (
+        Command(
+            tuple(map(plain, one.argv)),
+            plain(one.reason),
+            None if one.output is None else Generated(path(one.output.staging), path(one.output.target)),
+        )
+        for one in plan.commands
+    )
+    findings = (
+        Finding(DeclaredRule(plain(one.rule)), one.severity, plain(one.message), text(one.parameter), text(one.hint))
+        for one in plan.findings
+    )
+    beside = Beside(tuple(map(plain, plan.added)), tuple(map(plain, plan.removed)))
+    return PlanView(
+        subject=visible(_subject(plain(plan.profile or ""), text(plan.of), beside)),
+        platform=visible(plain(plan.platform or "")),
+        backend=visible(plain(plan.backend)),
+        evidence=tuple(Evidence(plain(one.probe), plain(one.found), plain(one.says)) for one in plan.evidence),
+        changes=tuple(changes),
+        files=tuple((path(one.path), plain(one.diff), plain(one.reason)) for one in plan.files),
+        commands=tuple(commands),
+        runs=not any(one.left_out for one in plan.commands),
+        findings=tuple(findings),
+        fingerprint=plan.fingerprint,
+    )
+
+
+def _subject(profile: str, of: str | None, beside: Beside) -> str:
+    subject = f"apply {profile}" if of is None else f"rollback to before {of}"
+    return f"{subject}, beside it {beside}" if beside else subject
+
+
+def plan_text(plan: Plan | PlanView, *, colour: bool, verbose: bool) -> str:
+    """The whole plan: diffs, commands with their reason, findings, fingerprint."""
+    view = plan if isinstance(plan, PlanView) else plan_view(plan)
+    return "".join(f"{line}\n" for line in _plan_lines(view, colour=colour, verbose=verbose))
+
+
+def _plan_lines(view: PlanView, *, colour: bool, verbose: bool) -> Iterator[str]:
+    yield styled(f"{view.subject}  (platform {view.platform}, backend {view.backend})", Style.BOLD, colour=colour)
     if verbose:
-        yield from evidence_lines(plan.steps.survey.evidence)
+        yield from evidence_lines(view.evidence)
         yield from (
             visible(f"  {change.target}: {_change_text(change.before, change.after)}: {change.reason}")
-            for change in plan.steps.changes
+            for change in view.changes
         )
-    for edit in plan.steps.edits:
+    for path, diff, reason in view.files:
         yield ""
-        yield from diff_lines(edit, colour=colour) if edit.diff else (visible(f"{edit.path}: {edit.reason}"),)
-    if plan.steps.commands:
+        yield from diff_lines(diff, colour=colour) if diff else (visible(f"{path}: {reason}"),)
+    if view.commands:
         yield ""
-        yield "commands:" if plan.steps.runs else "commands, left out:"
-        for command in plan.steps.commands:
+        yield "commands:" if view.runs else "commands, left out:"
+        for command in view.commands:
             yield visible(f"  {' '.join(command.argv)}")
             yield visible(f"      {command.reason}")
             if command.output:
                 then = f"{command.output.staging.name} is read back and renamed to {command.output.target}"
                 yield visible(f"      then {then}")
-    yield from finding_lines(plan.steps.findings, colour=colour)
+    yield from finding_lines(view.findings, colour=colour)
     yield ""
-    yield f"fingerprint: {plan.steps.fingerprint}"
+    yield f"fingerprint: {view.fingerprint}"
 
 
 def summary(plan: Plan) -> str:

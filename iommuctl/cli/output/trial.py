@@ -73,14 +73,14 @@ def _plan_lines(plan: "TrialPlan", *, colour: bool) -> Iterator[str]:
         yield styled("written now, and gone when the trial is over:", Style.BOLD, colour=colour)
         for edit in plan.edits:
             if edit is entry.edit:
-                yield from diff_lines(edit, colour=colour)
+                yield from diff_lines(edit.diff, colour=colour)
             else:
                 yield f"  {visible(str(edit.path))}: {edit.reason}"
         yield f"  {visible(str(entry.one_shot.path))}: {visible(entry.one_shot.value)} boots once, chosen last"
     yield ""
     yield styled("made permanent by a confirmation:", Style.BOLD, colour=colour)
     for change in steps.edits:
-        yield from diff_lines(change, colour=colour)
+        yield from diff_lines(change.diff, colour=colour)
     yield from (visible(f"  {' '.join(command.argv)}") for command in steps.commands)
     yield from finding_lines(plan.findings, colour=colour)
     yield ""
