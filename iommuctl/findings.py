@@ -78,6 +78,7 @@ class Rule(StrEnum):
     NO_DEVICE_ASSIGNMENT = "no-device-assignment", "no device can be given to a guest"
     NO_KERNEL_FOUND = "no-kernel-found", "no kernel in /boot, in module directories or in a boot entry"
     PLATFORM_ASSUMED = "platform-assumed", "nothing in a tree tells its platform"
+    PROXMOX_MODULES = "proxmox-modules", "modules for passthrough that Proxmox's guide asks for"
     TBOOT_NOFORCE = "tboot-noforce", "a measured launch no longer forces VT-d on"
     VFIO_CLAIMS_ALL = "vfio-claims-all", "vfio-pci claims every device of an id"
 

@@ -71,7 +71,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
             _require_consent(context, plan, can_ask=as_text and is_interactive())
     from iommuctl.app.change.execute import carry_out
 
-    executed = carry_out(host, plan, progress=_progress, origin=_origin(context, plan))
+    executed = carry_out(host, plan, progress=_progress, origin=lambda: _origin(context, plan))
     try:
         if as_text:
             _say_done(host, plan, executed)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 DIRECTORY = PurePosixPath("/etc/iommuctl/profiles.d")
 SUFFIX = ".toml"
 SHIPPED = (
-    *("hardened", "iommu-off", "kernel-default", "passthrough-perf", "strict-isolation", "translated-lazy"),
-    "vfio-bind",
+    *("dpdk-host", "hardened", "iommu-off", "kernel-default", "passthrough-perf", "proxmox-passthrough"),
+    *("realtime-host", "sev-snp-host", "strict-isolation", "translated-lazy", "vfio-bind"),
 )
 
 

@@ -75,7 +75,7 @@ def test_snapshots_are_those_of_the_root_that_is_typed(shell: str, line: str, sa
     assert code_of("apply", "passthrough-perf", "--root", str(sample_host), "--yes") == 0
     names = {one.name for one in (sample_host / "var/lib/iommuctl/snapshots").iterdir()}
     assert len(names) == 1
-    assert offered(shell, line.format(root=sample_host)) == names
+    assert offered(shell, line.format(root=sample_host)) - {"latest"} == names
 
 
 @pytest.mark.parametrize(

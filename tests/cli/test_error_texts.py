@@ -13,8 +13,8 @@ def test_an_error_names_what_facts_and_the_next_command(sample_host: Path) -> No
     assert (done.returncode, done.stdout) == (66, "")
     assert done.stderr == (
         "iommuctl: error: no profile 'nonsense'\n"
-        "    profiles: hardened, iommu-off, kernel-default, passthrough-perf, strict-isolation, translated-lazy, "
-        "vfio-bind\n"
+        "    profiles: dpdk-host, hardened, iommu-off, kernel-default, passthrough-perf, proxmox-passthrough, "
+        "realtime-host, sev-snp-host, strict-isolation, translated-lazy, vfio-bind\n"
         f"hint: iommuctl profile list --root {sample_host}\n"
     )
 

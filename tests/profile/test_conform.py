@@ -345,13 +345,20 @@ LINES = st.lists(st.tuples(st.one_of(JUNK, FOREIGN), BLANKS), max_size=7).map(
     lambda parts: "".join(map("".join, parts))
 )
 TAILS = st.sampled_from(["", "-- iommu=off single"])
+REQUIRED = {
+    "vfio-bind": {"vfio-pci.ids": "10de:1b80"},
+    "dpdk-host": {"hugepages": "8", "isolcpus": "2-15"},
+    "realtime-host": {"isolcpus": "2-15"},
+}
 PROFILES = st.sampled_from(sorted(shipped_profiles()))
 PLATFORMS = st.sampled_from([Platform.INTEL, Platform.AMD, Platform.X86])
 KERNELS = st.sampled_from(["4.18.0-348.el8", "4.18.0-553.el8", "5.14.0-427.el9", "6.12.1", "7.1.0"])
 
 
 def any_desire(profile: str, platform: Platform, kernel: str) -> DesiredArguments:
-    return desire(profile, platform, kernel, "10de:1b80" if profile == "vfio-bind" else None)
+    on = Platform.AMD if profile == "sev-snp-host" else platform  # it is impossible elsewhere
+    facts = Facts(on, platform_assumed=False, distribution=Distribution(), kernels=(kernel,))
+    return resolve(load_profile(profile, shipped_profiles()), CATALOGUE, facts, REQUIRED.get(profile, {}))
 
 
 @given(PROFILES, PLATFORMS, KERNELS, LINES, LINES, TAILS)
@@ -381,6 +388,9 @@ def test_foreign_tokens_stay_in_order(
 PROMISES = {
     "passthrough-perf": DomainType.IDENTITY,
     "vfio-bind": DomainType.IDENTITY,
+    "dpdk-host": DomainType.IDENTITY,
+    "realtime-host": DomainType.IDENTITY,
+    "proxmox-passthrough": DomainType.IDENTITY,
     "strict-isolation": DomainType.DMA,
     "hardened": DomainType.DMA,
     "translated-lazy": DomainType.DMA_FQ,

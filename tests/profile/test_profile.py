@@ -231,10 +231,14 @@ def test_a_missing_profile_is_not_found() -> None:
 def test_the_shipped_profiles_are_those_of_the_design() -> None:
     assert sorted(shipped_profiles()) == [
         *(
+            "dpdk-host",
             "hardened",
             "iommu-off",
             "kernel-default",
             "passthrough-perf",
+            "proxmox-passthrough",
+            "realtime-host",
+            "sev-snp-host",
             "strict-isolation",
             "translated-lazy",
             "vfio-bind",

@@ -14,7 +14,14 @@ from iommuctl.profile.shipped import shipped_catalogue, shipped_profiles
 
 EL8 = "4.18.0-348.23.1.el8_5.x86_64"
 EL9 = "5.14.0-427.el9.x86_64"
-IDS = {"vfio-pci.ids": "10de:1b80,10de:10f0"}
+REQUIRED = {
+    "vfio-bind": {"vfio-pci.ids": "10de:1b80,10de:10f0"},
+    "dpdk-host": {"hugepages": "8", "isolcpus": "2-15"},
+    "realtime-host": {"isolcpus": "2-15"},
+}
+PT = "iommu=pt"
+PAGES = "default_hugepagesz=1G hugepagesz=1G hugepages=8 isolcpus=2-15"
+FREE = "isolcpus=2-15 nohz_full=2-15 rcu_nocbs=2-15"
 KEPT = ("igfx_off", "sm_on", "sm_off", "sp_off", "tboot_noforce")
 
 
@@ -23,7 +30,7 @@ def facts(platform: Platform, *kernels: str) -> Facts:
 
 
 def shipped(name: str, platform: str = "intel", *kernels: str, **inputs: str) -> DesiredArguments:
-    values = {key.replace("_", "-"): value for key, value in inputs.items()} | (IDS if name == "vfio-bind" else {})
+    values = {key.replace("_", "-"): value for key, value in inputs.items()} | REQUIRED.get(name, {})
     profile = load_profile(name, shipped_profiles())
     return resolve(profile, shipped_catalogue(), facts(Platform(platform), *kernels), values)
 
@@ -60,6 +67,27 @@ BOUND = "vfio-pci.ids=10de:1b80,10de:10f0"
             f"intel_iommu=on iommu=pt {BOUND}",
             f"iommu.passthrough=1 {BOUND}",
         ),
+        (
+            "proxmox-passthrough",
+            "intel_iommu=on iommu=pt",
+            "iommu=pt",
+            "intel_iommu=on iommu=pt",
+            "iommu.passthrough=1",
+        ),
+        (
+            "dpdk-host",
+            f"intel_iommu=on iommu=pt {PAGES}",
+            f"iommu=pt {PAGES}",
+            f"intel_iommu=on iommu=pt {PAGES}",
+            f"iommu.passthrough=1 {PAGES}",
+        ),
+        (
+            "realtime-host",
+            f"intel_iommu=on iommu=pt {FREE}",
+            f"iommu=pt {FREE}",
+            f"intel_iommu=on iommu=pt {FREE}",
+            f"iommu.passthrough=1 {FREE}",
+        ),
         ("iommu-off", "intel_iommu=off", "amd_iommu=off", "intel_iommu=off amd_iommu=off", None),
         ("kernel-default", "", "", "", ""),
     ],
@@ -70,6 +98,16 @@ def test_each_profile_is_the_row_of_the_design(name: str, intel: str, amd: str, 
     assert wanted(shipped(name, "x86")) == x86
     if arm64 is not None:
         assert wanted(shipped(name, "arm64")) == arm64
+
+
+@pytest.mark.parametrize("platform", ["intel", "x86", "arm64"])
+def test_sev_snp_is_of_amd_alone(platform: str) -> None:
+    with pytest.raises(ProfileError, match=f"impossible on {platform}"):
+        shipped("sev-snp-host", platform)
+    assert wanted(shipped("sev-snp-host", "amd")) == "iommu.passthrough=0"
+    assert {"iommu=pt", "amd_iommu=pgtbl_v2", "sev=nosnp", "kvm_amd.sev_snp=0"} <= {
+        str(one) for one in shipped("sev-snp-host", "amd").unwanted
+    }
 
 
 def test_iommu_off_is_impossible_on_arm64() -> None:
@@ -112,7 +150,8 @@ MYTHS = {
 
 @pytest.mark.parametrize("name", sorted(set(shipped_profiles()) - {"kernel-default"}))
 def test_every_profile_removes_the_same_myths_and_says_why(name: str) -> None:
-    removed = {str(one): one.reason for one in shipped(name, "x86").unwanted}
+    platform = "amd" if name == "sev-snp-host" else "x86"
+    removed = {str(one): one.reason for one in shipped(name, platform).unwanted}
     assert set(removed) >= MYTHS
     assert all(removed[one] for one in MYTHS)
 
@@ -148,7 +187,7 @@ def test_kernel_default_removes_every_iommu_parameter_and_no_device_binding() ->
 
 @pytest.mark.parametrize("name", sorted(set(shipped_profiles()) - {"kernel-default"}))
 def test_tokens_that_a_host_may_need_are_kept(name: str) -> None:
-    removed = {str(one) for one in shipped(name, "x86").unwanted}
+    removed = {str(one) for one in shipped(name, "amd" if name == "sev-snp-host" else "x86").unwanted}
     assert not {"intel_iommu", *(f"intel_iommu={token}" for token in KEPT)} & removed
 
 
@@ -235,7 +274,7 @@ def test_legacy_tokens_join_the_others_of_their_driver() -> None:
         ({"vfio-pci.ids": "10de"}, "input 'vfio-pci.ids': '10de' is no device id"),
         ({"vfio-pci.ids": "10de:1b80 init=/bin/sh"}, "holds something else"),
         ({"vfio-pci.ids": "10de:1b80;reboot"}, "holds something else"),
-        (IDS | {"other": "1"}, "has no input 'other'"),
+        (REQUIRED["vfio-bind"] | {"other": "1"}, "has no input 'other'"),
     ],
 )
 def test_inputs_are_checked(given: dict[str, str], message: str) -> None:

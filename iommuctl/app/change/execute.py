@@ -26,7 +26,6 @@ Progress = Callable[[Command], AbstractContextManager[None]]
 # grub-mkconfig asks every disk with os-prober; ten minutes is far beyond what slow hosts need.
 _COMMAND_TIMEOUT = 600.0
 _SHOWN_PROBLEMS = 5
-NOBODY = Origin()
 
 
 class Executed(NamedTuple):
@@ -36,8 +35,8 @@ class Executed(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
-def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Origin = NOBODY) -> Executed:
-    """Carry out a plan and read the result back. `origin` is what the snapshot says of who had it done.
+def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Callable[[], Origin] = Origin) -> Executed:
+    """Carry out a plan and read the result back. `origin` gives what the snapshot says of who had it done.
 
     Raises StalePlanError where the files are not as planned any more, BusyError where others are at work,
     ExecutionError where a write, a command or the read-back failed; then all is as it was, and the error says so.
@@ -46,7 +45,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Origin = NO
         return Executed(None)
     steps = plan.steps
     commands = steps.commands if steps.runs else ()
-    purpose, work = _purpose(plan, origin), _work(plan, commands)
+    purpose, work = _purpose(plan, origin()), _work(plan, commands)
     in_place = writing_in_place(commands)
     findings: list[Finding] = []
 
