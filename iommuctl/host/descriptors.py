@@ -71,6 +71,20 @@ def open_regular(place: Place) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def open_device(place: Place) -> Iterator[int]:
+    """Open a place's block device for reading. Raises BootConfigError for anything else."""
+    if place.status is None or not stat.S_ISBLK(place.status.st_mode):
+        raise BootConfigError(place.path, None, "not a block device")
+    descriptor = os.open(place.name, _FILE, dir_fd=place.directory)
+    try:
+        if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
+            raise BootConfigError(place.path, None, "not a block device")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_all(descriptor: int, path: PurePosixPath) -> bytes:
     """Read an open file to its end. Raises BootConfigError beyond READ_LIMIT bytes; `path` is for the message."""
     size = os.fstat(descriptor).st_size

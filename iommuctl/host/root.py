@@ -25,6 +25,7 @@ from iommuctl.host.descriptors import (
     failure,
     lstat,
     make_directory,
+    open_device,
     open_regular,
     read_all,
     read_at,
@@ -98,6 +99,18 @@ class Root:
                 return None
             with open_regular(place) as descriptor:
                 return read_at(descriptor, start, size)
+
+    def read_device(self, path: PurePosixPath, size: int) -> bytes | None:
+        """Return the first `size` bytes of a block device; None where there is none of that name.
+
+        For the running system's own root alone: what another root has in its /dev is nobody's device. Raises as `read`
+        does, and BootConfigError for what is no block device.
+        """
+        with self.locate(path) as place:
+            if place.status is None:
+                return None
+            with open_device(place) as descriptor:
+                return read_at(descriptor, 0, size)
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Return the names in a directory, sorted by code point; empty where there is no such directory."""

@@ -14,7 +14,7 @@ from iommuctl.pattern import pattern
 from iommuctl.running.firmware import IORT, present
 from iommuctl.running.managers import read_managers
 from iommuctl.running.modprobe import read_options
-from iommuctl.running.seals import read_seals
+from iommuctl.running.seals import ReadDevice, read_seals
 from iommuctl.tree import Tree
 
 _ACPI_TABLES = PurePosixPath("/sys/firmware/acpi/tables")
@@ -33,8 +33,11 @@ _SNP_FLAG = pattern(rb"^flags\s*:.*\bsev_snp\b", re.MULTILINE)
 _BOOTCONFIG_LINE = pattern(r'^kernel\.(\S+)\s*=\s*"?([^"\n]*)"?$', re.MULTILINE)
 
 
-def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
-    """Read what is known next to the line; of another root than the running system only the kernels' configuration."""
+def read_surroundings(tree: Tree, facts: Facts, read_device: ReadDevice | None = None) -> Surroundings:
+    """Read what is known next to the line; of another root than the running system only the kernels' configuration.
+
+    `read_device` reads the beginning of a block device; of another root none is.
+    """
     configs = [config for release in facts.kernels if (config := _kernel_config(tree, release)) is not None]
     is_system = facts.runtime is not None
     cpuinfo = (_read(tree, _CPUINFO) or b"") if is_system else b""
@@ -50,7 +53,7 @@ def read_surroundings(tree: Tree, facts: Facts) -> Surroundings:
         has_snp=bool(_SNP_FLAG.search(cpuinfo)) if is_system else None,
         uses_snp=kernel_bool(live) if live else None,
         options=read_options(tree),
-        seals=read_seals(tree),
+        seals=read_seals(tree, read_device if is_system else None),
         managers=read_managers(tree),
     )
 

@@ -3,7 +3,7 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from iommuctl.errors import IommuctlError
@@ -20,12 +20,23 @@ _FDE_LIST = pattern(r'^\s*FDE_SEAL_PCR_LIST\s*=\s*"?([\d, ]*)', re.MULTILINE)
 _NUMBER = pattern(r"[0-9]{1,9}")  # a TPM has 24 PCRs, and int() takes no digits without end
 # LUKS2 on-disk format, section 2.1: magic, version, size of the header; the JSON area begins after 4096 bytes.
 _LUKS2 = struct.Struct(">6sHQ")
+# Documentation/ABI/testing/sysfs-block-dm: the type and name of a volume that cryptsetup opened, and what it is on.
+_BLOCKS, _VOLUME, _DEVICES = PurePosixPath("/sys/block"), "CRYPT-LUKS2-", PurePosixPath("/dev")
 _MAGIC, _VERSION, _JSON_START, _HEADER_LIMIT = b"LUKS\xba\xbe", 2, 4096, 4 * 1024 * 1024
 
 
-def read_seals(tree: Tree) -> tuple[Seal, ...]:
-    """Return every seal that files of a host tell of; what may not be read tells of none."""
-    return (*_crypttab(tree), *_pcrlock(tree), *_fde_tools(tree), *_snapd(tree))
+ReadDevice = Callable[[PurePosixPath, int], bytes | None]
+
+
+def read_seals(tree: Tree, read_device: ReadDevice | None = None) -> tuple[Seal, ...]:
+    """Return every seal that files of a host tell of; what may not be read tells of none.
+
+    `read_device` reads the beginning of a block device of the running system: of the volumes that are open the headers
+    are looked at too. Without it, or without the right, crypttab alone tells of volumes.
+    """
+    opened = {} if read_device is None else dict(_opened(tree, read_device))
+    sealed = (Seal(f"volume {name!r}", path, pcrs) for name, (path, tokens) in opened.items() for pcrs in tokens)
+    return (*_crypttab(tree, frozenset(opened)), *sealed, *_pcrlock(tree), *_fde_tools(tree), *_snapd(tree))
 
 
 def parse_tokens(header: bytes) -> tuple[frozenset[int] | None, ...]:
@@ -76,8 +87,38 @@ def _numbers(values: object) -> frozenset[int]:
     return frozenset(int(one) for one in items if _NUMBER.fullmatch(str(one).strip()))
 
 
-def _crypttab(tree: Tree) -> Iterator[Seal]:
-    """crypttab(5): tpm2-device= opens with the TPM, by the PCRs of tpm2-pcrs= or of the token in the header."""
+def _opened(
+    tree: Tree, read_device: ReadDevice
+) -> Iterator[tuple[str, tuple[PurePosixPath, tuple[frozenset[int] | None, ...]]]]:
+    """Return each LUKS2 volume that is open, by its name, with its device and the PCRs of the tokens in its header."""
+    for block in _names(tree, _BLOCKS):
+        if not block.startswith("dm-"):
+            continue
+        known = _text(tree, _BLOCKS / block / "dm/uuid").strip()
+        if not known.startswith(_VOLUME):
+            continue
+        _, _, name = known.removeprefix(_VOLUME).partition("-")  # after the volume's own id
+        for slave in _names(tree, _BLOCKS / block / "slaves"):
+            if header := _header(_DEVICES / slave, read_device):
+                yield name, (_DEVICES / slave, parse_tokens(header))
+
+
+def _header(device: PurePosixPath, read_device: ReadDevice) -> bytes | None:
+    """Read the header of a volume, and nothing after it; None for what is no such volume or may not be read."""
+    try:
+        start = read_device(device, _LUKS2.size) or b""
+        if len(start) < _LUKS2.size or not start.startswith(_MAGIC):
+            return None
+        return read_device(device, min(_LUKS2.unpack(start)[2], _HEADER_LIMIT))
+    except (IommuctlError, OSError):
+        return None
+
+
+def _crypttab(tree: Tree, looked_into: frozenset[str]) -> Iterator[Seal]:
+    """crypttab(5): tpm2-device= opens with the TPM, by the PCRs of tpm2-pcrs= or of the token in the header.
+
+    The header of the volumes in `looked_into` tells more than that.
+    """
     for line in _text(tree, _CRYPTTAB).splitlines():
         fields = line.split()
         if len(fields) < len(("name", "device")) or fields[0].startswith("#"):
@@ -89,6 +130,8 @@ def _crypttab(tree: Tree) -> Iterator[Seal]:
             yield from (Seal(what, PurePosixPath(header), pcrs) for pcrs in parse_tokens(content or b""))
         elif options.get("tpm2-device"):
             named = options.get("tpm2-pcrs")
+            if named is None and fields[0] in looked_into:
+                continue
             yield Seal(what, _CRYPTTAB, None if named is None else _numbers(re.split(r"[+,:]", named)))
 
 
@@ -119,12 +162,15 @@ def _fde_tools(tree: Tree) -> Iterator[Seal]:
 
 
 def _snapd(tree: Tree) -> Iterator[Seal]:
-    try:
-        names = tree.names(_SNAPD)
-    except IommuctlError:
-        return
-    if names:
+    if _names(tree, _SNAPD):
         yield Seal("the volumes that snapd encrypts", _SNAPD, _SNAPD_PCRS)
+
+
+def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
+    try:
+        return tree.names(directory)
+    except IommuctlError:
+        return ()
 
 
 def _text(tree: Tree, path: PurePosixPath) -> str:

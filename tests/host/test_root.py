@@ -393,3 +393,10 @@ def test_what_one_file_is_in_each_directory_is_told_without_following_a_link(tre
     sizes = {name: status and status.st_size for name, status in root.look_into(PurePosixPath("/usr"), "grub").items()}
     assert sizes == {"a": 2, "b": None, "etc": None, "link": None}
     assert root.look_into(PurePosixPath("/none"), "grub") == root.look_into(GRUB, "grub") == {}
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/etc/hostname", "/dev"])
+def test_what_is_no_block_device_is_not_read_as_one(path: str) -> None:
+    with pytest.raises(BootConfigError, match="not a block device"):
+        Root(Path("/")).read_device(PurePosixPath(path), 16)
+    assert Root(Path("/")).read_device(PurePosixPath("/dev/no-such-device"), 16) is None

@@ -5,10 +5,12 @@ import base64
 import json
 import struct
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 import pytest
 from trees import MemoryTree
 
+from iommuctl.errors import NotPermittedError
 from iommuctl.running.seals import parse_tokens, read_seals
 
 
@@ -72,3 +74,48 @@ def test_each_file_that_tells_of_a_seal_is_read(
     files: Mapping[str, str | bytes], seals: list[tuple[str, set[int] | None]]
 ) -> None:
     assert [(one.what, one.pcrs) for one in read_seals(MemoryTree.of(files))] == seals
+
+
+UUID = "0123456789abcdef0123456789abcdef"
+OPEN = {
+    "/sys/block/dm-0/dm/uuid": f"CRYPT-LUKS2-{UUID}-root-disk\n",
+    "/sys/block/dm-0/slaves/sda3/dev": "8:3\n",
+    "/sys/block/dm-1/dm/uuid": "LVM-abc\n",
+    "/sys/block/dm-1/slaves/dm-0/dev": "253:0\n",
+}
+MARKED = {"/etc/crypttab": "root-disk UUID=1 none luks,tpm2-device=auto\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "header", "seals"),
+    [
+        (OPEN, luks2({"0": clevis("4,9")}), [("volume 'root-disk'", "/dev/sda3", {4, 9})]),
+        (OPEN, luks2({"0": {"type": "systemd-tpm2", "tpm2-pcrs": [7]}}), [("volume 'root-disk'", "/dev/sda3", {7})]),
+        (OPEN, luks2({}), []),
+        (OPEN | MARKED, luks2({"0": {"type": "systemd-tpm2", "tpm2-pcrs": [7]}}),
+         [("volume 'root-disk'", "/dev/sda3", {7})]),
+        (OPEN | MARKED, None, [("volume 'root-disk'", "/etc/crypttab", None)]),
+        (OPEN, b"LUKS\xba\xbe", []),
+        (OPEN, b"\0" * 8192, []),
+        (MARKED, b"", [("volume 'root-disk'", "/etc/crypttab", None)]),
+    ],
+)  # fmt: skip
+def test_header_of_an_open_volume_tells_more_than_crypttab(
+    files: Mapping[str, str], header: bytes | None, seals: list[tuple[str, str, set[int] | None]]
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def read_device(path: PurePosixPath, size: int) -> bytes:
+        asked.append((str(path), size))
+        if header is None:
+            raise NotPermittedError(path, "read")
+        return header[:size]
+
+    found = read_seals(MemoryTree.of(files), read_device)
+    assert [(one.what, str(one.path), one.pcrs) for one in found] == seals
+    assert {path for path, _ in asked} <= {"/dev/sda3"}
+    assert all(size <= 16384 for _, size in asked)
+
+
+def test_no_device_is_read_of_a_tree_that_is_not_the_running_system() -> None:
+    assert read_seals(MemoryTree.of(OPEN)) == ()

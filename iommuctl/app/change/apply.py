@@ -170,7 +170,7 @@ def _lint(
     """
     stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
-    surroundings = read_surroundings(host.root, found.facts)
+    surroundings = read_surroundings(host.root, found.facts, host.root.read_device)
     if not rendering.edits and not rendering.commands:
         surroundings = surroundings._replace(seals=())  # what was measured stays as it is
     linter = Linter((*RULES, *HOST_RULES))

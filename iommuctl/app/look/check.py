@@ -238,7 +238,7 @@ def _refused(name: str, error: IommuctlError) -> CheckItem:
 def _harm_items(host: Host, catalogue: Catalogue, platform: Platform | None, observed: Observed) -> Iterator[CheckItem]:
     """Say what the shipped profiles would do to this host that is not looked at above: nothing forbids them."""
     facts = facts_of(host, platform)
-    surroundings = read_surroundings(host.root, facts._replace(runtime=read_runtime(host.root)))
+    surroundings = read_surroundings(host.root, facts._replace(runtime=read_runtime(host.root)), host.root.read_device)
     found: dict[tuple[Rule | DeclaredRule, str], list[str]] = {}
     for name in _JUDGED_PROFILES:
         desired = resolve(find_profile(host, name), catalogue, facts, {})

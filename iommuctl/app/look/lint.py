@@ -136,7 +136,7 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
             lines.append(LintedLine(f"entry {entry.title!r}", entry.cmdline, readers))
     if found.running is not None:
         lines.append(LintedLine("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
-    surroundings = read_surroundings(host.root, found.facts)
+    surroundings = read_surroundings(host.root, found.facts, host.root.read_device)
     binds = any(True for line in lines for _ in line.cmdline.named("vfio-pci.ids"))
     devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)

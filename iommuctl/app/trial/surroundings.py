@@ -87,7 +87,7 @@ def _judge_checks(root: Root, judge: Judge, confirm: ConfirmBy) -> None:
 
 
 def _judge_keys(root: Root, judge: Judge, *, attended: bool) -> None:
-    for seal in read_seals(root):
+    for seal in read_seals(root, root.read_device):
         if seal.pcrs is None or seal.pcrs & _MEASURED:
             told = f"the TPM opens {seal.what} by what it measures of the command line"
             judge.refuse(Rule.TRIAL_KEY, told, str(seal.path), "enroll the key without PCRs 4, 8, 9, 11 and 12")
