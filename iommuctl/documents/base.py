@@ -50,6 +50,7 @@ class Part(BaseModel):
     # Every key is always there, those that are the same every time included. Values of the core are taken as they are.
     model_config = ConfigDict(
         frozen=True,
+        defer_build=True,  # a command builds the models that it prints, of 40
         extra="forbid",
         from_attributes=True,
         json_schema_serialization_defaults_required=True,
