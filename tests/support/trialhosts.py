@@ -89,7 +89,8 @@ class TrialHost:
     @classmethod
     def of(cls, path: Path, boots: int = 1) -> "TrialHost":
         """The host in a directory that one was made in."""
-        return cls(path, "grub" if (path / "boot/grub").exists() else "systemd-boot", boots)
+        kinds = {"grub": "boot/grub", "bls": "boot/grub2"}
+        return cls(path, next((one for one, mark in kinds.items() if (path / mark).exists()), "systemd-boot"), boots)
 
     def write(self, path: str, content: str | bytes, mode: int = 0o644) -> Path:
         target = self.path / path.lstrip("/")
@@ -114,7 +115,7 @@ class TrialHost:
     def reboot(self, *, uptime: float = 60.0) -> str:
         """Boot as the loader does, the choice of one boot cleared; give the line."""
         self.boots += 1
-        line = self._grub() if self.kind == "grub" else self._systemd_boot()
+        line = {"grub": self._grub, "bls": self._bls, "systemd-boot": self._systemd_boot}[self.kind]()
         self.started(line, uptime=uptime)
         return line
 
@@ -131,6 +132,17 @@ class TrialHost:
         entry = next((one for one in menu.entries if wanted and one.id == wanted), menu.entries[0])
         line = entry.linux[0]
         return f"BOOT_IMAGE={line.kernel} {line.cmdline}"
+
+    def _bls(self) -> str:
+        block = self.path / "boot/grub2/grubenv"
+        env = GrubEnv.parse(PurePosixPath("/grubenv"), block.read_bytes())
+        wanted = env.get("next_entry") or ""
+        if wanted:
+            block.write_bytes(env.set("next_entry", "").block)
+        entries = self.path / "boot/loader/entries"
+        name = wanted if (entries / f"{wanted}.conf").exists() else f"{MACHINE}-{RELEASE}"
+        found = dict(one.split(" ", 1) for one in (entries / f"{name}.conf").read_text().splitlines())
+        return f"BOOT_IMAGE=(hd0,gpt2){found['linux']} {found['options']}"
 
     def _systemd_boot(self) -> str:
         variables = self.path / efivars.FOLDER
@@ -216,6 +228,29 @@ def grub_host(path: Path) -> TrialHost:
     host.write(f"boot/vmlinuz-{RELEASE}", "kernel")
     host.write(f"boot/initrd.img-{RELEASE}", "initrd")
     host.started(f"BOOT_IMAGE=/boot/vmlinuz-{RELEASE} {BEFORE}")
+    return host
+
+
+MACHINE = "3f1c0d6a5b7e4f52a9d08c6b1e2d3f40"
+BLS_MENU = f"{HEADER}insmod blscfg\nblscfg\n"
+
+
+def bls_host(path: Path, *, saved: str | None = f"{MACHINE}-{RELEASE}") -> TrialHost:
+    """A Fedora host whose GRUB reads entries."""
+    host = TrialHost(path, "bls")
+    _common(host)
+    host.write("etc/os-release", "ID=fedora\n")
+    host.write("etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\nGRUB_ENABLE_BLSCFG=true\n')
+    host.write("etc/kernel/cmdline", f"{BEFORE}\n")
+    host.write("boot/grub2/grub.cfg", BLS_MENU.replace('default="0"', 'default="${saved_entry}"'))
+    host.write("boot/grub2/grubenv", grubenv() if saved is None else grubenv(saved_entry=saved))
+    entry = (
+        f"title Fedora\nversion {RELEASE}\nlinux /vmlinuz-{RELEASE}\ninitrd /initrd.img-{RELEASE}\noptions {BEFORE}\n"
+    )
+    host.write(f"boot/loader/entries/{MACHINE}-{RELEASE}.conf", entry)
+    host.write(f"boot/vmlinuz-{RELEASE}", "kernel")
+    host.write(f"boot/initrd.img-{RELEASE}", "initrd")
+    host.started(f"BOOT_IMAGE=(hd0,gpt2)/vmlinuz-{RELEASE} {BEFORE}")
     return host
 
 

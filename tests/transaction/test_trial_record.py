@@ -34,6 +34,7 @@ RECORD = TrialRecord(
     id="20261128-090457-ab12cd",
     created=datetime(2026, 11, 28, 9, 4, 57, 123456, tzinfo=UTC),
     profile="vfio-bind",
+    asked="/root/vfio-bind.toml",
     inputs={"vfio-pci.ids": "10de:1b80"},
     platform=Platform.AMD,
     backend="grub2",

@@ -67,12 +67,12 @@ def confirm_trial(host: Host) -> TrialRecord:
     choices = Choices(
         platform=record.platform, backend=record.backend, inputs=record.inputs, force=_known_rules(record)
     )
-    plan = plan_apply(host, record.profile, choices)
+    plan = plan_apply(host, record.asked, choices)
     if plan.steps.is_changed and promise_of(plan.steps) != record.permanent:
         raise StalePlanError(
             "what a confirmation would do is not what was planned any more",
             details=("files, or the installed kernels, changed since the trial was started",),
-            hint=f"iommuctl apply {record.profile} makes it permanent as it is now; then run the same command again",
+            hint=f"iommuctl apply {record.asked} makes it permanent as it is now; then run the same command again",
         )
     # A confirmation that was cut off may have made its snapshot already.
     since = record.confirming_since if record.phase is Phase.CONFIRMING else host.clock()

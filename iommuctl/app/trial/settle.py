@@ -97,7 +97,7 @@ def run_check(host: Host, path: PurePosixPath) -> TrialCheck:
 def _effect(host: Host, record: TrialRecord) -> TrialCheck:
     """What `verify` says of the trial's kernel. It does not end a trial: the host works, and the effect is missing."""
     try:
-        found = verify_host(host, record.profile, platform=record.platform, inputs=record.inputs)
+        found = verify_host(host, record.asked, platform=record.platform, inputs=record.inputs)
     except IommuctlError as error:
         return TrialCheck(VERIFY, Outcome.FAIL, error.brief)
     outcome = Outcome.PASS if found.is_active else Outcome.FAIL

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from iommuctl import sha256
@@ -56,10 +57,12 @@ class Wishes(NamedTuple):
 class TrialPlan(NamedTuple):
     """What a trial writes now (`edits`, the choice last), and what a confirmation would make permanent.
 
-    `entry` is None where nothing is to be tried, since the profile is in place. `conditions` is what was looked at.
+    `asked` is what names the profile on the next boot too. `entry` is None where nothing is to be tried, since the
+    profile is in place. `conditions` is what was looked at.
     """
 
     id: str
+    asked: str
     permanent: ApplyPlan
     entry: TrialEntry | None
     edits: tuple[FileEdit, ...]
@@ -84,7 +87,9 @@ def plan_trial(host: Host, profile: str, choices: Choices, wishes: Wishes, progr
     stop_on_errors(steps.findings, choices.force)
     trial, watchdog = _new_id(host), read_watchdog(host.root)
     promise = promise_of(steps)
-    plan = TrialPlan(trial, permanent, None, (), (), steps.findings, wishes, watchdog, promise)
+    is_path = "/" in profile or profile.endswith(".toml")  # as `find_profile` takes it
+    asked = str(Path(profile).absolute()) if is_path else profile
+    plan = TrialPlan(trial, asked, permanent, None, (), (), steps.findings, wishes, watchdog, promise)
     if not steps.is_changed:
         return plan
     judge = Judge()
@@ -129,6 +134,7 @@ def start_trial(host: Host, plan: TrialPlan, choices: Choices) -> TrialRecord:
         id=plan.id,
         created=host.clock().astimezone(UTC),
         profile=plan.permanent.profile,
+        asked=plan.asked,
         inputs=dict(plan.permanent.inputs),
         platform=steps.survey.facts.platform,
         backend=steps.survey.backend.name,
@@ -247,14 +253,17 @@ def _read_back(host: Host, record: TrialRecord, entry: TrialEntry) -> None:
     if content is None:
         raise ExecutionError(f"{entry.edit.path} is gone")
     armed = oneshot.is_armed(host.root, record.choice)
-    if entry.one_shot.kind is OneShotKind.GRUBENV:
+    if entry.block is not None:
         found = written_line(entry.edit.path, content, entry.id)
         line = None if found is None else found[1]
-        _ask_grub(host, record, entry, armed=armed)
+        _ask_script_check(host, entry)
     else:
         parsed = parse_entry(entry.edit.path, content.decode("utf-8", "surrogateescape"))
         line = Cmdline.parse(" ".join(one.unquoted for one in parsed.options))
+    if entry.one_shot.kind is OneShotKind.EFI:
         _ask_bootctl(host, entry)
+    elif armed:
+        _ask_editenv(host, record)
     have = () if line is None else own_tokens(line)
     if missing := [token for token in entry.tokens if token not in have]:
         raise ExecutionError(
@@ -262,15 +271,15 @@ def _read_back(host: Host, record: TrialRecord, entry: TrialEntry) -> None:
         )
 
 
-def _ask_grub(host: Host, record: TrialRecord, entry: TrialEntry, *, armed: bool) -> None:
+def _ask_script_check(host: Host, entry: TrialEntry) -> None:
     try:
         checker = _program(host, _CHECKERS)
     except UnavailableError:
-        checker = None
-    if checker is not None:
-        host.runner.run((checker, str(entry.edit.path)), timeout=_PROGRAM_SECONDS)
-    if not armed:
         return
+    host.runner.run((checker, str(entry.edit.path)), timeout=_PROGRAM_SECONDS)
+
+
+def _ask_editenv(host: Host, record: TrialRecord) -> None:
     path = str(record.choice.path)
     listed = host.runner.run((_program(host, _EDITORS), path, "list"), timeout=_PROGRAM_SECONDS).stdout
     if f"{oneshot.NEXT_ENTRY}={record.choice.value}" not in listed.splitlines():

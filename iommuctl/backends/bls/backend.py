@@ -95,7 +95,7 @@ class Bls:
         edits += options.edits
         sharing = tuple(each for each in found if not each.ours and _uses(each.entry, KERNELOPTS))
         findings += _follows(options.changes, KERNELOPTS, sharing, "too")
-        editor = EntryEditor(conformer, value_of=options.variables.values.get, pads=_has_blsuki(tree))
+        editor = EntryEditor(conformer, value_of=options.variables.values.get, pads=has_blsuki(tree))
         for each in ours:
             entry_changes, edit = editor.edit(each)
             changes += entry_changes
@@ -191,8 +191,19 @@ def _reading(known: GrubVariables) -> Reading:
     return Reading(cmdline, default, lambda entry: entry.names_image)
 
 
+def boot_menu(tree: Tree, facts: Facts) -> menus.BootMenu:
+    """Return the menu that GRUB starts from."""
+    return menus.boot_menu(tree, grub_family(facts.distribution, tree), facts)
+
+
+def survey_of(tree: Tree, facts: Facts) -> tuple[GrubVariables, tuple[FoundEntry, ...]]:
+    """Return what entries see of GRUB's variables, and the entries. Raises what `Bls.read` raises."""
+    known = _variables(tree, facts)
+    return known, survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
+
+
 def _variables(tree: Tree, facts: Facts) -> GrubVariables:
-    return grub_variables.read_variables(tree, menus.boot_menu(tree, grub_family(facts.distribution, tree), facts))
+    return grub_variables.read_variables(tree, boot_menu(tree, facts))
 
 
 def _about(known: GrubVariables, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
@@ -237,7 +248,7 @@ def _uses(entry: BlsEntry, name: str) -> bool:
     return any(name in variables(line.value) for line in entry.options)
 
 
-def _has_blsuki(tree: Tree) -> bool:
+def has_blsuki(tree: Tree) -> bool:
     """Whether this is GRUB 2.14's own reader of entries, rather than the one of Fedora and RHEL."""
     return any(_BLSUKI in tree.names(folder / platform) for folder in _GRUB_FOLDERS for platform in tree.names(folder))
 

@@ -21,6 +21,10 @@ def render(backend: str, tree: Tree, facts: Facts, order: Order) -> Rendered:
         from iommuctl.backends.trial import entry
 
         return entry.render(tree, facts, order)
+    if backend == "bls":
+        from iommuctl.backends.trial import bls
+
+        return bls.render(tree, facts, order)
     judge = Judge()
     judge.refuse(Rule.TRIAL_LOADER, _REFUSED, f"the backend {backend}", "iommuctl apply PROFILE, with a console")
     return Rendered(None, judge.conditions)

@@ -100,13 +100,15 @@ class Terms(NamedTuple):
 class TrialRecord(NamedTuple):
     """One trial. `boot` is the boot that armed it, `trial_boot` the one that ran it, by the kernel's boot ids.
 
-    `tokens` are parameters that its line has for certain, `permanent` the hash of what a confirmation would do.
-    `confirming_since` is the time before the permanent change began, `is_checked`: every check has passed.
+    `asked` names the profile, or its file. `tokens` are parameters that its line has for certain, `permanent` is the
+    hash of what a confirmation would do, `confirming_since` the time before the permanent change began; `is_checked`:
+    every check has passed.
     """
 
     id: str
     created: datetime
     profile: str
+    asked: str
     inputs: Mapping[str, str]
     platform: Platform
     backend: str

@@ -77,6 +77,7 @@ class TrialModel(StateModel):
     id: Annotated[str, Field(pattern=r"^[0-9a-z-]+$")]
     created: CreationTime
     profile: ProfileName
+    asked: Text
     inputs: dict[Text, Text]
     platform: Platform
     backend: Text
@@ -104,6 +105,7 @@ class TrialModel(StateModel):
             id=self.id,
             created=self.created.astimezone(UTC),
             profile=self.profile,
+            asked=self.asked,
             inputs=self.inputs,
             platform=self.platform,
             backend=self.backend,

@@ -7,7 +7,18 @@ from pathlib import Path
 import crash
 import pytest
 from pytest_mock import MockerFixture
-from trialhosts import WANTED, TrialHost, armed, entry_host, grub_host, live_in, nothing_left, planned, uki_host
+from trialhosts import (
+    WANTED,
+    TrialHost,
+    armed,
+    bls_host,
+    entry_host,
+    grub_host,
+    live_in,
+    nothing_left,
+    planned,
+    uki_host,
+)
 
 from iommuctl.app.host import Host
 from iommuctl.app.trial import ending, state
@@ -17,7 +28,7 @@ from iommuctl.running.verdict import Verification
 from iommuctl.transaction.trial import oneshot
 from iommuctl.transaction.trial.record import ConfirmBy, OnFailure, Phase
 
-HOSTS = {"grub": grub_host, "systemd-boot": entry_host}
+HOSTS = {"grub": grub_host, "systemd-boot": entry_host, "bls": bls_host}
 
 
 @pytest.fixture(params=HOSTS)
@@ -31,7 +42,7 @@ def phase_of(opened: Host) -> Phase | None:
     return None if found is None else found.phase
 
 
-@pytest.mark.parametrize("make", [grub_host, entry_host, uki_host])
+@pytest.mark.parametrize("make", [grub_host, entry_host, bls_host, uki_host])
 def test_a_trial_boots_once_and_comes_back(
     make: Callable[[Path], TrialHost], tmp_path: Path, mocker: MockerFixture
 ) -> None:

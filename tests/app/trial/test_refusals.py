@@ -12,7 +12,20 @@ import trialhosts
 from entryhosts import grubenv
 from peimages import addon
 from pytest_mock import MockerFixture
-from trialhosts import BEFORE, CUSTOM, ENTRY, HEADER, RELEASE, TrialHost, entry_host, grub_cfg, grub_host, uki_host
+from trialhosts import (
+    BEFORE,
+    BLS_MENU,
+    CUSTOM,
+    ENTRY,
+    HEADER,
+    RELEASE,
+    TrialHost,
+    bls_host,
+    entry_host,
+    grub_cfg,
+    grub_host,
+    uki_host,
+)
 
 from iommuctl.app.host import Host
 from iommuctl.app.trial import start
@@ -156,6 +169,33 @@ ENTRIES: dict[str, tuple[Change, str, str]] = {
         "sdbootutil writes the entries",
     ),
 }
+FEDORA: dict[str, tuple[Change, str, str]] = {
+    "another line runs": (lambda host: host.started(f"{KERNEL} {BEFORE} x"), "trial-booted", "is not what runs"),
+    "no code": (put("boot/grub2/grub.cfg", "insmod blscfg\nblscfg\n"), "trial-one-shot", "no code that takes"),
+    "chosen by somebody": (put("boot/grub2/grubenv", grubenv(next_entry="x")), "trial-armed", "boots 'x' once"),
+    "a new kernel would take what runs": (
+        both(gone("etc/kernel/cmdline"), put("usr/lib/kernel/install.d/20-grub.install", "")),
+        "trial-next-kernel",
+        "that of the trial",
+    ),
+    "no initramfs": (gone(f"boot/initrd.img-{RELEASE}"), "trial-files", "initrd"),
+    "a password": (
+        both(
+            put("boot/grub2/grub.cfg", f'{BLS_MENU}### BEGIN /etc/grub.d/01_users ###\nset superusers="root"\n'),
+            put("boot/grub2/user.cfg", "GRUB2_PASSWORD=x\n"),
+        ),
+        "trial-waits",
+        "asks for a password",
+    ),
+    "zipl": (put("etc/zipl.conf", "x\n"), "trial-loader", "zipl writes what boots"),
+    "another's default": (
+        put(
+            "boot/loader/entries/ffff0d6a5b7e4f52a9d08c6b1e2d3f40-6.99.conf", "title x\nlinux /x\noptions root=/dev/x\n"
+        ),
+        "trial-booted",
+        "is not known",
+    ),
+}
 IMAGES: dict[str, tuple[Change, str, str]] = {
     "Secure Boot": (variable("SecureBoot", b"\1", efivars.GLOBAL), "trial-secure-boot", "Secure Boot is on"),
     "an addon": (
@@ -197,7 +237,7 @@ def test_a_trial_without_a_certain_way_back_is_refused(
     assert "(by " in told[0]
 
 
-@pytest.mark.parametrize("make", [grub_host, entry_host, uki_host])
+@pytest.mark.parametrize("make", [grub_host, entry_host, bls_host, uki_host])
 def test_without_such_a_reason_it_is_not(
     make: Callable[[Path], TrialHost], tmp_path: Path, mocker: MockerFixture
 ) -> None:
