@@ -55,7 +55,7 @@ BLOCK = ": >/started; read answer </gate\n"
 
 
 def arguments(host: SmallTree, profile: str = PROFILE) -> tuple[str, ...]:
-    return ("apply", profile, "--root", str(host.path), "--regenerate", "always", "--yes")
+    return ("apply", profile, "--root", str(host.path), "--regenerate", "always")
 
 
 def block_generator(host: SmallTree, hook: str = BLOCK) -> None:
@@ -265,7 +265,7 @@ class Terminal:
         self._terminal = ours
         self._said = ""
         self.process = subprocess.Popen(
-            command_line(*arguments),
+            (sys.executable, "-m", "iommuctl", *arguments),
             env=ENVIRONMENT | {"NO_COLOR": "1", "TERM": "dumb"},
             stdin=theirs,
             stdout=theirs,
