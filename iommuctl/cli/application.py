@@ -26,6 +26,7 @@ class _Commands(LazyGroup):
         "history",
         "profile",
         "plan",
+        "report",
     )
 
 

@@ -172,7 +172,7 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="With --dry-run: also write the plan to FILE, to be approved."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="With --out: replace FILE where it is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it is there already.")]
 PlanOption = Annotated[
     Path | None,
     typer.Option("--plan", metavar="FILE", help="Carry out exactly the plan of FILE without asking, or nothing."),

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fleet: what the JSON of many hosts says together."""

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of many hosts: none is lost, each is where it is, and what a host says is text and nothing else."""
+
+import hashlib
+import json
+import re
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from browser import browser
+from console import in_process
+from pytest_mock import MockerFixture
+
+from iommuctl.app.fleet.record import Record, Standing, read_records
+from iommuctl.app.fleet.summary import summarize
+from iommuctl.cli.output.markdown import markdown
+
+pytest.importorskip("jinja2")
+SHAPE = "ab" * 32
+HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>|`x`\u202e\x1b[31m"
+
+
+def plan(**more: object) -> dict[str, object]:
+    diff = "--- a/etc/default/grub\n+++ b/etc/default/grub\n@@ -1 +1 @@\n-quiet\n+quiet iommu=pt\n"
+    document: dict[str, object] = {
+        "command": "apply",
+        "dry_run": True,
+        "changed": True,
+        "profile": "passthrough-perf",
+        "platform": "intel",
+        "backend": "grub2",
+        "shape": SHAPE,
+        "fingerprint": "cd" * 32,
+        "files": [{"path": "/etc/default/grub", "diff": diff, "reason": "why"}],
+        "commands": [{"argv": ["grub-mkconfig", "-o", "x"]}],
+        "findings": [{"rule": "myth", "severity": "warning", "parameter": "iommu=1", "message": "a myth"}],
+        "evidence": [{"probe": "/boot/grub", "found": "grub.cfg", "says": "GRUB"}],
+    }
+    return document | more
+
+
+def error(code: int, kind: str, **more: object) -> dict[str, object]:
+    return {"error": {"code": code, "kind": kind, "brief": "brief", "details": ["fact"], "hint": "do this", **more}}
+
+
+STATUS = {
+    "command": "status",
+    "backend": "bls",
+    "platform": "amd",
+    "profile": "strict-isolation",
+    "reboot_required": True,
+    "entries": [{"default": True, "kernel_release": "5.14.0-503.el9.x86_64"}],
+    "drift": [{"where": "/etc/kernel/cmdline", "expected": "iommu=pt", "found": "none"}],
+    "effective": {"verdict": "not_applied"},
+}
+# The files of one host, by the end of their names, and where the host is.
+ROWS: list[tuple[Mapping[str, object], Standing]] = [
+    ({".plan.json": plan()}, Standing.PLANNED),
+    ({".json": plan(changed=False)}, Standing.UNCHANGED),
+    ({".plan.json": plan(), ".apply.json": plan(dry_run=False)}, Standing.APPLIED),
+    ({".rollback.json": plan(command="rollback", dry_run=False)}, Standing.ROLLED_BACK),
+    ({".json": {"command": "plan", "basis": [], "plan": plan()}}, Standing.PLANNED),
+    ({".status.json": STATUS}, Standing.SEEN),
+    ({".plan.json": plan(), ".apply.error.json": error(75, "stale-plan")}, Standing.STALE),
+    ({".apply.error.json": error(75, "locked")}, Standing.BUSY),
+    ({".plan.error.json": error(69, "by-hand")}, Standing.REFUSED),
+    ({".apply.error.json": error(74, "execution")}, Standing.FAILED),
+    ({".plan.error.json": "ssh: connect to host: no route"}, Standing.UNREADABLE),
+    ({".json": ""}, Standing.UNREADABLE),
+    ({".json": {"command": "lint"}}, Standing.UNREADABLE),
+]
+
+
+def write(directory: Path, name: str, document: object) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(document if isinstance(document, str) else json.dumps(document))
+
+
+@pytest.mark.parametrize(("documents", "standing"), ROWS, ids=[f"{[*row[0]]} {row[1]}" for row in ROWS])
+def test_a_host_is_where_its_documents_say(documents: Mapping[str, object], standing: Standing, tmp_path: Path) -> None:
+    for end, document in documents.items():
+        write(tmp_path, f"node1.example{end}", document)
+    (record,) = read_records([tmp_path])
+    assert (record.name, record.standing) == ("node1.example", standing)
+
+
+def test_what_documents_say_is_put_together(tmp_path: Path) -> None:
+    write(tmp_path, "one.status.json", STATUS)
+    write(tmp_path, "one.verify.json", {"command": "verify", "verdict": "active", "sentence": "all is well"})
+    write(tmp_path, "one.apply.error.json", "a notice\n" + json.dumps(error(78, "conflict")))
+    (one,) = read_records([tmp_path])
+    assert (one.backend, one.line, one.verdict, one.sentence, one.reboot_required) == (
+        "bls",
+        "el9",
+        "active",
+        "all is well",
+        True,
+    )
+    assert one.drift == ("/etc/kernel/cmdline: has none, not iommu=pt",)
+    assert one.trouble is not None
+    assert (one.trouble.code, one.trouble.kind, one.trouble.details) == (78, "conflict", ("fact",))
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [], [1, None, "x"], {}, {"a": [{}]}, [[[]]], True, "\ud800"])
+def test_no_document_stops_a_report(value: object, tmp_path: Path) -> None:
+    for document in (plan(), STATUS, error(69, "by-hand"), {"command": "verify"}, {"command": "plan", "plan": plan()}):
+        for key in document:
+            write(tmp_path, f"{document.get('command', 'error')}-{key}.json", document | {key: value})
+    write(tmp_path, "deep.json", "[" * 100_000)
+    (tmp_path / "bytes.json").write_bytes(b"\xff\x00{")
+    count = len([*tmp_path.iterdir()])
+    out = tmp_path / "out"
+    out.mkdir()
+    done = in_process("report", str(tmp_path), "--html", str(out / "r.html"), "--markdown", str(out / "r.md"))
+    assert done.returncode == 0, done.stderr
+    assert f"{count} hosts, " in (out / "r.md").read_text()
+
+
+def test_hosts_that_change_alike_are_one_group(tmp_path: Path) -> None:
+    for number in range(7):
+        write(tmp_path, f"node{number}.plan.json", plan(shape=SHAPE if number < 5 else "cd" * 32))
+    summary = summarize(read_records([tmp_path]))
+    assert [len(group.records) for group in summary.groups] == [5, 2]
+    assert dict(summary.counts)["backend"] == (("grub2", 7),)
+
+
+def test_a_page_needs_nothing_and_lets_nothing_in(tmp_path: Path) -> None:
+    write(tmp_path, "one.plan.json", plan())
+    assert in_process("report", str(tmp_path), "--html", str(tmp_path / "r.html")).returncode == 0
+    text = (tmp_path / "r.html").read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    for element, directive in (("style", "style-src"), ("script", "script-src")):
+        (content,) = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+        digest = b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert not re.search(r"https?:|//[a-z]|<link|\bsrc=|url\(|@import|\bon[a-z]+=|style=", text)
+    assert set(re.findall(r'href="([^"]*)"', text)) == {"#counts", "#groups", "#stopped", "#waiting", "#hosts"}
+
+
+def test_a_hostile_text_is_no_sign_of_markdown() -> None:
+    fence = "```\n# a heading\n````"
+    text = markdown(summarize([Record(HOSTILE, Standing.PLANNED, profile="[x](y)", shape=SHAPE, diff=f"{fence}\n")]))
+    assert "<" not in text
+    assert "\u202e" not in text
+    assert "\\[x\\]\\(y\\)" in text
+    assert f"`````diff\n{fence}\n`````\n" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "hacked" in line]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [8]
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    write(tmp_path, "one.plan.json", plan())
+    (tmp_path / "r.html").write_text("mine")
+    words = ("report", str(tmp_path / "one.plan.json"), "--html", str(tmp_path / "r.html"))
+    assert (in_process(*words).returncode, (tmp_path / "r.html").read_text()) == (2, "mine")
+    assert in_process(*words, "--overwrite").returncode == 0
+    assert in_process("report", str(tmp_path / "none.json")).returncode == 66
+
+
+def test_a_machine_without_the_library_is_told_what_to_install(tmp_path: Path, mocker: MockerFixture) -> None:
+    write(tmp_path, "one.plan.json", plan())
+    mocker.patch.dict(sys.modules, {"jinja2": None})
+    done = in_process("report", str(tmp_path), "--html", str(tmp_path / "r.html"))
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (69, "hint: pip install 'iommuctl[report]'")
+    done = in_process("report", str(tmp_path))
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "# IOMMU on the hosts")
+
+
+@pytest.mark.slow
+@pytest.mark.programs
+def test_a_browser_shows_ten_thousand_hosts_without_a_request(tmp_path: Path) -> None:
+    plans, page = tmp_path / "plans", tmp_path / "r.html"
+    for number in range(10_000):
+        kind = number % 3
+        write(plans, f"node{number:05}.plan.json", plan(shape=f"{kind}b" * 32) if kind else error(69, "by-hand"))
+    write(plans, f"{HOSTILE.replace('/', '_')}.plan.json", plan(profile=HOSTILE, backend=HOSTILE))
+    assert in_process("report", str(plans), "--html", str(page)).returncode == 0
+    with browser(tmp_path / "profile") as shown:
+        started = time.monotonic()
+        shown.open(page)
+        assert time.monotonic() - started < 20
+        assert shown.value("document.querySelectorAll('#rows tr').length") == 200
+        shown.press("/")
+        shown.type("node07777")
+        assert shown.value("document.getElementById('found').textContent") == "1 of 10001"
+        shown.press("ArrowDown")
+        shown.press("Enter")
+        opened = shown.value("document.getElementById('host').innerText")
+        assert opened.startswith("node07777")
+        assert "+quiet iommu=pt" in opened
+        shown.press("Escape")
+        shown.type("onerror")
+        shown.press("Enter")
+        assert shown.value("document.getElementById('host').innerText").startswith("<img src=x onerror=")
+        assert shown.value("[window.hacked, document.images.length, document.scripts.length]") == [None, 0, 2]
+        assert shown.methods("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded") == []
+        requests = [event["request"]["url"] for event in shown.methods("Network.requestWillBeSent")]
+        assert [url for url in requests if url != page.as_uri()] == []
