@@ -82,12 +82,13 @@ class GrubEnv(NamedTuple):
         matches: list[re.Match[bytes]] = []
         at, end = len(SIGNATURE), self._end()
         while at < end:
-            match = _VARIABLE.match(self.block, at) or _COMMENT.match(self.block, at)
+            variable = _VARIABLE.match(self.block, at)
+            match = variable or _COMMENT.match(self.block, at)
             if match is None:
                 line = self.block.count(b"\n", 0, at) + 1
                 raise BootConfigError(self.path, line, "is neither a variable nor a comment", hint=_MEND)
-            if match.re is _VARIABLE:
-                matches.append(match)
+            if variable is not None:
+                matches.append(variable)
             at = match.end()
         return matches
 

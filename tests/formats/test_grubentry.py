@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """An entry of a real menu, written once more: all as it was but for the parameters, the id and who keeps state."""
 
+import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
+from lacking import program
 from project import PROJECT
 
 from iommuctl.formats.grubcfg import parse_menu
@@ -28,6 +30,20 @@ def test_every_entry_of_a_menu_boots_the_same_once_it_is_written_again(path: Pat
         assert [(one.kernel, one.cmdline, one.variables) for one in again[0].linux] == [
             (one.kernel, one.cmdline, one.variables) for one in entry.linux
         ]
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("path", MENUS, ids=lambda path: path.parts[-5])
+def test_grub_itself_reads_what_is_written(path: Path, tmp_path: Path) -> None:
+    text = path.read_text()
+    for entry in parse_menu(PATH, text).entries[:3]:
+        source = entry_source(text, entry)
+        assert source is not None
+        written = with_line(source, lambda tokens: (*tokens, "iommu=pt", "panic=10"))
+        custom = tmp_path / "custom.cfg"
+        custom.write_text(written_entry("a title", "an-id", written or source))
+        done = subprocess.run([program("grub-script-check"), custom], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 ENTRY = """\
