@@ -5,6 +5,7 @@ Nothing reaches a terminal by it that could drive one, whoever wrote it. A full 
 result that cannot be written is an error.
 """
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -26,6 +27,8 @@ class Pipe:
     """
 
     def __init__(self, stream: TextIO, *, is_result: bool) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale may have no such character
         self._stream = stream
         self._is_result = is_result
         self.wraps = True

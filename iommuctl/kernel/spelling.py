@@ -51,7 +51,11 @@ def meant(word: str, candidates: Iterable[str]) -> str | None:
         found = [one for one in known if fits(one)]
         if len(found) == 1:
             return known[found[0]]
-    parts = {part: one for one in known for part in one.split("-") if len(part) >= _SHORT and part != one}
+    parts: dict[str, str] = {}
+    for one in sorted(known, key=lambda one: one.count("-")):
+        for part in one.split("-"):
+            if len(part) >= _SHORT and (part not in parts or one.startswith(part)):
+                parts[part] = one
     slips, near_part = min(((_slips(wanted, part), part) for part in parts), default=(len(wanted), ""))
     if slips <= 1 and len(wanted) >= _SHORT:
         return known[parts[near_part]]

@@ -273,7 +273,10 @@ class Transaction:
         except IommuctlError as error:
             raise ExecutionError(
                 f"everything is written, but the transaction could not be closed: {error.brief}",
-                details=error.details,
+                details=(
+                    *error.details,
+                    f"the change holds: it is snapshot {self._manifest.id}, which recover only closes",
+                ),
                 hint=self._root.command("recover"),
             ) from error
 

@@ -15,6 +15,7 @@ def test_an_error_names_what_facts_and_the_next_command(sample_host: Path) -> No
         "iommuctl: error: no profile 'nonsense'\n"
         "    profiles: dpdk-host, hardened, iommu-off, kernel-default, passthrough-perf, proxmox-passthrough, "
         "realtime-host, sev-snp-host, strict-isolation, translated-lazy, vfio-bind\n"
+        f"    with --root the profiles are those of {sample_host}; one of this host is named by its path\n"
         f"hint: iommuctl profile list --root {sample_host}\n"
     )
 
@@ -113,3 +114,11 @@ def test_a_rule_to_force_that_stops_nothing_is_wrong(
     assert first == f"iommuctl: error: no finding that stops {words[0]} has the rule {rule!r}"
     assert rules.startswith("    rules: ")
     assert last.startswith(f"hint: {hint}")
+
+
+def test_a_locale_without_a_character_does_not_end_the_run(sample_host: Path) -> None:
+    grub = sample_host / "etc/default/grub"
+    grub.write_text(grub.read_text().replace('"quiet"', '"quiet note=caf\u00e9"'))
+    for env in ({"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        done = run("status", "--root", str(sample_host), env=env)
+        assert (done.returncode, done.stderr) == (0, "")

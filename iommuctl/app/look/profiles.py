@@ -14,6 +14,8 @@ from iommuctl.profile.profile import MOST_BYTES, Absence, Profile, Setting
 from iommuctl.profile.shipped import decode_profile, profiles
 from iommuctl.value import NamedTuple
 
+_OF_ANOTHER_ROOT = "with --root the profiles are those of {root}; one of this host is named by its path"
+
 
 class ProfileListing(NamedTuple):
     """A profile by name. `source` is the file it comes from."""
@@ -36,8 +38,9 @@ def find_profile(host: Host, name: str) -> Profile:
             return load_profile(name, known)
         except NotFoundError as error:
             hint = host.root.command("profile", "list")
+            details = error.details if host.is_system else (*error.details, _OF_ANOTHER_ROOT.format(root=host.path))
             raise NotFoundError(
-                error.brief, details=error.details, hint=hint, correction=(name, meant(name, known))
+                error.brief, details=details, hint=hint, correction=(name, meant(name, known))
             ) from error
     from iommuctl.profile.schema import parse_profile  # noqa: PLC0415 - pydantic, and only what a user wrote needs it
 

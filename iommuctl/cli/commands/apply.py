@@ -42,7 +42,7 @@ def apply(
     from iommuctl.profile.beside import asked_for
 
     if profile is None and change.plan is None:
-        raise UsageError("missing argument 'PROFILE'", hint="iommuctl profile list")
+        raise UsageError("iommuctl apply: PROFILE is missing", hint="iommuctl profile list")
     host = opened(root, change)
     choices = Choices(
         platform=options.parse_platform(platform),
