@@ -12,7 +12,7 @@ SIZE = 1024  # bytes; include/grub/lib/envblk.h: GRUB_ENVBLK_DEFCFG, util/grub-e
 SIGNATURE = b"# GRUB Environment Block\n"  # include/grub/lib/envblk.h: GRUB_ENVBLK_SIGNATURE
 _FILLER = b"#"
 # A backslash makes the next byte literal, a newline included (grub-core/lib/envblk.c).
-_VARIABLE = pattern(rb"(?P<name>[^\n=#][^\n=]*)=(?P<value>(?:\\[\s\S]|[^\\\n])*)\n")
+_VARIABLE = re.compile(rb"(?P<name>[^\n=#][^\n=]*)=(?P<value>(?:\\[\s\S]|[^\\\n])*)\n")
 _COMMENT = pattern(rb"#[^\n]*\n")
 _ESCAPE = pattern(rb"\\([\s\S])")
 
