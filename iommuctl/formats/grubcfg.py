@@ -14,14 +14,18 @@ from iommuctl.value import NamedTuple
 
 # grub-core/kern/file.c, grub_file_getline, drops every carriage return, and grub-core/normal/main.c,
 # read_config_file_getline, each line that begins with `#`, be it inside a quotation.
-_LINE_END = r"\n(?:#[^\n]*+(?:\n|\Z))*+"
+# Nothing below can be read in two ways, so that a match that fails has tried no more than its length. Possessive groups
+# would say so, but Python 3.11.2 of Debian 12 matches those wrongly.
+_LINE_END = r"\n(?:#[^\n]*(?:\n|\Z))*(?!#)"
 _DROPPED = pattern(r"\n#[^\n]*")
 # grub-core/script/yylex.l: WORD and its parts. `$"…"` is a translated string, which reads like a double-quoted one.
-_VARIABLE = r"\$(?:[A-Za-z_]\w*|\d+|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
+_VARIABLE = r"\$(?:[A-Za-z_]\w*\b|\d+(?!\d)|[?#*@]|\{(?:[A-Za-z_]\w*|\d+|[?#*@])\})"
 _ESCAPE = rf"\\(?:[^\n]|{_LINE_END})"
-_SINGLE = rf"'(?:[^'\n]++|{_LINE_END})*+'"
-_DOUBLE = rf'\$?"(?:[^\\"\n]++|{_ESCAPE}|{_LINE_END})*+"'
-_WORD = rf"(?:[^{{}}|&$;<> \t\n'\"\\]++|{_SINGLE}|{_DOUBLE}|{_ESCAPE}|{_VARIABLE})++"
+_SINGLE = rf"'[^'\n]*(?:{_LINE_END}[^'\n]*)*'"
+_DOUBLE = rf'\$?"[^\\"\n]*(?:(?:{_ESCAPE}|{_LINE_END})[^\\"\n]*)*"'
+_BARE = r"[^{}|&$;<> \t\n'\"\\]"
+_OTHER = rf"(?:{_SINGLE}|{_DOUBLE}|{_ESCAPE}|{_VARIABLE})"
+_WORD = rf"(?:{_BARE}|{_OTHER}){_BARE}*(?:{_OTHER}{_BARE}*)*(?!{_BARE})"
 _WORDS = pattern(_WORD, re.ASCII)
 _PART = pattern(rf"({_SINGLE})|({_DOUBLE})|(\\[\s\S])|({_VARIABLE})|[^$'\"\\]+", re.ASCII)
 _MARK = pattern(r"['\"\\$]")
@@ -34,21 +38,21 @@ _TOKEN = pattern(
     re.ASCII,
 )
 # A whole command, where no word before it announces it: its name, its arguments, and whether a block follows.
-_ARGUMENTS = rf"(?:[ \t]++(?!#){_WORD})*+"
+_ARGUMENTS = rf"(?:[ \t]+(?!#){_WORD})*"
 _ENDS = r"(?=[\n;}#]|\Z)"
-_COMMAND = pattern(rf"[ \t]*+(?!#)({_WORD})({_ARGUMENTS})[ \t]*+(?:(\{{)|{_ENDS})", re.ASCII)
+_COMMAND = pattern(rf"[ \t]*(?!#)({_WORD})({_ARGUMENTS})[ \t]*(?:(\{{)|{_ENDS})", re.ASCII)
 
 # grub-core/script/parser.y: after these another command follows at once. `!` is a command that inverts the next one.
 _PREFIXES = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!"})
 _LINUX = pattern(r"linux(?:16|efi|\$\w+|\$\{\w+\})?|\$linux\w*|\$\{linux\w*\}", re.ASCII)
 # A menu consists of commands that say nothing of entries, kernels and variables: those of a plain name and without a
-# block are passed by in one go. What opens and closes a condition counts outside of blocks alone.
-_PLAIN_NAME = r"(?!linux|menuentry|hiddenentry|submenu|blscfg|set|\w+=)[\w.\[-]++(?=[ \t\n;}])"
-_PLAIN = rf"[ \t]*+{_PLAIN_NAME}{_ARGUMENTS}[ \t]*+{_ENDS}"
-_PASSED_BY = r"[ \t\n;]++|#[^\n]*+"
+# block are passed by, many in one go. What opens and closes a condition counts outside of blocks alone.
+_PLAIN_NAME = r"(?!linux|menuentry|hiddenentry|submenu|blscfg|set|\w+=)[\w.\[-]+(?=[ \t\n;}])"
+_PLAIN = rf"[ \t]*{_PLAIN_NAME}{_ARGUMENTS}[ \t]*{_ENDS}"
+_PASSED_BY = r"[ \t\n;]+|#[^\n]*"
 _CONDITION = r"(?:if|then|else|elif|while|until|do|fi|done)(?=[ \t\n;])"
-_PASS_OUTSIDE = pattern(rf"(?:{_PASSED_BY}|(?!{_CONDITION}){_PLAIN})*+", re.ASCII)
-_PASS_INSIDE = pattern(rf"(?:{_PASSED_BY}|{_CONDITION}|{_PLAIN})*+", re.ASCII)
+_PASS_OUTSIDE = pattern(rf"(?:{_PASSED_BY}|(?!{_CONDITION}){_PLAIN}){{0,200}}", re.ASCII)
+_PASS_INSIDE = pattern(rf"(?:{_PASSED_BY}|{_CONDITION}|{_PLAIN}){{0,200}}", re.ASCII)
 
 _DEPTH_LIMIT = 100  # a menu is three deep; a hostile file that is deeper would cost time by the square of its depth
 _STEP_LIMIT = 200_000  # commands that are looked at; 16 MiB of what grub-mkconfig writes has 110,000

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """By default: what a kernel of a known line does where no parameter asks for anything, and in which words. Pure."""
 
-from typing import NamedTuple
-
 from iommuctl.facts import Platform
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Architecture, Definition
 from iommuctl.kernel.predict import DomainType, defaults
 from iommuctl.kernel.tables.configuration import SOURCES
+from iommuctl.value import NamedTuple
 
 # What decides the default domain type where no parameter does, and the units that it is asked for.
 _DECIDING = frozenset(

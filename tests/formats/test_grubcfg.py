@@ -376,8 +376,9 @@ def test_what_says_nothing_is_passed_by_however_long_it_is(many: str) -> None:
 @pytest.mark.parametrize(
     ("body", "read"),
     [
-        ("linux /k 'a\n# don't\nb' c", '"a b"'),
-        ('linux /k "a\n#"\nb" c', '"a b"'),
+        ("linux /k 'a\n# don't\nb' c", "a b c"),
+        ('linux /k "a\n#"\nb" c', "a b c"),
+        ("linux /k 'a\n# one\n# two\n b' c", '"a  b" c'),
         ("linux /k a \\\n# linux /k b\nc", "a c"),
         ("echo 'x\n# }'\n'\nlinux /k a", "a"),
     ],

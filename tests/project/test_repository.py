@@ -24,6 +24,7 @@ import iommuctl
 from iommuctl import errors
 from iommuctl.cli.application import application
 from iommuctl.host import signals
+from iommuctl.pattern import _Pattern
 
 SHELL_PROGRAMS = (
     *(
@@ -214,12 +215,15 @@ MATCHERS = {"compile", "search", "match", "fullmatch", "split", "findall", "find
 
 
 def compiled_patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
-    """Every pattern that a module of ours holds, with the module's name."""
+    """Every pattern that a module of ours holds, those that wait for their first use too, with its name."""
     for module in pkgutil.walk_packages(iommuctl.__path__, "iommuctl."):
         if not module.name.endswith("__main__"):
             for value in vars(importlib.import_module(module.name)).values():
-                if isinstance(value, re.Pattern):
-                    yield module.name, value
+                match value:
+                    case re.Pattern():
+                        yield module.name, value
+                    case _Pattern():
+                        yield module.name, re.compile(value._expression, value._flags)
 
 
 def literal_patterns(source: str) -> Iterator[re.Pattern[str] | re.Pattern[bytes]]:

@@ -2,7 +2,7 @@
 """Overview: a host in five lines: what boots it, what is applied, what it does, what waits, and what to type next."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host
@@ -10,6 +10,7 @@ from iommuctl.app.look.history import profile_in_force
 from iommuctl.app.look.status import Status, read_status
 from iommuctl.errors import IommuctlError
 from iommuctl.findings import Rule
+from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.transaction.snapshot import Summary

@@ -2,7 +2,6 @@
 """A trial boot by entries that GRUB reads: one more entry, sorted last, and `next_entry`. Pure."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from iommuctl.backends.bls.backend import ENTRIES, boot_menu, has_blsuki, survey_of
 from iommuctl.backends.entries import cmdlinefile
@@ -21,6 +20,7 @@ from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.trial import LAST, entry_id, own_tokens, trial_of, with_helpers
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.tree import Overlay, Tree
+from iommuctl.value import NamedTuple
 
 _REPLACED = frozenset({"title", "version", "id", OPTIONS})
 _FILES = ("linux", "initrd")
