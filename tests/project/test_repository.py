@@ -224,6 +224,8 @@ def compiled_patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[byte
                         yield module.name, value
                     case _Pattern():
                         yield module.name, re.compile(value._expression, value._flags)
+                    case _:
+                        pass
 
 
 def literal_patterns(source: str) -> Iterator[re.Pattern[str] | re.Pattern[bytes]]:
