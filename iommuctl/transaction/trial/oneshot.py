@@ -41,7 +41,7 @@ def arm(root: Root, choice: Choice, temporary: str) -> None:
 
 
 def disarm(root: Root, choice: Choice, temporary: str) -> None:
-    """Take the choice back, if it is the trial's; another's stays."""
+    """Take the choice back, if it is the trial's; another's stays. Raises ExecutionError where it is still there."""
     if choice.kind is OneShotKind.EFI:
         if chosen(root, choice).lower() in ("", choice.value.lower()):
             efivar.remove(root, choice.path)
@@ -49,6 +49,11 @@ def disarm(root: Root, choice: Choice, temporary: str) -> None:
     remove_files(root, (root.resolve(choice.path).parent / temporary,))
     if is_armed(root, choice):
         _set_next(root, choice, choice.before, temporary)
+    # However the block is read: an entry that is about to go must be named nowhere in it.
+    if choice.value.encode() in (root.read(choice.path) or b""):
+        raise ExecutionError(
+            f"{choice.path} still names the trial", hint=f"grub-editenv {choice.path} unset {NEXT_ENTRY}"
+        )
 
 
 def _set_next(root: Root, choice: Choice, value: str | None, temporary: str) -> None:

@@ -119,6 +119,17 @@ def test_an_undo_that_fails_says_so_and_cancel_ends_it(tmp_path: Path, mocker: M
     nothing_left(host)
 
 
+def test_a_choice_that_cannot_be_taken_back_is_not_called_gone(tmp_path: Path, mocker: MockerFixture) -> None:
+    host = grub_host(tmp_path / "host")
+    opened = live_in(host, mocker)
+    record = armed(opened)
+    mocker.patch.object(oneshot, "is_armed", return_value=False)
+    with pytest.raises(ExecutionError, match="still names the trial"):
+        ending.cancel_trial(opened)
+    assert host.has("boot/grub/custom.cfg"), "armed without its entry"
+    assert record.choice.value in host.read("boot/grub/grubenv")
+
+
 def test_a_block_that_somebody_edited_goes_all_the_same(tmp_path: Path, mocker: MockerFixture) -> None:
     host = grub_host(tmp_path / "host")
     host.write("boot/grub/custom.cfg", "# mine\n")
