@@ -135,7 +135,8 @@ def _again(host: Host, profile_name: str, choices: Choices) -> str:
         words += ("--set", f"{name}={value}")
     for rule in sorted(choices.force):
         words += ("--force", rule)
-    return host.root.command(*words, "--regenerate", "always")
+    words += ("--regenerate", "always", *(("--yes",) if choices.agreed else ()))
+    return host.root.command(*words)
 
 
 def _require_normal_entry(config: BootConfig) -> None:

@@ -16,7 +16,7 @@ from iommuctl.value import NamedTuple
 
 
 class Choices(NamedTuple):
-    """What the administrator chose next to the profile."""
+    """What the administrator chose next to the profile. `agreed`: the change needs no question."""
 
     platform: Platform | None = None
     backend: str | None = None
@@ -25,6 +25,7 @@ class Choices(NamedTuple):
     force: frozenset[str] = frozenset()
     beside: Beside = Beside()
     why: str | None = None
+    agreed: bool = False
 
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:

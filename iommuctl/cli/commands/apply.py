@@ -52,6 +52,7 @@ def apply(
         force=frozenset(change.force or ()),
         beside=asked_for(add or (), remove or ()),
         why=options.parse_why(why),
+        agreed=change.yes,
     )
     request = requested("apply", host, Request(profile, choices), change)
     finish(context, host, plan_apply(host, request.name or "", request.choices), change, request)
