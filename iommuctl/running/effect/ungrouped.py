@@ -3,6 +3,8 @@
 
 from collections.abc import Iterator
 
+from iommuctl.facts import KernelVersion
+from iommuctl.kernel.lines import Line
 from iommuctl.kernel.predict import DomainType
 from iommuctl.running.effect.exemption import Situation, maps_no_graphics
 from iommuctl.running.state import Device, Observed
@@ -15,6 +17,7 @@ _HOST_BRIDGE = "0600"
 # start transfers only where a driver has them do so (I/OAT, class 0880, is the example).
 _CHIPSET = ("05", "06", "08", "0b", "0c05", "11")
 _SHOWN = 8
+_UBUNTU_SPARES = KernelVersion(6, 8)
 # drivers/iommu/intel/iommu.c: quirk_ioat_snb_local_iommu, PCI_DEVICE_ID_INTEL_IOAT_SNB
 _IOAT_SNB = ("8086", "402f")
 
@@ -51,11 +54,24 @@ def judge_ungrouped(situation: Situation, promised: frozenset[DomainType], *, is
 def _described(device: Device, situation: Situation) -> str:
     why = None
     if device.is_display:
-        why = maps_no_graphics(situation)
+        why = maps_no_graphics(situation) or _by_ubuntu(device, situation)
     elif (device.vendor, device.device) == _IOAT_SNB:
         why = "the firmware names a wrong unit for it (quirk_ioat_snb_local_iommu)"
     driver = device.driver or "no driver"
     return f"{device.address} ({driver}{f', {why}' if why else ''})"
+
+
+def _by_ubuntu(device: Device, situation: Situation) -> str | None:
+    """proxmox/pve-kernel at 6.8 to 7.0 takes back what Ubuntu's kernels do to units of Skylake to Comet Lake's GPUs."""
+    kernel = situation.kernel
+    if (
+        kernel is None
+        or kernel.line is not Line.UBUNTU
+        or kernel.base < _UBUNTU_SPARES
+        or not device.is_integrated_display
+    ):
+        return None
+    return "Ubuntu's kernels leave the units of some integrated GPUs out"
 
 
 def _is_passive(device: Device) -> bool:

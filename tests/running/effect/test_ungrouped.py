@@ -80,6 +80,16 @@ def test_the_reason_is_told_where_it_is_known(tmp_path: Path, line: str, more: t
     assert reason in details(found)["ungrouped-devices"]
 
 
+@pytest.mark.parametrize(
+    ("release", "is_told"),
+    [("6.8.0-45-generic", True), ("5.15.0-100-generic", False), ("6.8.12-43-pve", False)],
+)
+def test_ubuntu_is_named_where_it_leaves_an_integrated_gpu_out(tmp_path: Path, release: str, is_told: bool) -> None:
+    host = replace(INTEL, release=release, devices=(*INTEL.devices, GPU))
+    told = details(verified(observe(host, tmp_path), "strict-isolation", Platform.INTEL))["ungrouped-devices"]
+    assert ("(i915, Ubuntu's kernels leave the units of some integrated GPUs out)" in told) is is_told
+
+
 def test_a_host_that_is_covered_is_told_so(tmp_path: Path) -> None:
     found = verified(observe(AMD, tmp_path), "strict-isolation", Platform.AMD)
     assert details(found)["ungrouped-devices"] == "every device that can start a transfer is in a group"
