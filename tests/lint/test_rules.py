@@ -57,6 +57,8 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("sloppy-token", "iommu=ptx", "", "", W),
     ("sloppy-token", "iommu=forcesac,memaper=3", "", "", None),
     ("sloppy-token", "intel_iommu=on=1", "", "", W),
+    ("sloppy-token", "video=efifb:off,vesafb:off", "", "", W),
+    ("sloppy-token", "video=efifb:off", "", "", None),
     ("sloppy-token", "pci=disable_acs_redir=pci:8086:0", "", "", None),
     ("sloppy-token", "intel_iommu=on,sm_on", "", "", None),
     ("unknown-parameter", "kvm-intel.eptad=1", "", "", None),
