@@ -9,7 +9,8 @@ from pathlib import Path
 from iommuctl.errors import ExecutionError, NotPermittedError, UsageError
 from iommuctl.transaction.durable import temporary_name
 
-_MODE = 0o600  # a plan has the whole text of boot files in it
+PRIVATE = 0o600  # a plan has lines of boot files in it
+PUBLIC = 0o644  # others are meant to read it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -28,8 +29,8 @@ def require_free(path: Path, *, overwrite: bool) -> None:
         raise _taken(path)
 
 
-def write_outfile(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a file durably, readable by its owner alone; what was there is replaced where that is asked for.
+def write_outfile(path: Path, content: bytes, *, overwrite: bool, mode: int = PRIVATE) -> None:
+    """Write a file durably, whatever the umask; what was there is replaced where that is asked for.
 
     Raises UsageError for a name that is taken, NotPermittedError, ExecutionError; then nothing is left of it.
     """
@@ -39,7 +40,7 @@ def write_outfile(path: Path, content: bytes, *, overwrite: bool) -> None:
         directory = os.open(path.parent, _DIRECTORY)
         try:
             try:
-                _write(temporary, content, directory)
+                _write(temporary, content, directory, mode)
                 if overwrite:
                     os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
                 else:
@@ -57,13 +58,13 @@ def write_outfile(path: Path, content: bytes, *, overwrite: bool) -> None:
         raise _failure(error, path) from error
 
 
-def _write(name: str, content: bytes, directory: int) -> None:
-    descriptor = os.open(name, _CREATE, _MODE, dir_fd=directory)
+def _write(name: str, content: bytes, directory: int, mode: int) -> None:
+    descriptor = os.open(name, _CREATE, PRIVATE, dir_fd=directory)
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fchmod(descriptor, _MODE)  # whatever the umask
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -76,7 +77,7 @@ def _name_anew(temporary: str, name: str, directory: int) -> None:
     except FileExistsError:
         raise
     except OSError:  # vfat and some network file systems know no second name
-        os.close(os.open(name, _CREATE, _MODE, dir_fd=directory))
+        os.close(os.open(name, _CREATE, PRIVATE, dir_fd=directory))
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         return
     os.unlink(temporary, dir_fd=directory)

@@ -2,6 +2,7 @@
 """The commands that look at the running kernel, on trees that stand for one."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,11 +17,13 @@ from project import PACKAGE
 from pytest_mock import MockerFixture
 from typer.testing import CliRunner
 
+from iommuctl import __version__
 from iommuctl.cli.application import application
 from iommuctl.cli.session import Session
 from iommuctl.errors import IommuctlError
 from iommuctl.host.root import Root
 from iommuctl.profile.shipped import shipped_catalogue
+from iommuctl.running.verdict import Verdict
 
 SCHEMAS = PACKAGE / "documents" / "schemas"
 CATALOGUE = shipped_catalogue()
@@ -122,6 +125,41 @@ def test_verify_as_json(tmp_path: Path) -> None:
         "ungrouped-devices": "pass",
         "interrupt-remapping": "pass",
     }
+
+
+@pytest.mark.usefixtures("running")
+def test_a_verdict_is_written_for_monitoring(tmp_path: Path) -> None:
+    path = tmp_path / "iommuctl.prom"
+    path.write_text("old\n")
+    words = ("strict-isolation", "--platform", "amd", "--metrics", str(path))
+    code, _ = invoke(AMD_PASID.write(tmp_path / "host"), "verify", *words)
+    lines = path.read_text().splitlines()
+    assert (code, path.stat().st_mode & 0o777, [*tmp_path.glob(".iommuctl*")]) == (0, 0o644, [])
+    samples = [line for line in lines if not line.startswith("#")]
+    assert [one for one in samples if "timestamp" not in one] == [
+        "iommuctl_up 1",
+        f'iommuctl_profile_info{{profile="strict-isolation",version="{__version__}"}} 1',
+        *(f'iommuctl_verdict{{verdict="{one}"}} {int(one == "active")}' for one in Verdict),
+        'iommuctl_checks{result="pass"} 9',
+        'iommuctl_checks{result="fail"} 0',
+        'iommuctl_checks{result="skip"} 0',
+    ]
+    # What the collector takes: a sample without a time, and gauges alone.
+    sample = re.compile(r'iommuctl_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+')
+    assert [one for one in samples if not sample.fullmatch(one)] == []
+    assert {line.split()[-1] for line in lines if line.startswith("# TYPE")} == {"gauge"}
+
+
+@pytest.mark.usefixtures("running")
+def test_where_nothing_can_be_compared_no_old_verdict_is_left_for_monitoring(tmp_path: Path) -> None:
+    path = tmp_path / "iommuctl.prom"
+    path.write_text('iommuctl_verdict{verdict="active"} 1\n')
+    assert invoke(INTEL.write(tmp_path / "host"), "verify", "--metrics", str(path))[0] == 66
+    samples = [line.split()[0] for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert (samples, "iommuctl_up 0" in path.read_text()) == (
+        ["iommuctl_up", "iommuctl_verify_timestamp_seconds"],
+        True,
+    )
 
 
 @pytest.mark.usefixtures("running")

@@ -106,15 +106,17 @@ def test_it_owns_what_the_application_uses(release: str) -> None:
         "%dir %attr(0700,root,root) /var/lib/iommuctl",
         "/usr/bin/iommuctl",
         "/usr/lib/systemd/system/iommuctl-recover.service",
+        "/usr/lib/systemd/system/iommuctl-verify.service",
         "/usr/lib/systemd/system-preset/80-iommuctl.preset",
     } <= set(section(release, "files"))
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_its_scriptlets_are_those_of_systemd_and_one_that_waits(release: str) -> None:
-    assert section(release, "post") == ["# macro: systemd_post iommuctl-recover.service"]
-    assert section(release, "postun")[0] == "# macro: systemd_postun iommuctl-recover.service"
-    assert section(release, "preun")[-1] == "# macro: systemd_preun iommuctl-recover.service"
+    units = "iommuctl-recover.service iommuctl-verify.service"
+    assert section(release, "post") == [f"# macro: systemd_post {units}"]
+    assert section(release, "postun")[0] == f"# macro: systemd_postun {units}"
+    assert section(release, "preun")[-1] == f"# macro: systemd_preun {units}"
 
 
 @pytest.mark.parametrize(

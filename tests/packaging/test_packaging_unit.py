@@ -15,16 +15,21 @@ from iommuctl.transaction.journal import journal_path
 from iommuctl.transaction.store import STATE, Store
 
 UNIT = PROJECT / "systemd" / "iommuctl-recover.service"
+METRICS = PROJECT / "systemd" / "iommuctl-verify.service"
 PRESET = PROJECT / "systemd" / "iommuctl.preset"
 EXPOSURE = "30"  # tenths: `systemd-analyze security` calls up to 3.0 "OK"; what is left is CAP_SYS_ADMIN and writing
 
 
-@pytest.fixture(scope="module")
-def unit() -> ConfigParser:
+def read_unit(path: Path) -> ConfigParser:
     parser = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[method-assign, assignment] # keys keep their capitals, as its own manual says
-    parser.read_string(UNIT.read_text())
+    parser.read_string(path.read_text())
     return parser
+
+
+@pytest.fixture(scope="module")
+def unit() -> ConfigParser:
+    return read_unit(UNIT)
 
 
 def test_it_starts_only_where_a_run_was_interrupted(unit: ConfigParser) -> None:
@@ -53,22 +58,33 @@ def test_it_is_enabled_for_the_next_boot(unit: ConfigParser) -> None:
     assert orders == [f"enable {UNIT.name}"]
 
 
+def test_the_one_that_tells_monitoring_writes_in_one_directory_and_only_where_it_is() -> None:
+    unit = read_unit(METRICS)
+    (directory,) = unit["Service"]["ReadWritePaths"].split()
+    assert unit["Unit"]["ConditionPathIsDirectory"] == directory
+    assert unit["Service"]["ExecStart"] == f"/usr/bin/iommuctl verify --metrics {directory}/iommuctl.prom"
+    assert (unit["Service"]["ProtectSystem"], unit["Service"]["SuccessExitStatus"]) == ("strict", "1")
+    assert METRICS.name not in PRESET.read_text()
+
+
 @pytest.mark.programs
-def test_systemd_knows_each_of_its_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [UNIT, METRICS], ids=lambda path: path.name)
+def test_systemd_knows_each_of_its_settings(source: Path, tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
     # On this machine the program may not be installed, and the page is in another package.
-    path = shutil.copy(UNIT, tmp_path / UNIT.name)
-    Path(path).write_text(UNIT.read_text().replace("/usr/bin/iommuctl", shutil.which("true") or ""))
+    path = shutil.copy(source, tmp_path / source.name)
+    Path(path).write_text(source.read_text().replace("/usr/bin/iommuctl", shutil.which("true") or ""))
     done = subprocess.run([analyze, "verify", "--man=no", path], capture_output=True, text=True, check=False)
-    ours = [line for line in done.stderr.splitlines() if UNIT.stem in line]
+    ours = [line for line in done.stderr.splitlines() if source.stem in line]
     assert (done.returncode, ours) == (0, [])
 
 
 @pytest.mark.programs
-def test_it_is_as_confined_as_its_work_allows() -> None:
+@pytest.mark.parametrize("source", [UNIT, METRICS], ids=lambda path: path.name)
+def test_it_is_as_confined_as_its_work_allows(source: Path) -> None:
     analyze = program("systemd-analyze")
     done = subprocess.run(
-        [analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT],
+        [analyze, "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", source],
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,7 @@
 """Verify: whether the running kernel does what a profile promises."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +13,11 @@ from iommuctl.cli.output.results import result_lines
 from iommuctl.cli.output.style import Style, styled
 from iommuctl.cli.output.text import visible
 from iommuctl.cli.session import print_result, wants_colour
+from iommuctl.errors import IommuctlError
 from iommuctl.running.verdict import Agent, Verdict
 
 if TYPE_CHECKING:
+    from iommuctl.app.host import Host
     from iommuctl.documents.models import VerifyReport
     from iommuctl.running.verdict import Verification
 
@@ -54,6 +57,10 @@ def verify(
     root: options.RunningRoot = options.ROOT,
     platform: options.PlatformOption = "auto",
     inputs: options.Set = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option("--metrics", metavar="FILE", help="Also write the verdict for Prometheus, onto what is there."),
+    ] = None,
 ) -> None:
     """Tell whether the running kernel does what a profile promises.
 
@@ -63,9 +70,24 @@ def verify(
     from iommuctl.app.look.verify import verify_host
 
     host, values = Host.open(root), options.parse_inputs(inputs)
-    found = verify_host(host, profile, platform=options.parse_platform(platform), inputs=values)
+    try:
+        found = verify_host(host, profile, platform=options.parse_platform(platform), inputs=values)
+    except IommuctlError:
+        _write_metrics(host, metrics, None)
+        raise
+    _write_metrics(host, metrics, found)
     print_result(context, lambda: _report(found), lambda: _text(found, colour=wants_colour(sys.stdout)))
     raise typer.Exit(0 if found.is_active else _FAILED)
+
+
+def _write_metrics(host: "Host", path: Path | None, found: "Verification | None") -> None:
+    """Write the verdict where it is asked for; that there is none, too, so that no old one stays in force."""
+    if path is None:
+        return
+    from iommuctl.cli.output.metrics import metrics_text
+    from iommuctl.transaction.outfile import PUBLIC, write_outfile
+
+    write_outfile(path, metrics_text(found, host.clock()).encode(), overwrite=True, mode=PUBLIC)
 
 
 def _text(found: "Verification", *, colour: bool) -> str:
