@@ -92,7 +92,7 @@ LOADERS = (
     Loader(
         "rEFInd",
         source="rodsbooks.com/refind/linux.html (refind_linux.conf), configfile.html (options)",
-        info=("rEFInd", "RefindPlus"),
+        info=("rEFInd",),
         program=r"/refind[^/]*/|/refind[^/]*\.efi$",
         marks=(Mark.EFI_INITRD, Mark.STUB),
         efi=("refind", "refindplus"),
@@ -293,7 +293,6 @@ LOADERS = (
     Loader(
         "Clover",
         source="github.com/CloverHackyColor/CloverBootloader (GUI/Custom/Entries)",
-        info=("Clover",),
         program=r"/clover/|/clover[^/]*\.efi$",
         marks=(Mark.EFI_INITRD, Mark.STUB),
         efi=("clover",),
@@ -307,7 +306,7 @@ LOADERS = (
     ),
     Loader(
         "OpenCore",
-        source="github.com/acidanthera/OpenCorePkg: Configuration (OpenLinuxBoot), Platform/OpenLinuxBoot/Autodetect.c",
+        source="github.com/acidanthera/OpenCorePkg: Docs/Configuration.tex (OpenLinuxBoot, autoopts)",
         program=r"/oc/opencore[^/]*\.efi$",
         marks=(Mark.EFI_INITRD, Mark.STUB),
         efi=("oc",),
@@ -317,10 +316,30 @@ LOADERS = (
     ),
     Loader(
         "petitboot",
-        source="open-power.github.io, petitboot: discover/kboot-parser.c",
-        files=("/etc/kboot.conf", "kboot.conf"),
-        places=(Place(("/etc/kboot.conf", "kboot.conf"), r"^[^#=\n]+='?[^'\s]+[ \t]+([^'\n]*)'?$", "the entry"),),
+        source="github.com/open-power/petitboot: discover/kboot-parser.c, discover/native/native.c, doc/config.rst",
+        files=("/etc/kboot.conf", "kboot.conf", "petitboot.conf"),
+        places=(
+            Place(("/etc/kboot.conf", "kboot.conf"), r"^[^#=\n]+='?[^'\s]+[ \t]+([^'\n]*)'?$", "the entry"),
+            Place(("petitboot.conf",), r"^args[ \t]+(.*)$", "args"),
+        ),
         kexecs=True,
+    ),
+    Loader(
+        "depthcharge",
+        source="github.com/alpernebbi/depthcharge-tools: README.rst (kernel-cmdline), depthchargectl(1)",
+        files=("/etc/depthcharge-tools/config",),
+        places=(
+            Place(
+                ("/etc/depthcharge-tools/config",),
+                r"^[ \t]*kernel-cmdline[ \t]*[=:][ \t]*(.*)$",
+                "kernel-cmdline",
+                then="depthchargectl write",
+                needs=("depthchargectl",),
+            ),
+        ),
+        by_hand="put kernel-cmdline = {cmdline} below [depthchargectl] in /etc/depthcharge-tools/config, run "
+        "depthchargectl write, then reboot",
+        by_hand_plain="kernel-cmdline below [depthchargectl] in /etc/depthcharge-tools/config holds the parameters",
     ),
     Loader(
         "LILO",

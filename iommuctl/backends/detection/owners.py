@@ -52,7 +52,7 @@ _BOOTC_PLAIN = "the parameters go into a file of /usr/lib/bootc/kargs.d in the i
 OWNERS = (
     Owner(
         "Xen",
-        "docs.xcp-ng.org/guides (xen-cmdline); XenServer: Administrator's guide",
+        "docs.xcp-ng.org/guides (xen-cmdline); xapi-project/xen-api calls it with --get-xen",
         asked="the hypervisor's own iommu= is shown by /opt/xensource/libexec/xen-cmdline --get-xen iommu, "
         "and set by its --set-xen; then reboot",
         ids=("xenenterprise", "xcp-ng", "xenserver"),
@@ -134,14 +134,14 @@ OWNERS = (
     ),
     Owner(
         "Bottlerocket",
-        "bottlerocket.dev: settings.boot.kernel-parameters",
+        "bottlerocket.dev: os/1.45.x/api/settings/boot (settings.boot.kernel-parameters)",
         asked="apiclient set --json '{settings}', then apiclient reboot",
         plain="apiclient get settings.boot shows what it sets, apiclient set --json changes it, then apiclient reboot",
         ids=("bottlerocket",),
     ),
     Owner(
         "Flatcar",
-        "flatcar.org: other-settings (linux_append)",
+        "flatcar/scripts: build_library/grub.cfg (sources grub.cfg of the partition OEM before linux_append is used)",
         asked='add set linux_append="$linux_append {parameters}" to /oem/grub.cfg, then reboot',
         plain="linux_append in /oem/grub.cfg holds the parameters",
         ids=("flatcar",),
@@ -215,15 +215,33 @@ OWNERS = (
     ),
     Owner(
         "clr-boot-manager",
-        "github.com/getsolus/clr-boot-manager: README (cmdline.d)",
+        "github.com/clearlinux/clr-boot-manager: releases v1.2.0 and v1.5.5 (/etc/kernel/cmdline.d/*.conf)",
         asked="echo '{parameters}' > /etc/kernel/cmdline.d/iommu.conf, then clr-boot-manager update",
         plain="the files of /etc/kernel/cmdline.d hold the parameters, then clr-boot-manager update",
         ids=("clear-linux-os", "solus"),
     ),
     Owner(
+        "VyOS",
+        "vyos/vyos-1x: python/vyos/system/grub.py (vyos-versions), src/conf_mode/system_option.py",
+        asked="no setting of VyOS takes them: put {parameters} at the end of the first boot_opts= of the image's file "
+        "in /boot/grub/grub.cfg.d/vyos-versions, which a commit of system option writes anew, then reboot",
+        plain="the first boot_opts= of the image's file in /boot/grub/grub.cfg.d/vyos-versions holds the parameters",
+        ids=("vyos",),
+        files=("/boot/grub/grub.cfg.d/vyos-versions/",),
+    ),
+    Owner(
+        "IncusOS",
+        "lxc/incus-os: mkosi.conf (KernelCommandLine), doc/reference/system/kernel.md; its images are signed",
+        asked="its signed images hold the line, and no setting changes that: build an image with {parameters} in "
+        "KernelCommandLine of mkosi.conf (github.com/lxc/incus-os)",
+        plain="its signed images hold the line: KernelCommandLine in mkosi.conf of github.com/lxc/incus-os",
+        ids=("incusos",),
+    ),
+    Owner(
         "Photon OS",
-        "vmware.github.io/photon: kernel command line (photon.cfg)",
-        asked="put {parameters} at the end of photon_cmdline= in /boot/photon.cfg, then reboot",
+        "vmware/photon: SPECS/linux/linux.spec (photon_cmdline, a file of each kernel's package)",
+        asked="put {parameters} at the end of photon_cmdline= in /boot/photon.cfg, then reboot; the next kernel brings "
+        "a photon.cfg of its own",
         plain="photon_cmdline= in /boot/photon.cfg holds the parameters",
         ids=("photon",),
         files=("/boot/photon.cfg",),

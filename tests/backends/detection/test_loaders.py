@@ -96,6 +96,18 @@ ROWS = (
     Row("Clover", {"boot/efi/EFI/CLOVER/CLOVERX64.efi": "MZ"}, {"boot": "\\EFI\\CLOVER\\CLOVERX64.efi"}),
     Row("OpenCore", {"boot/efi/EFI/OC/OpenCore.efi": "MZ"}, {"boot": "\\EFI\\OC\\OpenCore.efi"}),
     Row("petitboot", {"etc/kboot.conf": f"linux='/vmlinux {LINE}'\n"}, BIOS, proves=False),
+    Row("petitboot", {"boot/petitboot.conf": f"name x\nimage /vmlinux\nargs {LINE}\n"}, BIOS, proves=False),
+    Row(
+        "depthcharge",
+        {
+            "etc/depthcharge-tools/config": f"[depthchargectl]\nkernel-cmdline = {LINE}\n",
+            "usr/bin/depthchargectl": "#!/bin/sh\n",
+        },
+        BIOS,
+        f"cros_secure {LINE}",
+        proves=False,
+        platform=Platform.ARM64,
+    ),
     Row("LILO", {"etc/lilo.conf": 'append="quiet"\n'}, BIOS, f"BOOT_IMAGE=Linux {LINE}", proves=False),
     Row("ELILO", {"boot/efi/EFI/Slackware/elilo.conf": 'append="quiet"\n'}, {"boot": "\\EFI\\Slackware\\elilo.efi"}),
     Row("GRUB Legacy", {"boot/grub/menu.lst": f"title x\nkernel /vmlinuz {LINE}\n"}, BIOS, proves=False),

