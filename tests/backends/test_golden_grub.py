@@ -19,6 +19,7 @@ CASES = (
     ("debian-12", "passthrough-perf", ("passthrough-perf",)),
     ("debian-12", "strict-isolation", ("strict-isolation",)),
     ("debian-12", "vfio-bind", ("vfio-bind", "--set", "vfio-pci.ids=10de:1b80,10de:10f0", "--platform", "intel")),
+    ("debian-12-tuned", "passthrough-perf", ("passthrough-perf", "--platform", "intel")),
     ("debian-12-guides", "kernel-default", ("kernel-default",)),
     ("debian-12-guides", "passthrough-perf", ("passthrough-perf",)),
     ("debian-12-guides", "strict-isolation", ("strict-isolation",)),

@@ -40,8 +40,11 @@ def check(
 
 
 def _text(found: "CheckResult", *, colour: bool) -> str:
-    """Every item, a row each, and the answer."""
-    lines = result_lines(((item.outcome, item.name, item.evidence) for item in found.items), colour=colour)
+    """Every item, a row each, with what to do about it where it failed, and the answer."""
+    head, *rows = result_lines(((item.outcome, item.name, item.evidence) for item in found.items), colour=colour)
+    lines = [head]
+    for item, row in zip(found.items, rows, strict=True):
+        lines += [row, f"    hint: {visible(item.remedy)}"] if item.remedy else [row]
     answer = styled(visible(found.sentence), Style.GREEN if found.is_able else Style.RED, colour=colour)
     return "".join(f"{line}\n" for line in (*lines, "", answer))
 
