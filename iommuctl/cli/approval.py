@@ -102,6 +102,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
         force=chosen.force,
         beside=asked_for(map(plain, found.choices.added), map(plain, found.choices.removed)),
         why=None if found.choices.why is None else plain(found.choices.why),
+        agreed=chosen.agreed,
     )
     return Request(asked, choices, found)
 

@@ -37,7 +37,7 @@ PAIRS = [
     (Condition, trial.ConditionReport, {"hint"}, set()),
     (TrialCheck, trial.TrialCheckReport, set(), set()),
     (Item, planfile.ItemReport, set(), set()),
-    (Choices, planfile.ChoicesReport, {"beside"}, {"added", "removed"}),
+    (Choices, planfile.ChoicesReport, {"agreed", "beside"}, {"added", "removed"}),
     (Entry, models.EntryReport, set(), set()),
     (Future, models.FutureReport, set(), set()),
     (Drift, models.DriftReport, set(), set()),
@@ -56,7 +56,7 @@ PAIRS = [
         Definition,
         explained.ParameterReport,
         {"lifted", "manages", "needs", "replacement"},
-        {"asked", "said", "kernels"},
+        {"asked", "defaults", "said", "kernels"},
     ),
     (
         Token,
