@@ -16,7 +16,7 @@ from iommuctl.backends.table import BACKENDS
 from iommuctl.errors import UnavailableError
 from iommuctl.facts import Facts, Platform, Runtime
 from iommuctl.findings import Finding, Rule, Severity
-from iommuctl.host.probe import read_facts, read_runtime
+from iommuctl.host.probe import read_facts
 from iommuctl.host.root import Root
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue
@@ -73,17 +73,18 @@ class Host(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at.
-
-    `running` is None for a root that is not the running system.
-    """
+    """What was found on a host: the facts, the bootloader with its evidence, and the files that were looked at."""
 
     tree: RecordingTree
     facts: Facts
     backend: Backend
     evidence: tuple[Evidence, ...]
     catalogue: Catalogue
-    running: Runtime | None
+
+    @property
+    def running(self) -> Runtime | None:
+        """What the running system says of its boot; None for a root that is not the running system."""
+        return self.facts.runtime
 
 
 def survey_host(
@@ -103,17 +104,16 @@ def survey_host(
         _refuse_container(host.root)
     tree = RecordingTree(host.root.held() if files is None else files)
     facts = facts_of(host, platform)
-    runtime = read_runtime(host.root) if host.is_system else None
     catalogue = shipped_catalogue()
     try:
-        detection = detect(tree, facts, runtime, wanted=backend, known=tuple(BACKENDS))
+        detection = detect(tree, facts, facts.runtime, wanted=backend, known=tuple(BACKENDS))
     except UnavailableError as error:
         from iommuctl.backends.detection.byhand import ByHandError
 
         if asked is None or not isinstance(error, ByHandError):
             raise
         raise error.naming(asked(catalogue, facts), catalogue) from error
-    return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue, runtime)
+    return Survey(tree, facts, BACKENDS[detection.backend](catalogue), detection.evidence, catalogue)
 
 
 def facts_of(host: Host, platform: Platform | None) -> Facts:

@@ -77,13 +77,17 @@ class Backend(Protocol):
         """Return the commands that make generated files follow the sources, whatever those say."""
         ...
 
-    def read_back(
-        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
-    ) -> tuple[str, ...]:
+    def read_back(self, tree: Tree, facts: Facts, desired: DesiredArguments, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, how the configuration falls short of `desired`; nothing where it does not.
 
-        `generated` says whether generated files are in scope. Without `desired` they only have to follow the sources,
-        which is what a rollback needs.
+        `generated` says whether generated files are in scope.
+        """
+        ...
+
+    def out_of_step(self, tree: Tree, facts: Facts, *, generated: bool) -> tuple[str, ...]:
+        """Tell, in words, which generated files do not follow their sources, whatever those say; none where all do.
+
+        `generated` as in `read_back`. Raises what `read` raises.
         """
         ...
 

@@ -138,7 +138,7 @@ def _problems(plan: Plan, tree: Tree, *, generated: bool) -> tuple[str, ...]:
             return found.backend.read_back(tree, found.facts, plan.desired, generated=generated)
         case RollbackPlan():
             try:
-                return found.backend.read_back(tree, found.facts, None, generated=generated)
+                return found.backend.out_of_step(tree, found.facts, generated=generated)
             except BootConfigError:
                 return ()
         case _:

@@ -204,7 +204,7 @@ def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
         return ()
     after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
     try:
-        follows = not found.backend.read_back(after, found.facts, None, generated=True)
+        follows = not found.backend.out_of_step(after, found.facts, generated=True)
     except BootConfigError as error:
         follows = False
         message = f"what is generated is not compared with its sources: {error.brief}"

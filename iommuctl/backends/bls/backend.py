@@ -128,15 +128,11 @@ class Bls:
         """Return the commands that make the boot record follow the entries: zipl where it is in use, else none."""
         return _zipl(tree)
 
-    def read_back(
-        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
-    ) -> tuple[str, ...]:
+    def read_back(self, tree: Tree, facts: Facts, desired: DesiredArguments, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, how entries and sources fall short, by what GRUB makes of every `$word`."""
         known = _variables(tree, facts)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
-        if desired is None:
-            return ()
         lines = [(str(each.entry.path), each.cmdline) for each in ours]
         if (family := _settings_family(tree, facts)) is not None:
             lines.append((str(grub_sources.MAIN), grub_sources.read(tree, family).cmdline))
@@ -145,6 +141,11 @@ class Bls:
             lines.append((f"{coming.source} (the next kernel)", coming.cmdline))
         conformer = Conformer(desired, self._catalogue)
         return tuple(f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
+
+    def out_of_step(self, tree: Tree, facts: Facts, *, generated: bool) -> tuple[str, ...]:
+        """Return nothing, since no file is generated, where the entries can be read."""
+        _ours(tree, facts, survey.survey_entries(tree, facts, (ENTRIES,), _reading(_variables(tree, facts))))
+        return ()
 
     def _drift(
         self, tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]

@@ -129,22 +129,26 @@ class Grub2:
         family = _family(tree, facts)
         return _generate(family, menus.boot_menu(tree, family, facts).path, sources_change=True)
 
-    def read_back(
-        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
-    ) -> tuple[str, ...]:
+    def read_back(self, tree: Tree, facts: Facts, desired: DesiredArguments, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, how sources and menu fall short; nothing where they do not."""
         family = _family(tree, facts)
         sources = grub_sources.read(tree, family)
-        conformer = None if desired is None else Conformer(desired, self._catalogue)
-        problems = () if conformer is None else _placed(str(grub_sources.MAIN), conformer.shortcomings(sources.cmdline))
+        conformer = Conformer(desired, self._catalogue)
+        problems = _placed(str(grub_sources.MAIN), conformer.shortcomings(sources.cmdline))
         if not generated:
             return problems
         host = _read_host(tree, family, facts)
-        normal = host.normal
-        if not normal:
-            return (*problems, f"{host.place.path} has no normal entry of this system")
-        if conformer is not None:
-            return (*problems, *_shortcomings(host, conformer))
+        return (*problems, *(_shortcomings(host, conformer) if host.normal else (_no_normal_entry(host),)))
+
+    def out_of_step(self, tree: Tree, facts: Facts, *, generated: bool) -> tuple[str, ...]:
+        """Tell, in words, which entries of the menu do not have what the sources give them."""
+        family = _family(tree, facts)
+        sources = grub_sources.read(tree, family)
+        if not generated:
+            return ()
+        host = _read_host(tree, family, facts)
+        if not host.normal:
+            return (_no_normal_entry(host),)
         expected = script.as_menu_says(str(sources.cmdline))
         optional = {
             token.text
@@ -153,7 +157,8 @@ class Grub2:
             for token in Cmdline.parse(literal_text(each)).tokens
         } - {token.text for token in expected.tokens}
         is_known = not any(chain.filters for chain in sources.chains)
-        for entry in normal:
+        problems: tuple[str, ...] = ()
+        for entry in host.normal:
             for line in entry.linux:
                 short = self._not_following(line.cmdline, expected, optional, in_order=is_known)
                 problems += _placed(f"{host.place.path}:{line.line}: entry {entry.title!r}", short)
@@ -175,6 +180,10 @@ class Grub2:
 
     def _managed(self, cmdline: Cmdline) -> list[str]:
         return [one.text for one in cmdline.parameters if self._catalogue.known(one.name)]
+
+
+def _no_normal_entry(host: _GrubHost) -> str:
+    return f"{host.place.path} has no normal entry of this system"
 
 
 def _shortcomings(host: _GrubHost, conformer: Conformer) -> tuple[str, ...]:

@@ -110,17 +110,11 @@ class SystemdBoot:
         """Return the commands that make wrapped entries and images follow their sources; none for plain entries."""
         return _commands(look(tree, facts))
 
-    def read_back(
-        self, tree: Tree, facts: Facts, desired: DesiredArguments | None, *, generated: bool
-    ) -> tuple[str, ...]:
+    def read_back(self, tree: Tree, facts: Facts, desired: DesiredArguments, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, how entries, images and sources fall short. What a hidden ESP holds is not read."""
         layout = look(tree, facts)
         coming = _future(tree, layout)
-        images = layout.built if layout.builder is not None and generated else ()
-        if desired is None:
-            return tuple(
-                f"{each.path}: {each.id} does not follow {coming.source}" for each in images if self._lags(each, coming)
-            )
+        images = layout.rebuilt if generated else ()
         read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
         lines = [(str(each.entry.path), each.cmdline) for each in read]
         lines += [(f"{each.path} (inside {each.id})", each.cmdline) for each in images]
@@ -133,6 +127,13 @@ class SystemdBoot:
         unread = () if coming.cmdline is not None else (f"{coming.source}: what it gives an entry is not known",)
         short = (f"{where}: {problem}" for where, cmdline in lines for problem in conformer.shortcomings(cmdline))
         return (*unread, *short)
+
+    def out_of_step(self, tree: Tree, facts: Facts, *, generated: bool) -> tuple[str, ...]:
+        """Tell, in words, which images have another command line than the one that the next is built with."""
+        layout = look(tree, facts)
+        coming = _future(tree, layout)
+        lagging = (each for each in (layout.rebuilt if generated else ()) if self._lags(each, coming))
+        return tuple(f"{each.path}: {each.id} does not follow {coming.source}" for each in lagging)
 
     def _drift(self, tree: Tree, facts: Facts, layout: Layout) -> tuple[Finding, ...]:
         coming = _future(tree, layout)

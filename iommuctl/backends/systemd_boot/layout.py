@@ -82,6 +82,11 @@ class Layout(NamedTuple):
         return tuple(each for each in self.images if each.left_alone is None)
 
     @property
+    def rebuilt(self) -> tuple[Image, ...]:
+        """The images of this system where a builder is there that makes them anew."""
+        return self.built if self.builder is not None else ()
+
+    @property
     def is_empty(self) -> bool:
         """Whether no entry and no image is there, whoever's, as before the first kernel of an image."""
         return not self.found and not self.images
