@@ -40,7 +40,7 @@ SOME = PurePosixPath("/etc/some-file")
 
 def shell(line: str) -> Callable[[int], object]:
     """Read a file of settings that holds one line again and again."""
-    return lambda size: parse_shell_file(SOME, line * (size // len(line)))
+    return lambda size: parse_shell_file.__wrapped__(SOME, line * (size // len(line)))
 
 
 def menu(line: str) -> Callable[[int], object]:

@@ -223,6 +223,9 @@ _STATUS, _HAS_CAPABILITIES = 0x06, 0x10
 _CAPABILITY_POINTER, _EXPRESS = 0x34, 0x10
 _NO_DEVICE = 0xFFFFFFFF
 
+# drivers/iommu/iommu.c: iommu_group_show_resv_regions()
+_REGION = pattern(r"^(0x[0-9a-f]+) (0x[0-9a-f]+) (\S+)$", re.MULTILINE)
+
 
 def parse_config(text: str) -> dict[str, str]:
     """Read a kernel configuration: each symbol that is set, strings without their quotes."""
@@ -235,9 +238,8 @@ def parse_interrupts(text: str) -> bool:
 
 
 def parse_regions(text: str) -> tuple[Region, ...]:
-    """Read the `reserved_regions` of a group: start, end and kind on each line."""
-    fields = (line.split() for line in text.splitlines())
-    return tuple(Region(int(one[0], 16), int(one[1], 16), one[2]) for one in fields if len(one) == len(("s", "e", "k")))
+    """Read the `reserved_regions` of a group: start, end and kind on each line; a line of another form says nothing."""
+    return tuple(Region(int(one[1], 16), int(one[2], 16), one[3]) for one in _REGION.finditer(text))
 
 
 def parse_capabilities(config: bytes) -> frozenset[int] | None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the fuzzer on each target, two at a time, and say what each came to. Ends with 1 where something was found."""
+"""Run the fuzzer on each target, some at a time, and say what each came to. Ends with 1 where something was found.
+
+With `--runs N` each target gets the N inputs that the seed makes; else Atheris has it for its part of the time.
+"""
 
 import argparse
 import os
@@ -15,13 +18,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent.parent)
 from targets import TARGETS  # noqa: E402 - found by the line above
 
 FOUND = HERE.parent.parent / "build" / "fuzz"
-ENDLESS = 1_000_000_000
 
 
 def fuzz(name: str, runs: int, seed: int, seconds: float) -> tuple[str, bool]:
     """Return what one target came to, and whether it is sound. Without a number of runs it is stopped by the clock."""
     place = FOUND / name
-    argv = [sys.executable, str(HERE / "drive.py"), name, str(runs or ENDLESS), str(seed), str(place), str(seconds)]
+    engine = ["blind.py", name, str(runs)] if runs else ["drive.py", name, str(seconds)]
+    argv = [sys.executable, str(HERE / engine[0]), *engine[1:], str(seed), str(place)]
     start = time.monotonic()
     done = subprocess.run(argv, capture_output=True, text=True, errors="backslashreplace", check=False)
     said = next(
@@ -37,16 +40,15 @@ def fuzz(name: str, runs: int, seed: int, seconds: float) -> tuple[str, bool]:
 def main() -> None:
     """Fuzz what is named, or everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for option in ("--seconds", "--runs", "--seed"):
-        parser.add_argument(option, type=int, default=0)
+    for option, default in (("--seconds", 120), ("--runs", 0), ("--seed", 1), ("--jobs", os.cpu_count() or 1)):
+        parser.add_argument(option, type=int, default=default)
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     asked = parser.parse_args()
     names = asked.targets or list(TARGETS)
     if unknown := [name for name in names if name not in TARGETS]:
         parser.error(f"no such target: {unknown[0]}; there are {', '.join(TARGETS)}")
-    workers = os.cpu_count() or 1
-    each = 0 if asked.runs else asked.seconds * workers / len(names)
-    with ThreadPoolExecutor(workers) as pool:
+    each = asked.seconds * asked.jobs / len(names)
+    with ThreadPoolExecutor(asked.jobs) as pool:
         results = list(pool.map(lambda name: fuzz(name, asked.runs, asked.seed, each), names))
     for text, _ in results:
         sys.stdout.write(f"{text}\n")

@@ -11,11 +11,12 @@ from pathlib import Path
 from grubtree import libraries
 from project import PACKAGE
 
-_PATIENCE = 2.0  # seconds for one file
+_PATIENCE = 60.0  # seconds for one file that waits for what never comes; one that works has its limits below
 # Reads the names of variables, sources /input in a process of its own, and answers with their values.
 _LOOP = """\
+ulimit -S -t unlimited
 while read -r one other; do
-  ( set -e; . /input >/dev/null 2>&1 </dev/null
+  ( ulimit -t 1; ulimit -v 262144; set -e; . /input >/dev/null 2>&1 </dev/null
     eval "printf '%s\\\\n%s\\\\n' \\"\\$$one\\" \\"\\$$other\\"" ) 2>/dev/null || printf 'refused\\n'
   printf '\\001\\n'
 done
@@ -38,7 +39,7 @@ class ShellJail:
         self._process: subprocess.Popen[bytes] | None = None
 
     def values(self, content: bytes, names: tuple[str, str]) -> tuple[str, ...] | None:
-        """Return what sourcing a file leaves in two variables; None where the shell refuses or does not end."""
+        """Return what sourcing a file leaves in two variables: nothing where it is refused, None without an answer."""
         (self._tree / "input").write_bytes(content)
         process = self._running()
         assert process.stdin is not None
@@ -53,7 +54,7 @@ class ShellJail:
             self._end()
             return None
         lines = answer.decode("utf-8", "surrogateescape").split("\n")
-        return None if lines[0] == "refused" or len(lines) != len(names) + 1 else tuple(lines[: len(names)])
+        return () if lines[0] == "refused" or len(lines) != len(names) + 1 else tuple(lines[: len(names)])
 
     def _answer(self, process: subprocess.Popen[bytes]) -> bytes | None:
         assert process.stdout is not None

@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from iommuctl.errors import BootConfigError, NotRepresentableError
@@ -74,6 +75,7 @@ class ShellFile(NamedTuple):
     functions: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=8)  # a plan reads the same few files again for each question that it asks of them
 def parse_shell_file(path: PurePosixPath, text: str, shell: Shell = Shell.DASH) -> ShellFile:
     """Read a shell file. Raises BootConfigError, with the line, for whatever the shell cannot read.
 
