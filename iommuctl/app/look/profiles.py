@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles: list, show and check them, and find the one that is meant."""
 
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,22 +59,23 @@ def list_profiles(host: Host) -> tuple[ProfileListing, ...]:
 
 def describe_profile(profile: Profile) -> str:
     """Return a profile as text: what it sets, removes and asks for, each with its platforms and the reason."""
-    lines = [f"{profile.name}: {profile.summary}", *profile.description.strip().splitlines()]
+    lines = [f"{profile.name}: {_on_one_line(profile.summary)}", *profile.description.strip().splitlines()]
     if profile.inputs:
         lines += ["", "inputs (--set NAME=VALUE):"]
         for one in profile.inputs:
             need = "required" if one.required else f"default {one.default}" if one.default else "optional"
-            lines.append(f"  {one.name}  ({one.type}, {need})  {one.description}")
+            lines.append(f"  {one.name}  ({one.type}, {_on_one_line(need)})  {_on_one_line(one.description)}")
     for head, entries in (("sets:", profile.sets), ("removes:", profile.absent)):
         if entries:
             lines += ["", head, *(_row(entry) for entry in entries)]
     if profile.reset:
-        lines += ["", "removes every IOMMU parameter that the catalogue knows:", f"  {profile.reset.reason}"]
+        reason = _on_one_line(profile.reset.reason)
+        lines += ["", "removes every IOMMU parameter that the catalogue knows:", f"  {reason}"]
     if profile.refusals:
         lines += [
             "",
             "refused:",
-            *(f"  [{' '.join(one.platforms) or 'all'}]  {one.reason}" for one in profile.refusals),
+            *(f"  [{' '.join(one.platforms) or 'all'}]  {_on_one_line(one.reason)}" for one in profile.refusals),
         ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -82,7 +85,12 @@ def _row(entry: Setting | Absence) -> str:
     text = entry.parameter.text
     parameter = text if entry.value_from is None else f"{text}=<{entry.value_from}>"
     condition = f", when {entry.when}" if entry.when else ""
-    return f"  {parameter}  [{platforms}{condition}]  {entry.reason}"
+    return f"  {parameter}  [{platforms}{condition}]  {_on_one_line(entry.reason)}"
+
+
+def _on_one_line(text: str) -> str:
+    """What a profile says in a row must not look like a row of its own."""
+    return text.replace("\n", "\\n")
 
 
 def _meant_file(path: Path, known: Iterable[str]) -> str | None:
@@ -98,11 +106,15 @@ def _meant_file(path: Path, known: Iterable[str]) -> str | None:
 
 
 def _read(host: Host, path: Path, known: Iterable[str]) -> bytes:
-    """Read a profile that the administrator names by its path, outside of any root."""
+    """Read a profile that the administrator names by its path, outside of any root; nothing but a file is opened."""
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)  # a device has no end
-    except (FileNotFoundError, IsADirectoryError) as error:
+        _require_file(path, path.stat())
+        # Never waiting, since what was looked at may be a pipe by now; opening a device can already act.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            _require_file(path, os.fstat(descriptor))
+            return file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
         raise NotFoundError(
             f"no such profile: {str(path)!r}",
             hint=host.root.command("profile", "list"),
@@ -112,3 +124,10 @@ def _read(host: Host, path: Path, known: Iterable[str]) -> bytes:
         raise NotPermittedError(path, "read") from error
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _require_file(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise FileNotFoundError
+    if not stat.S_ISREG(status.st_mode):
+        raise ProfileError(f"{path}: not a regular file", hint="write the profile to a file, and name that")
