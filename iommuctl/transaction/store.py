@@ -47,12 +47,33 @@ class NewerStateError(ConflictError):
     kind = "newer-state"
 
 
+def _resolved(root: Root) -> PurePosixPath:
+    """Return where the state directory is. Raises ConflictError for links that lead nowhere, naming the first."""
+    try:
+        return root.resolve(STATE)
+    except BootConfigError as error:
+        link = root.outside(next(path for path in (*reversed(STATE.parents), STATE) if _is_endless(root, path)))
+        raise ConflictError(
+            f"{str(STATE)!r} is no directory, so there can be no state folder",
+            details=(error.message,),
+            hint=f"move it away: mv {link} {link}.aside",
+        ) from error
+
+
+def _is_endless(root: Root, path: PurePosixPath) -> bool:
+    try:
+        root.resolve(path)
+    except BootConfigError:
+        return True
+    return False
+
+
 class Store:
     """The state directory of one root. Refused when others than root and ourselves could have written it."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self.directory = root.resolve(STATE)
+        self.directory = _resolved(root)
         self.snapshots = self.directory / "snapshots"
         self.staging = self.directory / "staging"
         self._index = self.directory / "index"

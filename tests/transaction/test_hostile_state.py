@@ -109,7 +109,11 @@ def test_a_source_behind_a_name_that_no_state_file_can_hold_is_refused(sample_ho
     assert (done.returncode, "not UTF-8" in done.stderr) == (78, True)
 
 
-@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["file", "pipe"])
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, loop])
 def test_what_is_in_the_place_of_the_state_folder_is_moved_away_as_told(
     make: Callable[[Path], None], sample_host: Path
 ) -> None:
@@ -117,6 +121,8 @@ def test_what_is_in_the_place_of_the_state_folder_is_moved_away_as_told(
     state.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(state, ignore_errors=True)
     make(state)
+    wanted = ("apply", "passthrough-perf", "--platform", "intel", "--root", str(sample_host))
+    assert (code_of(*wanted, "--dry-run"), code_of(*wanted, *NEVER)) == (78, 78)
     done = run("history", "--root", str(sample_host))
     assert done.returncode == 78
     program, source, target = shlex.split(done.stderr.rpartition("hint: move it away: ")[2])

@@ -3,10 +3,11 @@
 
 # ruff: noqa: PLC0415 - a host on which nothing was cut off pays for one look at a name
 
+import stat
 from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Host
-from iommuctl.errors import ConflictError, NotPermittedError
+from iommuctl.errors import BootConfigError, ConflictError, NotPermittedError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.plan import STAGING
 from iommuctl.tree import Tree
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from iommuctl.transaction.store import Listing
 
 _JOURNAL = STAGING.parent / "journal.json"
+_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Settled(NamedTuple):
@@ -52,11 +54,26 @@ def settle_view(host: Host) -> Settled:
     return _settled(host, plans=True)
 
 
+def _require_state_directory(host: Host) -> None:
+    """Raise ConflictError where something that no run would use is in the place of the state directory."""
+    try:
+        status = host.root.stat(STAGING.parent)
+    except BootConfigError:
+        _ = host.store  # says what is in the way
+        raise
+    if status is not None and (not stat.S_ISDIR(status.st_mode) or status.st_mode & _WRITTEN_BY_OTHERS):
+        _ = host.store.exists  # decides, and says why
+
+
 def _settled(host: Host, *, plans: bool) -> Settled:
     held = host.root.held()
+    if plans:
+        _require_state_directory(host)
     try:
         if host.root.stat(_JOURNAL) is None:
             return Settled(held)
+    except BootConfigError:  # what is in the place of the state directory holds no journal
+        return Settled(held)
     except NotPermittedError:
         message = "the state directory may not be read, so it is not known whether a run was interrupted"
         hint = "run the same command as root (sudo)"

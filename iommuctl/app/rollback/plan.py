@@ -118,14 +118,15 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
     files = tuple(one.way for one in touched if one.file_class is not FileClass.ENTRY)
     taken = [draft.take_back(way) for way in (*entries.ways, *files)]
     draft.edits.extend(found.backend.refresh_mtimes(found.tree, draft.edits))
-    commands = _commands(draft, stale=not all(taken))
+    is_repeated = undone[0].action is Action.ROLLBACK and undone[0].of == oldest.id
+    commands = _commands(draft, stale=not all(taken), is_repeated=is_repeated)
     runs = runs_commands(host, choices.regenerate)
     findings = (
         *settled.findings,
         *listing.findings,
         *draft.findings,
         *map(_vanished, entries.vanished),
-        *(() if runs else pending(host, commands)),
+        *(() if runs else pending(host, commands, again=_again(host, oldest, choices))),
         *lagging(host, tuple(draft.edits), commands, runs=runs),
         *obstacles(host, tuple(draft.edits), commands, runs=runs),
     )
@@ -194,13 +195,23 @@ def _marks(snapshots: tuple[Summary, ...], undone: tuple[Manifest, ...]) -> dict
     return marks
 
 
-def _commands(draft: _Draft, *, stale: bool) -> tuple[Command, ...]:
+def _again(host: Host, oldest: Manifest, choices: Choices) -> str:
+    """The command that carries out the same with generators in it, also after this was done without them."""
+    words = ["rollback", oldest.id]
+    words += () if choices.backend is None else ("--backend", choices.backend)
+    for rule in sorted(choices.force):
+        words += ("--force", rule)
+    return host.root.command(*words, "--regenerate", "always")
+
+
+def _commands(draft: _Draft, *, stale: bool, is_repeated: bool) -> tuple[Command, ...]:
     """Return the commands that make what is generated follow the files put back; none where it does.
 
-    The way back must not depend on understanding the sources: where they are not, what follows them is made anew.
+    Where the same was done before, `is_repeated`, the files are back, and what is generated may have been left
+    out. The way back must not depend on understanding the sources: where they are not, what follows them is made anew.
     """
     found, edits = draft.found, draft.edits
-    if not edits and not stale:
+    if not edits and not stale and not is_repeated:
         return ()
     after = Overlay(found.tree, {edit.path: edit.after for edit in edits})
     try:

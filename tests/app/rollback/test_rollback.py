@@ -2,6 +2,7 @@
 """Rollback: every file back by its class, whatever happened since (architecture, promise 8)."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,11 @@ def test_after_an_apply_without_regeneration_and_a_later_generator(small_host: S
     assert [one["rule"] for one in findings] == ([] if ran else ["regenerate-pending"])
     assert [one["ran"] for one in commands] == [ran, ran]
     assert (live(small_host.path, times=False) == before) is ran
+    if findings:
+        hint = shlex.split(findings[0]["hint"])
+        assert hint[:2] == ["iommuctl", "rollback"]
+        assert iommuctl(*hint[1:], "--yes").code == 0
+        assert live(small_host.path, times=False) == before
 
 
 def test_after_an_apply_without_regeneration_nothing_is_generated(small_host: SmallTree) -> None:
