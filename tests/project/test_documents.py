@@ -19,6 +19,7 @@ from documents import DOCUMENTS, Block
 from project import PROJECT
 from shownhosts import MOUNTED, Stage
 
+from iommuctl.profile.beside import NONE
 from iommuctl.profile.shipped import shipped_profiles
 
 TIMEOUT_SECONDS = 300
@@ -43,6 +44,12 @@ TASKS = (
 )
 EVERY_DOCUMENT = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=[str(path.relative_to(PROJECT)) for path in DOCUMENTS]
+)
+# What is typed in the first hour is wrong on purpose in places, and has a test of its own.
+EVERY_DOCUMENT_OF_RIGHT_LINES = pytest.mark.parametrize(
+    "document",
+    [path for path in DOCUMENTS if path.name != "first-hour.md"],
+    ids=lambda path: str(path.relative_to(PROJECT)),
 )
 
 
@@ -171,13 +178,13 @@ def test_each_task_shows_something_that_was_run(name: str) -> None:
     assert to_be_run(PROJECT / "docs" / f"{name}.md")
 
 
-@EVERY_DOCUMENT
+@EVERY_DOCUMENT_OF_RIGHT_LINES
 def test_every_command_is_one_that_the_application_takes(document: Path) -> None:
     calls = [call for line in documents.commands(document.read_text()) for call in documents.invocations(line)]
     assert [(call, why) for call in calls if (why := documents.complaint(call)) is not None] == []
 
 
-@EVERY_DOCUMENT
+@EVERY_DOCUMENT_OF_RIGHT_LINES
 def test_every_profile_is_one_that_there_is(document: Path) -> None:
     calls = [call for line in documents.commands(document.read_text()) for call in documents.invocations(line)]
     named = {
@@ -185,7 +192,7 @@ def test_every_profile_is_one_that_there_is(document: Path) -> None:
     }
     own = {name for name in named if not re.fullmatch(r"[a-z][a-z-]*", name)}  # a path, or a word in capitals
     declared = set(re.findall(r'^(?:> )?name = "([a-z-]+)"', document.read_text(), re.MULTILINE))
-    assert named - own - declared - set(shipped_profiles()) == set()
+    assert named - own - declared - {NONE, *shipped_profiles()} == set()
 
 
 # Links
