@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from random import Random
 
@@ -180,4 +181,4 @@ def _change(chance: Random, inner: dict[str, object] | list[object], key: object
     elif way == 3 and isinstance(value, int):
         place[key] = value + chance.choice((-1, 1, 2**31, 2**63))
     else:
-        place[key] = chance.choice(_LEAVES)
+        place[key] = deepcopy(chance.choice(_LEAVES))  # what is put into it later must reach no other input
