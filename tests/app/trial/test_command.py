@@ -98,7 +98,7 @@ def test_without_a_trial_nothing_is_confirmed(host: TrialHost, command: str) -> 
     assert invoke(host.path, "trial", command) == (2, "no trial runs")
 
 
-@pytest.mark.parametrize("command", [("recover",), ("apply", PROFILE)])
+@pytest.mark.parametrize("command", [("recover",), ("apply", PROFILE, "--yes")])
 def test_any_command_that_writes_tidies_up_after_a_trial(host: TrialHost, command: tuple[str, ...]) -> None:
     assert invoke(host.path, *START, "--yes")[0] == 0
     assert invoke(host.path, *command)[0] == 0
