@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from iommuctl.documents.text import carried, is_carrying, is_no_text, restored, shown
+from iommuctl.documents.text import carried, is_carrying, restored, shown
 from iommuctl.facts import KernelVersion
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
@@ -92,7 +92,7 @@ def to_json(document: BaseModel, *, indent: int | None = 2) -> str:
 
 def _told(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
     if isinstance(value, dict):
-        raw = {name: restored(text).hex() for name, text in _texts_of(value) if is_no_text(text)}
+        raw = {name: restored(text).hex() for name, text in _texts_of(value) if is_carrying(text)}
         told = {shown(name): _told(part) for name, part in value.items()}
         return told | {"raw": raw} if raw else told
     if isinstance(value, list):

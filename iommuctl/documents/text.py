@@ -10,11 +10,9 @@ REPLACEMENT = "\ufffd"
 
 _SURROGATE = pattern("[\ud800-\udfff]")
 _ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383
-# The end of the last private plane stands for bytes from 0x80 on their way into JSON. Whoever does write it gets it
-# back: each of its own bytes is carried as well.
+# The end of the last private plane, where nobody writes, stands for bytes from 0x80 on their way into JSON.
 _CARRIER = 0x10FF00
 _CARRIED = pattern("[\U0010ff80-\U0010ffff]")
-_TO_CARRY = pattern("[\ud800-\udfff\U0010ff80-\U0010ffff]")
 
 
 def escaped(char: str) -> str:
@@ -34,9 +32,9 @@ def legible(text: str) -> str:
 def carried(text: str) -> str:
     """Put a character of one plane for each byte that is no UTF-8, so that `restored` can tell the bytes.
 
-    To be done once: a text that has such characters by itself is carried as those of its bytes.
+    What is carried already stays as it is.
     """
-    return text if text.isascii() else _TO_CARRY.sub(lambda match: _as_carriers(match[0]), text)
+    return text if text.isascii() else _SURROGATE.sub(lambda match: _as_carriers(match[0]), text)
 
 
 def is_carrying(text: str) -> bool:
@@ -46,16 +44,7 @@ def is_carrying(text: str) -> bool:
 
 def shown(text: str) -> str:
     """Return a carried text with U+FFFD for each byte that is no UTF-8."""
-    return _SURROGATE.sub(REPLACEMENT, _told(text))
-
-
-def is_no_text(text: str) -> bool:
-    """Whether a carried text has bytes that are no UTF-8."""
-    return is_carrying(text) and _SURROGATE.search(_told(text)) is not None
-
-
-def _told(text: str) -> str:
-    return restored(text).decode("utf-8", "surrogateescape")
+    return _CARRIED.sub(REPLACEMENT, text)
 
 
 def restored(text: str) -> bytes:
