@@ -13,7 +13,7 @@ _SAID_BY = ("SUDO_USER", "DOAS_USER")
 def login_user() -> str:
     """Return the name of who logged in, where the kernel or sudo knows; else of whom this process runs as."""
     try:
-        number = int(_LOGIN_UID.read_text("ascii"))
+        number = int(_LOGIN_UID.read_bytes())
     except (OSError, ValueError):
         number = _NOBODY_LOGGED_IN
     if number != _NOBODY_LOGGED_IN:

@@ -145,7 +145,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
-    plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
     opened = Terminal(arguments, {**plain, "TERM": "xterm", **env})
     try:
         yield opened
