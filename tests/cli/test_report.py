@@ -2,6 +2,7 @@
 """The report of many hosts: none is lost, each is where it is, and what a host says is text and nothing else."""
 
 import hashlib
+import importlib.util
 import json
 import re
 import sys
@@ -13,15 +14,21 @@ from pathlib import Path
 import pytest
 from browser import browser
 from console import in_process
+from lacking import lacks
 from pytest_mock import MockerFixture
 
 from iommuctl.app.fleet.record import Record, Standing, read_records
 from iommuctl.app.fleet.summary import summarize
 from iommuctl.cli.output.markdown import markdown
 
-pytest.importorskip("jinja2")
 SHAPE = "ab" * 32
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>|`x`\u202e\x1b[31m"
+
+
+@pytest.fixture(autouse=True)
+def _templates() -> None:
+    if importlib.util.find_spec("jinja2") is None:
+        lacks("no jinja2 here")
 
 
 def plan(**more: object) -> dict[str, object]:

@@ -12,10 +12,11 @@ from iommuctl.app.trial.state import carries_token, imposture, read_boot, read_s
 from iommuctl.app.trial.units import KEPT, NAMES
 from iommuctl.errors import IommuctlError, StalePlanError, UsageError
 from iommuctl.findings import Rule
+from iommuctl.host.caller import login_user
 from iommuctl.host.signals import Interrupts
 from iommuctl.transaction.locks import state_lock
 from iommuctl.transaction.recovery import recover_locked
-from iommuctl.transaction.snapshot import Action, State
+from iommuctl.transaction.snapshot import Action, Origin, State
 from iommuctl.transaction.trial import arming
 from iommuctl.transaction.trial.record import Phase, TrialRecord, read_record
 
@@ -48,8 +49,8 @@ def end_what_is_over(host: Host) -> TrialRecord | None:
         return arming.withdraw(host.root, host.store, record, Phase.RETURNED, state.reason)
 
 
-def confirm_trial(host: Host) -> TrialRecord:
-    """Make what runs permanent, by an ordinary apply, and take the trial away.
+def confirm_trial(host: Host, *, by: str = "confirm") -> TrialRecord:
+    """Make what runs permanent, by an ordinary apply, and take the trial away. `by` is the command that does so.
 
     Raises UsageError where no trial runs, StalePlanError where a confirmation would do something else than was planned,
     and what an apply raises; then the trial goes on as before.
@@ -79,7 +80,8 @@ def confirm_trial(host: Host) -> TrialRecord:
     record = record._replace(phase=Phase.CONFIRMING, confirming_since=since, trial_boot=boot.id)
     _write(host, record)
     try:
-        carry_out(host, plan, progress=lambda _: nullcontext())
+        origin = Origin(login_user(), host.root.command("trial", by), f"trial {record.id}")
+        carry_out(host, plan, progress=lambda _: nullcontext(), origin=lambda: origin)
     except BaseException:
         _write(host, before._replace(phase=Phase.RUNNING, trial_boot=boot.id))
         raise

@@ -111,7 +111,7 @@ def _confirmed(host: Host, record: TrialRecord) -> TrialRecord:
         detail = "it was not asked" if effect is None else effect.detail
         return _keep(host, record, f"the checks pass, and verify does not: {detail}")
     try:
-        return confirm_trial(host)
+        return confirm_trial(host, by="settle")
     except StalePlanError as error:
         return _fail(host, record, f"{error.brief}: {'; '.join(error.details)}")
     except BusyError:

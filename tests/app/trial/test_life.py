@@ -77,6 +77,8 @@ def test_a_confirmed_trial_is_permanent(host: TrialHost, mocker: MockerFixture) 
     over = ending.confirm_trial(opened)
     assert over.phase is Phase.CONFIRMED
     nothing_left(host)
+    made = opened.store.list().snapshots[0].origin
+    assert (made.command, made.why) == (opened.root.command("trial", "confirm"), f"trial {over.id}")
     assert host.has("run/iommuctl/trial-kept")
     line = host.reboot().split()
     assert set(WANTED) < set(line)
