@@ -38,6 +38,9 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT, _LANDLOCK_WRITE_FILE, _LAND
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING = 1
 
+# cgroups(7), the pids controller: the one bound on processes that holds for root. A menu takes some tens of them.
+_CGROUPS, _MOST_TASKS = "/sys/fs/cgroup", 1024
+
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9))
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _BY_UUID, _NAMES = "/dev/disk/by-uuid", 64
@@ -65,19 +68,73 @@ def main(arguments: Sequence[str]) -> NoReturn:
     split = arguments.index("--")
     root, devices, command = arguments[0], tuple(arguments[2:split:2]), list(arguments[split + 1 :])
     try:
+        above = _bound_tasks()
         _check(_libc.unshare(_NAMESPACES), "unshare")
         if (child := os.fork()) != 0:
-            _wait(child)
+            _wait(child, above)
         _enter(root, devices)
         os.execv(command[0], command)  # noqa: S606 - the very thing that this is for
     except OSError as error:
         _fail(error)
 
 
-def _wait(child: int) -> NoReturn:
+def _bound_tasks() -> int | None:
+    """Enter a group of its own with a bound on processes. Return the directory above; None where none can be made.
+
+    It is held open, since the way to it is gone when the tree has become the root.
+    """
+    for path in _groups():
+        with suppress(OSError):
+            above, group = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), _group()
+            os.mkdir(group, 0o755, dir_fd=above)
+            try:
+                _say(f"{group}/pids.max", _MOST_TASKS, above)
+                _say(f"{group}/cgroup.procs", 0, above)
+            except OSError:
+                os.rmdir(group, dir_fd=above)
+                raise
+            return above
+    return None
+
+
+def _group() -> str:
+    return f"iommuctl-{os.getpid()}"
+
+
+def _groups() -> Iterator[str]:
+    """Yield the directories below which a group can count processes: version 1's, and those of version 2 that may."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    for _, controllers, own in lines:
+        if "pids" in controllers.split(","):
+            yield f"{_CGROUPS}/pids{own}"
+        above = "" if controllers else own
+        while above.strip("/"):
+            above = above.rpartition("/")[0]
+            yield f"{_CGROUPS}{above}"
+
+
+def _leave(above: int) -> None:
+    """Go to the group above, and remove one's own, which is empty then. One that stays harms nobody."""
+    with suppress(OSError):
+        _say("cgroup.procs", 0, above)
+        os.rmdir(_group(), dir_fd=above)
+
+
+def _say(name: str, number: int, directory: int) -> None:
+    file = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(file, str(number).encode())
+    finally:
+        os.close(file)
+
+
+def _wait(child: int, above: int | None) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: os.kill(child, received))
     _, status = os.waitpid(child, 0)
+    if above is not None:
+        _leave(above)
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
         if ended_by != signal.SIGKILL:

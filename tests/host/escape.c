@@ -143,6 +143,18 @@ static int bombs(void)
     return 0;
 }
 
+static int multiplies(void)
+{
+    int count = 0;
+    while (count < 4000) {
+        int child = fork();
+        if (child < 0) return 0;
+        if (child == 0) pause(), _exit(0);
+        count++;
+    }
+    return 1;
+}
+
 static int fills(void)
 {
     static char block[1 << 20];
@@ -164,7 +176,7 @@ static const struct { const char *name; int (*way)(void); } ways[] = {
     {"block-node", makes_block_node}, {"terminal", types_on_terminal}, {"inherited", inherited},
     {"proc-root", root_of_others}, {"mknod", makes_node}, {"mount", mounts},
     {"remount", remounts}, {"ptrace", traces}, {"kill", kills}, {"abstract", abstract_socket},
-    {"rights", gains_rights}, {"daemon", daemon_stays}, {"bomb", bombs}, {"fill", fills}, {"device", writes_device},
+    {"rights", gains_rights}, {"daemon", daemon_stays}, {"bomb", bombs}, {"multiply", multiplies}, {"fill", fills}, {"device", writes_device},
     {"sysfs", sees_sysfs},
 };
 

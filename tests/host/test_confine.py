@@ -128,6 +128,15 @@ def test_nothing_outlives_the_program(prisoner: Prisoner, way: str) -> None:
     assert left == []
 
 
+def test_it_cannot_take_all_processes_of_the_host(prisoner: Prisoner) -> None:
+    if not any("pids" in line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines()) and (
+        "pids" not in Path("/sys/fs/cgroup/cgroup.subtree_control").read_text().split()
+    ):
+        lacks("nothing counts processes here")
+    assert not prisoner.escapes("multiply")
+    assert [path for path in Path("/sys/fs/cgroup").rglob("iommuctl-*") if path.is_dir()] == []
+
+
 def named(name: str) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
