@@ -157,6 +157,8 @@ _DEVICES = (_BRIDGE, _NIC, _FUNCTION)
 _REMAPPED = " 24:  0  0  IR-PCI-MSIX-0000:01:00.0  0-edge  i40e\n"
 
 STRICT_LINE = "ro quiet intel_iommu=on iommu.passthrough=0 iommu.strict=1"
+LAZY_LINE = "ro intel_iommu=on iommu.passthrough=0 iommu.strict=0"
+IDENTITY = {0: "identity", 1: "identity", 2: "identity"}
 STRICT_AMD_LINE = "ro quiet iommu.passthrough=0 iommu.strict=1"
 PASSTHROUGH_LINE = "ro quiet intel_iommu=on iommu=pt"
 

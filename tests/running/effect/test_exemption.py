@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernelhosts import AMD, ARM64, INTEL, INTEL_CONFIG, INTEL_REGISTERS, PASSTHROUGH_LINE, KernelHost, Pci
+from kernelhosts import AMD, ARM64, IDENTITY, INTEL, INTEL_CONFIG, INTEL_REGISTERS, PASSTHROUGH_LINE, KernelHost, Pci
 from verified import observe, verified
 
 from iommuctl.facts import Platform
@@ -19,7 +19,6 @@ EULER = "5.10.0-216.0.0.115.oe2203sp4.x86_64"
 STRICT_IGFX = "ro intel_iommu=on,igfx_off,strict iommu.passthrough=0 iommu.strict=1"
 LAZY = "ro intel_iommu=on iommu.passthrough=0 iommu.strict=0"
 DEBIAN_CONFIG = f"{INTEL_CONFIG}CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n"
-IDENTITY = {0: "identity", 1: "identity", 2: "identity"}
 
 GPU = Pci("0000:00:02.0", "8086:3e9b", "030000", 3, "i915")
 CARD = Pci("0000:03:00.0", "10de:1b80", "030000", 3, "nouveau")
