@@ -65,6 +65,8 @@ class Lens:
         an edit is refused. The final newline stays as it was, missing or not. Raises LensError with file and line;
         `path` only names the text.
         """
+        for value in (*values.values(), *(value for _, value in added)):
+            _require_carried(path, value or "")
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
         if added:
@@ -141,6 +143,16 @@ class Lens:
     def _failed_line(self) -> int | None:
         line = self._augeas.get(f"{_ERROR}/line")
         return int(line) if line else None
+
+
+def _require_carried(path: PurePosixPath, value: str) -> None:
+    """Raise LensError for a value that Augeas cannot be given."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise LensError(path, None, "would get a value that is not UTF-8, which cannot be represented") from error
+    if reserved := _RESERVED.search(value):
+        raise LensError(path, None, f"would get a byte 0x{ord(reserved[0]):02x}, which cannot be represented")
 
 
 def _handle() -> "augeas.Augeas":

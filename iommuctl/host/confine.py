@@ -39,7 +39,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING = 1
 
 # cgroups(7), the pids controller: the one bound on processes that holds for root. A menu takes some tens of them.
-_CGROUPS, _MOST_TASKS = "/sys/fs/cgroup", 1024
+_CGROUPS, _GROUP, _MOST_TASKS = "/sys/fs/cgroup", "iommuctl-", 1024
 
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9))
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
@@ -86,6 +86,7 @@ def _bound_tasks() -> int | None:
     for path in _groups():
         with suppress(OSError):
             above, group = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), _group()
+            _remove_empty(above)
             os.mkdir(group, 0o755, dir_fd=above)
             try:
                 _say(f"{group}/pids.max", _MOST_TASKS, above)
@@ -98,7 +99,15 @@ def _bound_tasks() -> int | None:
 
 
 def _group() -> str:
-    return f"iommuctl-{os.getpid()}"
+    return f"{_GROUP}{os.getpid()}"
+
+
+def _remove_empty(above: int) -> None:
+    """Remove the groups of runs that were killed; one that is in use stays, since it is not empty."""
+    for name in os.listdir(above):
+        if name.startswith(_GROUP):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=above)
 
 
 def _groups() -> Iterator[str]:

@@ -107,6 +107,15 @@ def test_a_value_that_would_leave_its_place_is_refused(new: str) -> None:
         Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(start, start + 1): new})
 
 
+@pytest.mark.parametrize("value", ["a \udcff", "a \x01", "a\0"])
+def test_a_value_that_augeas_cannot_be_given_is_refused(value: str) -> None:
+    text = 'A="b"\n'
+    with pytest.raises(LensError, match="/etc/default/grub: would get a"):
+        Lens("Grubdefault").rewrite(GRUB, text, {Span(2, 5): value})
+    with pytest.raises(LensError, match="/etc/default/grub: would get a"):
+        Lens("Grubdefault").rewrite(GRUB, text, {}, added=((DEFAULT, value),))
+
+
 def test_a_span_that_is_no_value_is_refused_with_its_line() -> None:
     with pytest.raises(LensError, match=r"/etc/default/grub:2: "):
         Lens("Grubdefault.lns").rewrite(GRUB, f"A=1\nB=2; {DEFAULT}=a\n", {Span(4 + 5 + len(DEFAULT) + 1, 37): "x"})
