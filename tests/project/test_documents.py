@@ -29,6 +29,7 @@ CONTINUED = re.compile(r"^>(?: |$)")
 WHATEVER = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b"), "SNAPSHOT"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"^[0-9a-f]{6}(?= +TIME  )"), "SHORT"),  # of the list of snapshots
     (re.compile(r"\b[\d.]+ [KMGT]iB free"), "ROOM free"),
 )
 NOTE = re.compile(r"run(?: in image (?P<image>[a-z0-9.-]+)| on host (?P<host>[a-z-]+))?")
