@@ -56,6 +56,8 @@ def run(console: int, *arguments: str) -> tuple[int, str]:
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(reading)
+        # Those of the parent are of a file perhaps, where these are of a pipe.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
         sys.addaudithook(lambda event, args: _step(console, event, args))
         _end_with(arguments)
     os.close(writing)
@@ -77,6 +79,7 @@ def once(console: int, commands: Commands, patterns: Sequence[str]) -> int:
         code, output = run(console, *command)
         sys.stdout.write(output)
         if code:
+            tell(console, f"@@FAILED {json.dumps([command, code, output])}")
             return code
         stages.append(read_files(patterns))
     os.sync()
