@@ -149,15 +149,7 @@ def _document(host: Host, plan: Plan, request: Request) -> "PlanFile":
 def _again(host: Host, plan: Plan, request: Request) -> str:
     """The command that shows the plan as it would be now."""
     words = ["apply" if isinstance(plan, ApplyPlan) else "rollback", *((request.name,) if request.name else ())]
-    choices = request.choices
-    for option, texts in (("--add", choices.beside.added), ("--remove", choices.beside.removed)):
-        for text in texts:
-            words += (option, text)
-    words += () if choices.platform is None else ("--platform", choices.platform.value)
-    words += () if choices.backend is None else ("--backend", choices.backend)
-    for name, value in choices.inputs.items():
-        words += ("--set", f"{name}={value}")
-    for rule in sorted(choices.force):
-        words += ("--force", rule)
-    words += () if choices.regenerate is Regenerate.AUTO else ("--regenerate", choices.regenerate.value)
+    regenerate = request.choices.regenerate
+    words += request.choices.options
+    words += () if regenerate is Regenerate.AUTO else ("--regenerate", regenerate.value)
     return host.root.command(*words, "--dry-run")

@@ -125,18 +125,8 @@ def _kept(host: Host, settled: Settled, profile: str) -> Beside:
 
 def _again(host: Host, profile_name: str, choices: Choices) -> str:
     """The command that carries out the same with generators in it."""
-    words = ["apply", profile_name]
-    for option, texts in (("--add", choices.beside.added), ("--remove", choices.beside.removed)):
-        for text in texts:
-            words += (option, text)
-    words += () if choices.platform is None else ("--platform", choices.platform.value)
-    words += () if choices.backend is None else ("--backend", choices.backend)
-    for name, value in choices.inputs.items():
-        words += ("--set", f"{name}={value}")
-    for rule in sorted(choices.force):
-        words += ("--force", rule)
-    words += ("--regenerate", "always", *(("--yes",) if choices.agreed else ()))
-    return host.root.command(*words)
+    agreed = ("--yes",) if choices.agreed else ()
+    return host.root.command("apply", profile_name, *choices.options, "--regenerate", "always", *agreed)
 
 
 def _require_normal_entry(config: BootConfig) -> None:

@@ -27,6 +27,19 @@ class Choices(NamedTuple):
     why: str | None = None
     agreed: bool = False
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that choose the same, but for what is to run and who agrees."""
+        words = [word for text in self.beside.added for word in ("--add", text)]
+        words += [word for text in self.beside.removed for word in ("--remove", text)]
+        words += () if self.platform is None else ("--platform", self.platform.value)
+        words += () if self.backend is None else ("--backend", self.backend)
+        for name, value in self.inputs.items():
+            words += ("--set", f"{name}={value}")
+        for rule in sorted(self.force):
+            words += ("--force", rule)
+        return tuple(words)
+
 
 def runs_commands(host: Host, regenerate: Regenerate) -> bool:
     """Whether generated files are in scope: on this host unless declined, in another root only where asked for."""
