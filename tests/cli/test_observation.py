@@ -1,31 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that look at the running kernel, on trees that stand for one."""
 
-import json
 import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from consent import agreed
-from jsonschema import Draft202012Validator
+from invoked import invoke, report
 from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
 from lacking import program
-from project import PACKAGE
 from pytest_mock import MockerFixture
-from typer.testing import CliRunner
 
 from iommuctl import __version__
-from iommuctl.cli.application import application
-from iommuctl.cli.session import Session
-from iommuctl.errors import IommuctlError
 from iommuctl.host.root import Root
 from iommuctl.profile.shipped import shipped_catalogue
 from iommuctl.running.verdict import Verdict
 
-SCHEMAS = PACKAGE / "documents" / "schemas"
 CATALOGUE = shipped_catalogue()
 PCI_IDS = """\
 8086  Intel Corporation
@@ -46,24 +37,6 @@ def run_in(mocker: MockerFixture) -> None:
 def running(mocker: MockerFixture) -> None:
     """Take every root for that of the running system."""
     run_in(mocker)
-
-
-def invoke(root: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command on a tree; give exit code and stdout."""
-    result = CliRunner().invoke(application, [*agreed(arguments), "--root", str(root)], obj=Session())
-    if isinstance(result.exception, IommuctlError):
-        return result.exception.code, result.exception.brief
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout
-
-
-def report(root: Path, name: str, *arguments: str) -> tuple[int, Mapping[str, object]]:
-    """Run a command with --json; its schema must know the result."""
-    code, text = invoke(root, *arguments, "--json")
-    document = json.loads(text)
-    Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text())).validate(document)
-    assert isinstance(document, dict)
-    return code, document
 
 
 @pytest.mark.parametrize("command", ["verify", "groups", "check"])

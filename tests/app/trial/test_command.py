@@ -1,41 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of trials as scripts and people call them: JSON by its schema, exit codes, and who is asked."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
-from project import PACKAGE
+from invoked import invoke, report
 from pytest_mock import MockerFixture
 from trialhosts import PROFILE, TrialHost, entry_host, grub_host, live_in
-from typer.testing import CliRunner
 
-from iommuctl.cli.application import application
-from iommuctl.cli.session import Session
-from iommuctl.errors import IommuctlError
-
-SCHEMAS = PACKAGE / "documents" / "schemas"
 START = ("trial", "start", PROFILE)
-
-
-def invoke(root: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command on a tree; give exit code and stdout, or what an error says."""
-    result = CliRunner().invoke(application, [*arguments, "--root", str(root)], obj=Session())
-    if isinstance(result.exception, IommuctlError):
-        return result.exception.code, result.exception.brief
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout
-
-
-def report(root: Path, schema: str, *arguments: str) -> tuple[int, Mapping[str, object]]:
-    """Run a command with --json; its schema must know the result."""
-    code, text = invoke(root, *arguments, "--json")
-    document = json.loads(text)
-    Draft202012Validator(json.loads((SCHEMAS / f"{schema}.json").read_text())).validate(document)
-    assert isinstance(document, dict)
-    return code, document
 
 
 @pytest.fixture
