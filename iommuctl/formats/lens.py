@@ -65,10 +65,10 @@ class Lens:
         an edit is refused. The final newline stays as it was, missing or not. Raises LensError with file and line;
         `path` only names the text.
         """
-        for value in (*values.values(), *(value for _, value in added)):
-            _require_carried(path, value or "")
         closed = text if text.endswith("\n") or not text else f"{text}\n"
         nodes = self._store(path, closed)
+        for value in (*values.values(), *(value for _, value in added)):
+            _require_carried(path, value or "")
         if added:
             self._require_round_trip(path, closed)
         expected = _spliced(closed, values)

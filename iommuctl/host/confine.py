@@ -67,6 +67,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     """Run the program, and end as it ends: with its exit status, or by the signal that ended it."""
     split = arguments.index("--")
     root, devices, command = arguments[0], tuple(arguments[2:split:2]), list(arguments[split + 1 :])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends it like the other signals, without a traceback
     try:
         above = _bound_tasks()
         _check(_libc.unshare(_NAMESPACES), "unshare")

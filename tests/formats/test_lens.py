@@ -111,9 +111,9 @@ def test_a_value_that_would_leave_its_place_is_refused(new: str) -> None:
 def test_a_value_that_augeas_cannot_be_given_is_refused(value: str) -> None:
     text = 'A="b"\n'
     with pytest.raises(LensError, match="/etc/default/grub: would get a"):
-        Lens("Grubdefault").rewrite(GRUB, text, {Span(2, 5): value})
+        Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(2, 5): value})
     with pytest.raises(LensError, match="/etc/default/grub: would get a"):
-        Lens("Grubdefault").rewrite(GRUB, text, {}, added=((DEFAULT, value),))
+        Lens("Grubdefault.lns").rewrite(GRUB, text, {}, added=((DEFAULT, value),))
 
 
 def test_a_span_that_is_no_value_is_refused_with_its_line() -> None:

@@ -36,7 +36,7 @@ KILL = "signal=KILL"  # lost, seen with strace 6.1, when strace runs with --secc
 WORKERS = 2
 TIMEOUT_SECONDS = 60
 
-_CALL = re.compile(r"^(\d+) +(\w+)\((.*)$")
+_CALL = re.compile(r"^(\w+)\((.*)$")
 _READ_ONLY_OPEN = re.compile(r"\bO_RDONLY\b|\bO_PATH\b")
 _CREATES = re.compile(r"\bO_CREAT\b|\bO_TRUNC\b")
 
@@ -163,7 +163,8 @@ def trace(warm: Warm, arguments: Sequence[str], options: Sequence[str], log: Pat
     stderr = log.with_suffix(".stderr")
     process = warm.begin(arguments, Path(os.devnull), stderr)
     calls = f"trace={','.join(f'?{call}' for call in WRITE_CALLS)}"  # `?`: not every architecture has every call
-    command = ["strace", "-f", "-e", "signal=none", "-e", calls, *options, "-o", str(log), "-p", str(process)]
+    # Without `-f`: strace counts the calls of each process by themselves, and would strike at a helper's as well.
+    command = ["strace", "-e", "signal=none", "-e", calls, *options, "-o", str(log), "-p", str(process)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
         said = strace.stderr.readline()
@@ -174,7 +175,7 @@ def trace(warm: Warm, arguments: Sequence[str], options: Sequence[str], log: Pat
     stderr.unlink()
     log.unlink()
     matches = (_CALL.match(line) for line in seen.splitlines())
-    return Traced(code, told, tuple((match[2], match[3]) for match in matches if match and int(match[1]) == process))
+    return Traced(code, told, tuple((match[1], match[2]) for match in matches if match))
 
 
 def observe(root: Path, *, without: str, times: bool) -> dict[str, tuple[object, ...]]:
