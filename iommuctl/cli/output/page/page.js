@@ -4,7 +4,7 @@
   // What many hosts have alike is in the data once, by its number.
   for (const [index, host] of hosts.entries()) {
     host.index = index;
-    for (const name of ["backend", "platform", "profile", "line", "verdict", "sentence", "shape", "standing", "brief", "hint"]) host[name] = texts[host[name]];
+    for (const name of ["backend", "platform", "profile", "line", "verdict", "sentence", "shape", "standing", "code", "brief", "hint"]) host[name] = texts[host[name]];
   }
   const STEP = 200;
   const rows = document.getElementById("rows"), search = document.getElementById("search");
@@ -37,7 +37,7 @@
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     matching = hosts.filter((host) => {
-      const text = `${host.name} ${host.standing} ${host.verdict} ${host.profile} ${host.backend} ${host.line} ${host.shape} ${host.brief}`.toLowerCase();
+      const text = `${host.name} ${host.standing} ${host.verdict} ${host.profile} ${host.backend} ${host.line} ${host.shape} ${host.code} ${host.brief}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });
     rows.replaceChildren();
@@ -55,7 +55,7 @@
     article.replaceChildren();
     add(article, "h3", host.name);
     const facts = add(article, "table");
-    for (const [name, text] of [["what", host.standing], ["verdict", host.verdict], ["why", host.sentence], ["profile", host.profile], ["platform", host.platform], ["backend", host.backend], ["kernel line", host.line], ["snapshot", host.snapshot], ["fingerprint", host.fingerprint], ["error", host.brief], ["next", host.hint]]) {
+    for (const [name, text] of [["what", host.standing], ["verdict", host.verdict], ["why", host.sentence], ["profile", host.profile], ["platform", host.platform], ["backend", host.backend], ["kernel line", host.line], ["snapshot", host.snapshot], ["fingerprint", host.fingerprint], ["stopped by", host.code], ["error", host.brief], ["next", host.hint]]) {
       if (!text) continue;
       const row = add(facts, "tr");
       add(row, "th", name).scope = "row";
@@ -65,6 +65,7 @@
     list("Drift", host.drift);
     list("Findings", host.findings);
     list("Looked at to tell the bootloader", host.evidence);
+    list("Commands", host.commands);
     if (host.diff) {
       add(article, "h4", "Difference");
       const pre = add(article, "pre", undefined, "diff");
