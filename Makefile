@@ -29,7 +29,7 @@ lint: ## run ruff, import-linter and mypy only, in the environment that `make te
 format: ## lay out the code
 	.venv/bin/ruff format .
 
-profiles: ## make iommuctl/profile/profiles/__init__.py, the values that a run loads, of the TOML next to it
+profiles: ## make the modules of iommuctl/profile/profiles, the values that a run loads, of the TOML next to them
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) scripts/profiles.py
 
 # Every package is made with one of the two targets that need this.

@@ -22,6 +22,9 @@ settings.load_profile("project")
 # A shell that starts a run in the background has it ignore this one, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What a tree lets others write must not come from the shell; a test of another umask sets it.
+os.umask(0o022)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the golden trees be written anew."""

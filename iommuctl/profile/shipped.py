@@ -10,6 +10,7 @@ from iommuctl.profile.inheritance import Profiles
 from iommuctl.profile.names import DIRECTORY, SUFFIX
 from iommuctl.profile.profile import ProfileText, ShippedProfile
 from iommuctl.profile.profiles import PROFILES
+from iommuctl.profile.profiles.trades import PROFILES as TRADES
 
 if TYPE_CHECKING:
     from iommuctl.kernel.parameters import Catalogue
@@ -29,7 +30,9 @@ def shipped_catalogue() -> "Catalogue":
 
 def shipped_profiles() -> Mapping[str, ShippedProfile]:
     """Return the profiles of the package by name."""
-    return {one.name: ShippedProfile(one, f"{_SOURCES}/{one.name}{SUFFIX}") for one in PROFILES}
+    directories = ((_SOURCES, PROFILES), (f"{_SOURCES}/trades", TRADES))
+    every = {one.name: ShippedProfile(one, f"{path}/{one.name}{SUFFIX}") for path, rows in directories for one in rows}
+    return dict(sorted(every.items()))
 
 
 def profiles(tree: "Tree", *, may_override: bool) -> Profiles:

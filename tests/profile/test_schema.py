@@ -129,14 +129,14 @@ def test_the_whole_profile_leaves_no_field_at_its_default() -> None:
     assert unusual == set(defaults(Input))
 
 
-@pytest.mark.parametrize("path", sorted(SOURCES.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_profile_is_what_its_toml_says(path: Path) -> None:
     shipped = shipped_profiles()[path.stem]
     assert shipped == (parse_profile(path.read_text(), path.name), str(path.relative_to(PROJECT)))
 
 
 def test_no_shipped_profile_is_left_over() -> None:
-    assert set(shipped_profiles()) == {path.stem for path in SOURCES.glob("*.toml")}
+    assert set(shipped_profiles()) == {path.stem for path in SOURCES.rglob("*.toml")}
 
 
 def test_the_module_of_the_shipped_profiles_is_what_the_script_writes() -> None:
