@@ -13,7 +13,9 @@ from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Assignment, Catalogue
 from iommuctl.kernel.predict import DomainType
 from iommuctl.kernel.tables import behaviour
+from iommuctl.profile.beside import NONE
 from iommuctl.profile.desired import DesiredArguments
+from iommuctl.running.effect.beside import BESIDE, judge_beside
 from iommuctl.running.effect.binding import DeviceId, judge_bindings, parse_ids
 from iommuctl.running.effect.difference import compare_line, conformed, variables
 from iommuctl.running.effect.exemption import Exemption, Situation, exempt
@@ -39,17 +41,22 @@ _DOMAIN = frozenset({"iommu.passthrough", "iommu.strict"})
 _FIRMWARE_NAMES = {Platform.INTEL: "VT-d", Platform.AMD: "AMD-Vi (IOMMU)", Platform.ARM64: "the SMMU"}
 
 
-def verify(observed: Observed, desired: DesiredArguments, catalogue: Catalogue) -> Verification:
-    """Compare what was observed with what the arguments promise."""
-    return _Comparison(observed, desired, catalogue).verification()
+def verify(
+    observed: Observed, desired: DesiredArguments, catalogue: Catalogue, beside: DesiredArguments | None = None
+) -> Verification:
+    """Compare what was observed with what the arguments promise, and the line with what is kept next to them."""
+    return _Comparison(observed, desired, catalogue, beside).verification()
 
 
 class _Comparison:
     """One running kernel and one profile."""
 
-    def __init__(self, observed: Observed, desired: DesiredArguments, catalogue: Catalogue) -> None:
+    def __init__(
+        self, observed: Observed, desired: DesiredArguments, catalogue: Catalogue, beside: DesiredArguments | None
+    ) -> None:
         self.observed = observed
         self.desired = desired
+        self.beside = beside
         self.catalogue = catalogue
         self.vendors = vendors(observed, desired.platform)
         self.kernel = Kernel.parse(observed.release)
@@ -106,6 +113,7 @@ class _Comparison:
         is_there = not missing
         checks = (
             self._cmdline(missing),
+            *(() if self.beside is None else (judge_beside(self.cmdline, self.beside, self.catalogue),)),
             self._kernel_version(),
             *self._kernel_config(is_there=is_there),
             self._environment(),
@@ -130,6 +138,8 @@ class _Comparison:
         """Name what decided: of an active profile what the groups do, of any other the first check that means it."""
         if verdict is not Verdict.ACTIVE:
             return next(check.detail for check in checks if check.means is verdict)
+        if self.desired.profile == NONE:
+            return next(check.detail for check in checks if check.name == BESIDE)
         if self.wants_none:
             return "no IOMMU is active"
         typed = [group for group in self.observed.real_groups if group.type is not None]
@@ -152,7 +162,7 @@ class _Comparison:
             self.promised.strictness.is_read is False and DomainType.IDENTITY not in self.promised.types
         )
         asked = bool(self.desired.wanted) and not self.difference.missing and not unread
-        return Agent.COMMAND_LINE if asked else Agent.KERNEL_DEFAULT
+        return Agent.COMMAND_LINE if asked or self.desired.profile == NONE else Agent.KERNEL_DEFAULT
 
     def _cmdline(self, missing: frozenset[str]) -> Check:
         """Judge the line by its effect: `missing` are the checks of the effect that did not come out well."""

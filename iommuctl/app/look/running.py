@@ -7,6 +7,7 @@ from iommuctl.app.host import Host
 from iommuctl.errors import UsageError
 from iommuctl.facts import Facts
 from iommuctl.kernel.parameters import Catalogue
+from iommuctl.profile.beside import NONE, Beside, onto
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
@@ -31,3 +32,11 @@ def desired_now(
     """Resolve a profile for the running kernel too, which need not be installed any more."""
     kernels = tuple(sorted({*facts.kernels, *facts.modules, observed.release} - {""}))
     return resolve(profile, catalogue, facts._replace(kernels=kernels), inputs)
+
+
+def beside_now(beside: Beside, catalogue: Catalogue, facts: Facts, observed: Observed) -> DesiredArguments | None:
+    """Return what is kept next to a profile as arguments of their own; None where nothing is."""
+    if not beside:
+        return None
+    alone = onto(Profile(NONE, "what is kept next to a profile"), beside, Beside(), None)
+    return desired_now(alone, catalogue, facts, observed, {})

@@ -9,7 +9,7 @@ from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
 from iommuctl.app.look.history import newest_applied, profile_in_force
 from iommuctl.app.look.profiles import find_profile
-from iommuctl.app.look.running import desired_now, observe_host
+from iommuctl.app.look.running import beside_now, desired_now, observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.errors import ConflictError, IommuctlError, NotPermittedError
@@ -17,7 +17,7 @@ from iommuctl.facts import Platform
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import STAGING
-from iommuctl.profile.beside import Beside, onto
+from iommuctl.profile.beside import NONE, Beside, onto
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.resolve import resolve
@@ -101,7 +101,7 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         profile=named.profile if named else None,
         beside=beside,
         drift=drift,
-        effective=_effective(host, found, desired, named),
+        effective=_effective(host, found, desired, named, beside),
         findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
         reboot_required=reboot,
         way_in_step=_way_in_step(host, newest, findings),
@@ -127,18 +127,22 @@ def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ..
 
 
 def _effective(
-    host: Host, found: Survey, desired: DesiredArguments | None, applied: Summary | None
+    host: Host, found: Survey, desired: DesiredArguments | None, applied: Summary | None, beside: Beside
 ) -> Effective | None:
-    """What `verify` says of the applied profile; of one that cannot be read again, what was changed is compared."""
+    """What `verify` says of the applied profile, or of what is kept next to none; of a profile that cannot be read
+    again, what was changed is compared.
+    """
     if not host.is_system:
         return None
     observed = observe_host(host, found.catalogue, "status")
-    if desired is None or applied is None:
+    if desired is None or (applied is None and not beside):
         return Effective(observed, None)
     with suppress(IommuctlError):
-        profile = find_profile(host, applied.profile)
-        desired = desired_now(profile, found.catalogue, found.facts, observed, applied.inputs)
-    return Effective(observed, verify(observed, desired, found.catalogue))
+        profile = find_profile(host, NONE if applied is None else applied.profile)
+        inputs = {} if applied is None else applied.inputs
+        desired = desired_now(profile, found.catalogue, found.facts, observed, inputs)
+    next_to_it = beside_now(beside, found.catalogue, found.facts, observed)
+    return Effective(observed, verify(observed, desired, found.catalogue, next_to_it))
 
 
 def _history(host: Host) -> Listing:

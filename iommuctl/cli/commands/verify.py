@@ -50,7 +50,7 @@ def verify(
         str | None,
         typer.Argument(
             metavar="PROFILE",
-            help="Compare with this profile; without it, with the one that was applied last.",
+            help="Compare with this profile alone; without it, with the one applied last and what is next to it.",
             autocompletion=options.complete_profile,
         ),
     ] = None,
