@@ -53,10 +53,13 @@ def test_what_is_kept_next_to_a_profile_is_looked_for_on_the_running_line(
     assert invoke(sample_host, "apply", "passthrough-perf", *asked, *WORDS)[0] == 0
     now_running(sample_host, line, monkeypatch)
     code, found = report(sample_host, "verify", "verify", "--platform", "intel")
-    (check,) = [one for one in found["checks"] if one["name"] == "beside-profile"]  # type: ignore[attr-defined, index]
+    checks = found["checks"]
+    assert isinstance(checks, list)
+    (check,) = [one for one in checks if one["name"] == "beside-profile"]
     assert (found["verdict"], code, detail in check["detail"]) == (verdict, int(verdict != "active"), True), check
-    status = report(sample_host, "status", "status", "--platform", "intel", "--backend", "grub2")[1]
-    assert status["effective"]["verdict"] == verdict  # type: ignore[index]
+    effective = report(sample_host, "status", "status", "--platform", "intel", "--backend", "grub2")[1]["effective"]
+    assert isinstance(effective, dict)
+    assert effective["verdict"] == verdict
     # A profile that is named is compared alone.
     named = report(sample_host, "verify", "verify", "passthrough-perf", "--platform", "intel")[1]
     assert (named["verdict"], "beside-profile" in str(named["checks"])) == ("active", False)
