@@ -5,6 +5,7 @@ The guest runs the installed iommuctl. A boot applies the next profile, has the 
 own tool, and powers off; the next one goes through the real bootloader and hands over what `verify` and sysfs say. The
 first boot verifies the default line before it applies anything. One profile is held over a kernel that is installed
 after it, by dpkg and its hooks, and over its removal; QEMU starts that kernel once by itself with the default line.
+With the last profile before a rollback, other parameters are asked for next to it (beside.py).
 """
 
 import json
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from boot import cells, machine, recipes
+from boot import beside, cells, machine, recipes
 from boot.archive import Archive
 from boot.cells import Cell, Expected, Found, Step
 from boot.guest import Job
@@ -65,16 +66,18 @@ class Occasion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One boot of a chain: of which kernel, and why."""
+    """One boot of a chain: of which kernel, why, and whether other parameters were asked for next to the profile."""
 
     cell: Cell
     release: str
     occasion: Occasion = Occasion.CHANGED
+    has_beside: bool = False
 
     @property
     def name(self) -> str:
         """What is booted, in words."""
-        return f"{self.cell}{f' ({self.occasion})' if self.occasion else ''}"
+        said = ", ".join(text for text in (self.occasion, beside.WORDS if self.has_beside else "") if text)
+        return f"{self.cell}{f' ({said})' if said else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,9 @@ def plan(recipe: Recipe, chosen: Iterable[Cell], releases: dict[Suite, str], nex
             coming.append(Stop(direct, next_release, Occasion.DIRECT))
         stops[at] = replace(stops[at], occasion=Occasion.AFTER_NEXT)
         stops[at:at] = coming
+    last = next((at for at, stop in enumerate(stops) if stop.cell.step is Step.ROLLBACK), 0) - 1
+    if last > 0 and recipe.loader in beside.LOADERS and stops[last].occasion is Occasion.CHANGED:
+        stops[last] = replace(stops[last], has_beside=True)
     return stops
 
 
@@ -136,16 +142,18 @@ def drive(image: Image, stops: list[Stop], wheel: Path, folder: Path) -> Iterato
     files = {wheel.name: wheel.read_bytes()}
     boot = _boot(own, fresh, install, _coming(others), state, files, folder / "00")
     assert boot.ended, f"{image.recipe.name}: the first profile was not applied: {boot.told()}"
-    before, prepared = boot.text("before"), boot
-    yield _record(fresh, image, boot, boot, before)
+    before, default, prepared = boot.text("before"), boot.text("cmdline"), boot
+    yield _record(fresh, image, boot, boot, before, default)
     for number, stop in enumerate(others, 1):
         place = folder / f"{number:02}"
         if stop.occasion is Occasion.DIRECT:
-            yield _record(stop, image, prepared, _start_directly(own, stop, image.recipe, prepared, place), before)
+            yield _record(
+                stop, image, prepared, _start_directly(own, stop, image.recipe, prepared, place), before, default
+            )
             continue
         state.note(prepared)
         boot = _boot(own, stop, "", _coming(others[number:]), state, {}, place)
-        yield _record(stop, image, prepared, boot, before)
+        yield _record(stop, image, prepared, boot, before, default)
         prepared = boot
 
 
@@ -197,6 +205,7 @@ def _boot(
         own,
         iommu=now.cell.iommu,
         cpu_vendor=_VENDORS[now.cell.platform],
+        memory=beside.MEMORY if now.has_beside else own.memory,
         job=Job("\n".join([*script, "exit 0\n"]), files),
     )
     return machine.run(booting, folder)
@@ -206,6 +215,9 @@ def _look(stop: Stop) -> Iterator[str]:
     """The commands that tell what a boot is like; the files of a kernel that is soon removed are handed over."""
     yield f"told verify verify {stop.cell.step.profile}"
     yield "sources >/run/result/sources"
+    if stop.has_beside:
+        yield "told beside verify"
+        yield f"cp {beside.PAGES} /run/result/pages"
     if stop.occasion is Occasion.NEXT:
         yield from (f"cp /boot/{name}-{stop.release} /run/result/{name} || exit 3" for name in _KERNEL_FILES)
 
@@ -224,7 +236,8 @@ def _prepare(now: Stop, coming: Stop, state: _State) -> Iterator[str]:
     elif not same:
         # By itself apply asks the processor; the next machine may have another.
         platform = () if now.cell.platform is coming.cell.platform else ("--platform", coming.cell.platform.value)
-        yield " ".join(("told", "apply", "apply", step.value, "--yes", *platform))
+        more = beside.OPTIONS if coming.has_beside else ()
+        yield " ".join(("told", "apply", "apply", step.value, "--yes", *more, *platform))
     if coming.occasion is Occasion.NEXT:
         yield "dpkg --install ./linux-*.deb || exit 3"
     if same:
@@ -251,7 +264,7 @@ def _choose(loader: Loader, release: str) -> str:
             return f"bootctl set-oneshot {entry}.efi"
 
 
-def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str) -> Record:
+def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str, default: str) -> Record:
     version = KernelVersion.parse(stop.release)
     assert version is not None
     expected = cells.expect(stop.cell.iommu, stop.cell.step, version, shipped_catalogue())
@@ -269,6 +282,10 @@ def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str) -
         problems.append("there is no group")
     if stop.cell.step is Step.ROLLBACK and boot.text("sources") != before:
         problems.append(f"not as before:\n{before}after the rollback:\n{boot.text('sources')}")
+    if stop.cell.step is Step.ROLLBACK:
+        problems += beside.judge_rollback(default, boot.text("cmdline"))
+    if stop.has_beside:
+        problems += beside.judge(default, boot.text("cmdline"), boot.text("pages"), _json(boot, "beside"))
     if problems:
         problems.append(f"verify: {boot.text('verify.json')}{boot.text('verify.err')}")
         problems.append(f"the boot before: {prepared.text('log')}")

@@ -21,6 +21,7 @@ from boot.guest import Job
 
 # A boot takes 20 to 60 seconds on an idle machine, and many times that on a busy one.
 TIMEOUT_SECONDS = 900.0
+MEMORY = 768  # MiB
 # What emulation itself does to a kernel now and then, before any of its programs runs.
 _RETRIED = ("Oops:", "double fault:", "IO-APIC + timer doesn't work")
 _FIRMWARE = (
@@ -59,8 +60,8 @@ class Kernel:
 class Machine:
     """What a boot needs: a PC, or with the SMMU an ARM64 machine. The guest changes `disk`, and UEFI `variables`.
 
-    `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `cut` is one more disk, raw and
-    with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites.
+    `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `memory` is in MiB. `cut` is one more
+    disk, raw and with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites.
     """
 
     disk: Path
@@ -72,6 +73,7 @@ class Machine:
     job: Job | None = None
     cut: Path | None = None
     log: Path | None = None
+    memory: int = MEMORY
     timeout: float = TIMEOUT_SECONDS
 
 
@@ -186,7 +188,17 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
         # Whatever ends a test ends its machine: the signal that the kernel sends when the parent is gone.
         *("setpriv", "--pdeathsig", "KILL"),
         *_processor(machine),
-        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-accel", "tcg", "-m", "768"),
+        *(
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-accel",
+            "tcg",
+            "-m",
+            f"{machine.memory}",
+        ),
         *_disk("sys", machine.disk, bootindex=1, device=_root_device(machine)),
         *(_disk("cut", machine.cut, log=machine.log) if machine.cut is not None else ()),
         *(_disk("job", folder / "job", readonly=True) if machine.job is not None else ()),

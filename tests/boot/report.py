@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from boot import beside
 from boot.chain import Record
 
 _HEAD = """# What was booted
@@ -15,6 +16,8 @@ software emulation: the installed `iommuctl` applied the profile, the machine wa
 started the named kernel, and sysfs and `iommuctl verify --json` were read in it. *Predicted* is the type that the
 catalogue gives for the profile on that machine, *found* that of every IOMMU group; `off` means that there are none.
 *By* is what `verify` names as the reason. *Default line*: no profile was applied yet, or QEMU started the kernel.
+*Other parameters next to it*: huge pages of two sizes, two consoles, another value and an empty one were asked for
+next to the profile, and its line had them in that order; after the rollback it was that of the first boot.
 A cell that is not in the table was not booted. [boot-lab.md](boot-lab.md) tells how it is done.
 """
 _CUTS = """
@@ -37,7 +40,7 @@ def save(path: Path, records: Iterable[Record]) -> None:
 def row(record: Record) -> dict[str, str]:
     """Return one line of the table by its columns."""
     stop = record.stop
-    remark = f", {stop.occasion}" if stop.occasion else ""
+    remark = f", {stop.occasion}" if stop.occasion else f", {beside.WORDS}" if stop.has_beside else ""
     values = (
         str(stop.cell.loader),
         f"Debian {record.suite}",

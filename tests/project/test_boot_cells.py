@@ -4,10 +4,11 @@
 from pathlib import Path
 
 import pytest
-from boot import cells, guest
+from boot import beside, cells, chain, guest
 from boot.cells import Expected, Found, Step
 from boot.guest import Job
 from boot.machine import Boot, Iommu
+from boot.recipes import RECIPES, Suite
 
 from iommuctl.facts import KernelVersion
 from iommuctl.kernel.predict import DomainType
@@ -127,3 +128,56 @@ def test_job_is_a_tar_and_what_a_guest_packs_is_read_back(tmp_path: Path) -> Non
 def test_disk_that_no_guest_wrote_to_has_no_result(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(bytes(4096))
     assert guest.read_result(tmp_path / "disk") == {}
+
+
+HUGE = "hugepagesz=1G hugepages=16 hugepagesz=2M hugepages=512"
+DEFAULT = "BOOT_IMAGE=/a root=UUID=1 ro console=ttyS0 panic=-1 quiet\n"
+MORE = f"{HUGE} console=tty0 console=ttyS0,115200 panic=-2 iommuctl-test="
+BESIDE = f"BOOT_IMAGE=/b root=UUID=1 ro console=ttyS0 quiet iommu=pt {MORE}"
+VERIFIED = {"checks": [{"name": "cmdline", "result": "pass"}, {"name": "beside-profile", "result": "pass"}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "pages", "verified", "problem"),
+    [
+        (BESIDE, "512\n", VERIFIED, None),
+        (BESIDE.replace("16 hugepagesz=2M hugepages=512", "512 hugepagesz=2M hugepages=16"), "512", VERIFIED, "=1G"),
+        (BESIDE.replace("hugepages=16 ", "hugepages=16 x "), "512", VERIFIED, "are parted"),
+        (BESIDE.replace("console=tty0 ", ""), "512", VERIFIED, "console=tty0"),
+        (BESIDE.replace("panic=-2", "panic=-1 panic=-2"), "512", VERIFIED, "panic=-1"),
+        (BESIDE.removesuffix("="), "512", VERIFIED, "iommuctl-test"),
+        (BESIDE, "16", VERIFIED, "'16' found"),
+        (BESIDE, "512", {"checks": [{"name": "beside-profile", "result": "fail"}]}, "verify says"),
+        (BESIDE, "512", {}, "verify says"),
+    ],
+)
+def test_what_is_next_to_a_profile_is_in_its_order_on_the_line(
+    line: str, pages: str, verified: dict[str, object], problem: str | None
+) -> None:
+    problems = list(beside.judge(DEFAULT, line, pages, verified))
+    assert [problem in one for one in problems if problem is not None] == ([True] if problem else []), problems
+    assert bool(problems) is bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_right"),
+    [
+        (DEFAULT.replace("/a", "/b"), True),
+        (f"{DEFAULT} initrd=/c", True),
+        (DEFAULT.replace("-1", "-2"), False),
+        (DEFAULT.replace("ro console=ttyS0", "console=ttyS0 ro"), False),
+    ],
+)
+def test_line_after_a_rollback_is_that_of_the_first_boot(line: str, is_right: bool) -> None:
+    assert (list(beside.judge_rollback(DEFAULT, line)) == []) is is_right
+
+
+def test_one_host_of_each_backend_has_parameters_next_to_a_profile_before_its_rollback() -> None:
+    releases, found = {suite: f"6.12.0-{suite}" for suite in Suite}, []
+    for recipe in RECIPES:
+        stops = chain.plan(recipe, (*cells.covering(cells.every()), *cells.arm64()), releases, "6.12.0-cloud")
+        for at, stop in enumerate(stops):
+            if stop.has_beside:
+                assert stops[at + 1].cell.step is Step.ROLLBACK
+                found.append(recipe.loader)
+    assert sorted(found) == sorted(beside.LOADERS)
