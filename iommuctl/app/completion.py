@@ -52,6 +52,13 @@ def parameter_names(incomplete: str) -> tuple[str, ...]:
     return completions(incomplete, shipped_catalogue())
 
 
+def explained_names(incomplete: str) -> tuple[str, ...]:
+    """Return what a parameter, or the rule of a finding, that is being typed can become."""
+    from iommuctl.findings import Rule
+
+    return (*parameter_names(incomplete), *(one.value for one in Rule if one.value.startswith(incomplete)))
+
+
 def input_values(root: Path, profile: str) -> tuple[str, ...]:
     """Return each input of a profile as `NAME=`, followed by each value that can be told beforehand."""
     from iommuctl.profile.profile import InputType

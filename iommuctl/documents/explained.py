@@ -99,8 +99,16 @@ class ParameterReport(Part):
     )
 
 
+class RuleReport(Part):
+    """The rule of a finding, and what it means."""
+
+    rule: Text
+    meaning: Text
+
+
 class ExplainReport(Document):
-    """The result of `explain`, in the order that was asked."""
+    """The result of `explain`, parameters and rules each in the order that was asked."""
 
     command: Literal["explain"] = "explain"
     parameters: tuple[ParameterReport, ...]
+    rules: tuple[RuleReport, ...] = ()
