@@ -181,6 +181,27 @@ compile_packages() {
     esac
 }
 
+# Whether the release has libraries that are new enough, so that nothing is compiled and nothing comes by pip.
+# $PYTHON asks for another interpreter than the one that they are for.
+has_release_libraries() {
+    [ "$family" = debian ] && [ -z "${PYTHON:-}" ] || return 1
+    case $venv in *[[:space:]]*) return 1 ;; esac # a first line with #! ends at a blank
+    is_available python3-augeas || quietly as_root apt-get update || return 1
+    [ "$("$project/packaging/variant")" = native ]
+}
+
+# Make .venv of the release's python3 and libraries, with the project in it by its path.
+make_release_venv() {
+    install_packages python3 python3-augeas python3-pydantic python3-typer
+    say "making $venv on the libraries of the release"
+    /usr/bin/python3 -m venv --clear --without-pip --system-site-packages "$venv" || die "no virtual environment"
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    echo "$project" >"$site/iommuctl.pth"
+    printf '#!%s\nfrom iommuctl.cli import main\n\nmain()\n' "$venv/bin/python" >"$venv/bin/iommuctl"
+    chmod 755 "$venv/bin/iommuctl"
+    echo "$recipe" >"$venv/recipe"
+}
+
 # Make .venv with the project in it; where pip gets packages from is its own configuration's to say.
 # $1: the extras to install with the project, such as `[test,lint]`, or empty.
 make_venv() {
@@ -188,6 +209,11 @@ make_venv() {
     recipe="$(cksum "$project/pyproject.toml") $project $extras"
     if [ -f "$venv/recipe" ] && is_covered && "$venv/bin/python" -c 'import augeas, pydantic, typer' 2>/dev/null; then
         say "$venv is up to date"
+        return
+    fi
+    # An environment that pip made stays one: it may have more in it.
+    if [ -z "$extras" ] && ! is_usable && has_release_libraries; then
+        make_release_venv
         return
     fi
     if ! can_compile; then

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from project import PROJECT
 
-NEEDED = ("cat", "cksum", "env", "id", "mktemp", "rm", "sed")
+NEEDED = ("cat", "chmod", "cksum", "env", "id", "mktemp", "rm", "sed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,54 @@ def test_a_failing_installer_is_heard(machine: Machine) -> None:
     fedora(machine, installed=False, dnf="echo no such package; exit 1")
     result = machine.run("family=fedora; install_packages gcc")
     assert "no such package\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("extras", "has_pip", "is_of_the_release"), [("", False, True), ("[test]", False, False), ("", True, False)]
+)
+def test_nothing_is_compiled_where_the_release_has_the_libraries(
+    machine: Machine, tmp_path: Path, extras: str, has_pip: bool, is_of_the_release: bool
+) -> None:
+    debian(machine, installed=True)
+    usable = "is_usable() { true; }" if has_pip else ""
+    script = f"""
+        venv={tmp_path}/venv; {usable}
+        has_release_libraries() {{ true; }}
+        can_compile() {{ say compiling; exit 3; }}
+        make_venv '{extras}'
+        """
+    result = machine.run(script)
+    program = tmp_path / "venv/bin/iommuctl"
+    assert (result.returncode == 0, program.exists()) == (is_of_the_release,) * 2, result.stderr
+    assert ("compiling" in result.stdout) is not is_of_the_release
+    if is_of_the_release:
+        source = "from iommuctl.cli import main\n\nmain()\n"
+        assert program.read_text() == f"#!{tmp_path}/venv/bin/python\n{source}"
+        assert [path.read_text() for path in tmp_path.rglob("iommuctl.pth")] == [f"{PROJECT}\n"]
+        assert not (tmp_path / "venv/bin/pip").exists()
+    assert machine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("before", "has"),
+    [
+        ("family=fedora", False),
+        ("PYTHON=/opt/python3", False),
+        ("venv='/a b/.venv'", False),
+        ("variant=bundled", False),
+        ("variant=native", True),
+    ],
+)
+def test_libraries_of_the_release_are_taken_where_the_native_package_would(
+    machine: Machine, tmp_path: Path, before: str, has: bool
+) -> None:
+    debian(machine, installed=True)
+    variant = tmp_path / "packaging/variant"
+    variant.parent.mkdir()
+    variant.write_text(f"#!/bin/sh\necho {before.removeprefix('variant=')}\n")
+    variant.chmod(0o755)
+    result = machine.run(f"{before}\nproject={tmp_path}\nhas_release_libraries && say yes || say no")
+    assert result.stdout == ("==> yes\n" if has else "==> no\n"), result.stderr
 
 
 def tour(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:

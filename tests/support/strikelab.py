@@ -24,6 +24,7 @@ from iommuctl.transaction.recovery import recover
 from iommuctl.transaction.snapshot import Action, State
 from iommuctl.transaction.store import Store
 
+HOLDS = "the change holds: it is snapshot "
 COMMANDS = {"apply": ("apply", PROFILE, "--yes"), "rollback": ("rollback", "--yes")}
 
 
@@ -91,7 +92,9 @@ class Lab:
         """
         assert outcome.code in (0, ExecutionError.code), "a defect of ours"
         self.whole(tree)
-        at_the_end = outcome.code == 0 or "could not be closed" in outcome.stderr
+        unclosed = "could not be closed" in outcome.stderr
+        assert unclosed == (HOLDS in outcome.stderr), "not said whether the change holds"
+        at_the_end = outcome.code == 0 or unclosed
         if not at_the_end:
             self.settled(tree, outcome)
         root = Root(tree)
