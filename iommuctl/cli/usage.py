@@ -17,6 +17,11 @@ _ABSENT = {
     "--yes": "it never asks",
     "--dry-run": "it changes no boot configuration",
 }
+_WITHOUT_JSON = {
+    "iommuctl profile show": "programs read the profile's TOML, and profile list --json tells where it is",
+    "iommuctl profile check": "the exit code tells whether the profile is valid",
+    "iommuctl report": "what it makes is a page for people, of the JSON that programs read",
+}
 _LONG = {"-v": "--verbose", "-y": "--yes", "-n": "--dry-run"}
 
 
@@ -80,9 +85,12 @@ def suggest(error: IommuctlError, arguments: Sequence[str]) -> None:
 def _no_such_option(option: str, context: object, help_of: str) -> UsageError:
     command = getattr(context, "command_path", "iommuctl")
     known = tuple(_options(context))
-    why = _ABSENT.get(_LONG.get(option, option))
-    if option == "--root" and hasattr(getattr(context, "command", None), "commands"):
+    why = _WITHOUT_JSON.get(command) if option == "--json" else None
+    why = why or _ABSENT.get(_LONG.get(option, option))
+    if why is not None and hasattr(getattr(context, "command", None), "commands"):
         why = "it goes after the name of the command"
+        if option == "--json" and command == "iommuctl":
+            help_of = f"{command} status --json"
     if why is not None:
         return UsageError(f"{command} has no {option}: {why}", hint=help_of)
     right = meant(option.lstrip("-"), (one.lstrip("-") for one in known if one.startswith("--")))

@@ -145,11 +145,13 @@ class Store:
             found = [one.id for one in self.list().snapshots if one.state is not State.UNDONE][:1]
         else:
             found = [one for one in names if name and (one.startswith(name) or one.endswith(f"-{name}"))]
+        if not found and name == LATEST_SNAPSHOT:
+            raise NotFoundError("there is no snapshot of a change yet", hint=self._root.command("history"))
         if not found:
             raise NotFoundError(
                 f"no such snapshot: {name!r}",
                 hint=self._root.command("history"),
-                correction=(name, meant(name, (*names, LATEST_SNAPSHOT))),
+                correction=(name, meant(name, (*names, *((LATEST_SNAPSHOT,) if names else ())))),
             )
         if len(found) > 1:
             raise NotFoundError(f"more than one snapshot begins with {name!r}", details=found, hint="name one in full")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Misspelt: whatever kind of name is wrong, the error says which one is meant, and the hint is the line with it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,28 @@ def test_a_wrong_line_is_told_in_words_of_this_program(line: str, brief: str) ->
     assert (done.returncode, done.stdout) == (2, "")
     assert first == f"iommuctl: error: {brief}"
     assert hint.startswith("hint: iommuctl")
+
+
+@pytest.mark.parametrize(
+    ("line", "why", "hint"),
+    [
+        ("", "it goes after the name of the command", "iommuctl status --json"),
+        ("profile", "it goes after the name of the command", "iommuctl profile --help"),
+        ("profile show hardened", "programs read the profile's TOML", "iommuctl profile show --help"),
+        ("profile check x.toml", "the exit code tells", "iommuctl profile check --help"),
+        ("report x", "what it makes is a page", "iommuctl report --help"),
+    ],
+)
+def test_json_is_refused_with_the_reason(line: str, why: str, hint: str) -> None:
+    done = in_process(*line.split(), "--json")
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, done.stdout, error["hint"]) == (2, "", hint)
+    assert f" has no --json: {why}" in error["brief"]
+
+
+def test_the_newest_snapshot_of_none_is_told_in_its_own_words(sample_host: Path) -> None:
+    done = in_process("history", "show", "latest", "--root", str(sample_host))
+    assert (done.returncode, done.stderr) == (
+        66,
+        f"iommuctl: error: there is no snapshot of a change yet\nhint: iommuctl history --root {sample_host}\n",
+    )
