@@ -16,6 +16,7 @@ from iommuctl.app.host import Host
 from iommuctl.app.look.status import Drift, Status, read_status
 from iommuctl.cli.commands.status import status_text
 from iommuctl.facts import Platform
+from iommuctl.findings import Rule
 from iommuctl.plan import Regenerate
 
 CHOICES = Choices(platform=Platform.INTEL, regenerate=Regenerate.NEVER)
@@ -145,3 +146,10 @@ def test_verbose_status_tells_of_each_entry_where_it_is_and_why_it_is_ours(tmp_p
         "    /boot/grub/grub.cfg, kernel 6.1.0-37-amd64: normal entry",
         "    /boot/grub/grub.cfg, kernel 6.1.0-37-amd64: recovery entry",
     ]
+
+
+def test_the_findings_of_an_applied_profile_lead_where_its_drift_does(tmp_path: Path) -> None:
+    found = status(applied(tmp_path, "grub2/debian-12"))
+    way = f"iommuctl apply passthrough-perf --dry-run --root {tmp_path / 'host'}"
+    assert found.way_in_step == way
+    assert [one.hint for one in found.findings if one.rule is Rule.SOURCES_DISAGREE] == [way]

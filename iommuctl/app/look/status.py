@@ -90,6 +90,8 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
     desired, findings = (None, ()) if newest is None else _desired(host, found, config, newest, beside)
     conformer = None if desired is None else Conformer(desired, found.catalogue)
     drift = () if conformer is None else _drift(config, conformer)
+    way = _way_in_step(host, newest, findings)
+    told = (*interrupted_findings(host), *config.findings, *listing.findings, *findings)
     reboot = conformer is not None and running is not None and bool(conformer.shortcomings(Cmdline.parse(running)))
     return Status(
         root=str(host.path),
@@ -102,9 +104,9 @@ def read_status(host: Host, *, platform: Platform | None, backend: str | None) -
         beside=beside,
         drift=drift,
         effective=_effective(host, found, desired, named, beside),
-        findings=(*interrupted_findings(host), *config.findings, *listing.findings, *findings),
+        findings=told if newest is None else tuple(_with_way(one, way) for one in told),
         reboot_required=reboot,
-        way_in_step=_way_in_step(host, newest, findings),
+        way_in_step=way,
         trial=_trial(host),
     )
 
@@ -124,6 +126,11 @@ def _way_in_step(host: Host, newest: Summary | None, findings: tuple[Finding, ..
     if newest is not None and any(one.rule is Rule.PROFILE_NOT_COMPARED for one in findings):
         return host.root.command("history", "show", newest.id)
     return host.root.command("apply", newest.profile if newest else "PROFILE", "--dry-run")
+
+
+def _with_way(finding: Finding, way: str) -> Finding:
+    """Return a finding with the hint that the drift has, where it is about the same: a profile is chosen already."""
+    return finding._replace(hint=way) if finding.rule is Rule.SOURCES_DISAGREE else finding
 
 
 def _effective(
