@@ -36,12 +36,17 @@ def check_options(change: ChangeOptions) -> None:
         raise typer.BadParameter("it goes with --dry-run, and without that the change is made", param_hint="'--out'")
     if change.overwrite and change.out is None:
         raise typer.BadParameter("it goes with --out", param_hint="'--overwrite'")
-    if change.expect is not None and not _FINGERPRINT.fullmatch(change.expect):
-        raise typer.BadParameter("a fingerprint has 64 digits of 0-9a-f, as a plan shows it", param_hint="'--expect'")
+    require_fingerprint(change.expect)
     if change.out is not None:
         from iommuctl.transaction.outfile import require_free
 
         require_free(change.out, overwrite=change.overwrite)
+
+
+def require_fingerprint(text: str | None) -> None:
+    """Raise a usage error (exit code 2) for a value of --expect that is no fingerprint."""
+    if text is not None and not _FINGERPRINT.fullmatch(text):
+        raise typer.BadParameter("a fingerprint has 64 digits of 0-9a-f, as a plan shows it", param_hint="'--expect'")
 
 
 def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -> Request:

@@ -27,7 +27,7 @@ def complete_profile(context: typer.Context, incomplete: str) -> list[str]:
     from iommuctl.app.completion import profile_names
     from iommuctl.cli.completion import root_of
 
-    none = ("none",) if context.info_name == "apply" else ()
+    none = ("none",) if context.info_name in ("apply", "start") else ()
     return _fitting((*profile_names(root_of(context)), *none), incomplete)
 
 

@@ -56,6 +56,9 @@ RECORD = TrialRecord(
     checks=(TrialCheck("10-reach", Outcome.FAIL, "no route \udcff"),),
     is_checked=True,
     confirming_since=datetime(2026, 11, 28, 9, 10, 0, tzinfo=UTC),
+    added=("nosmt", "hugepages=16"),
+    removed=("quiet",),
+    why="the database",
 )
 WRONG: tuple[object, ...] = (None, True, -1, 1.5, "", "/..", "\0zz", [], {}, "\x1b[2J")
 SHAPES = {

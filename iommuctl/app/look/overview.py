@@ -10,10 +10,13 @@ from iommuctl.app.look.history import profile_in_force
 from iommuctl.app.look.status import Status, read_status
 from iommuctl.errors import IommuctlError
 from iommuctl.findings import Rule
+from iommuctl.transaction.trial.record import Phase
 from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
+    from iommuctl.app.trial.state import TrialState
     from iommuctl.transaction.snapshot import Summary
+    from iommuctl.transaction.store import Listing
 
 _NOTHING = "nothing"
 _AS_ROOT = "sudo iommuctl"
@@ -58,11 +61,26 @@ def _bootloader(status: Status) -> str:
 
 def _profile(host: Host, status: Status | None) -> str:
     try:
-        applied = profile_in_force(host.store.list())
+        listing = host.store.list()
     except IommuctlError as error:
         return f"not known: {error.brief}"
-    text = "none applied" if applied is None else f"{applied.profile} {_since(applied)}"
-    return f"{text}; beside it {status.beside}" if status is not None and status.beside else text
+    applied = profile_in_force(listing)
+    parts = ["none applied" if applied is None else f"{applied.profile} {_since(applied)}"]
+    if status is not None and status.beside:
+        parts.append(f"beside it {status.beside}")
+    if status is not None and status.trial is not None:
+        parts += _ended(status.trial, listing)
+    return "; ".join(parts)
+
+
+def _ended(trial: "TrialState", listing: "Listing") -> Iterator[str]:
+    """How the last trial ended, until something else is applied after it."""
+    record = trial.record
+    after = [one for one in listing.snapshots if one.created >= record.created]
+    if trial.phase is Phase.RETURNED and not after:
+        yield f"a trial of {record.profile} came back"
+    if trial.phase is Phase.CONFIRMED and [one.profile for one in after] == [record.profile]:
+        yield "confirmed on trial"
 
 
 def _since(applied: "Summary") -> str:

@@ -14,6 +14,7 @@ from iommuctl.errors import IommuctlError, StalePlanError, UsageError
 from iommuctl.findings import Rule
 from iommuctl.host.caller import login_user
 from iommuctl.host.signals import Interrupts
+from iommuctl.profile.beside import asked_for
 from iommuctl.transaction.locks import state_lock
 from iommuctl.transaction.recovery import recover_locked
 from iommuctl.transaction.snapshot import Action, Origin, State
@@ -66,21 +67,28 @@ def confirm_trial(host: Host, *, by: str = "confirm") -> TrialRecord:
         recover_locked(host.root, host.store)
     before = record
     choices = Choices(
-        platform=record.platform, backend=record.backend, inputs=record.inputs, force=_known_rules(record)
+        platform=record.platform,
+        backend=record.backend,
+        inputs=record.inputs,
+        force=_known_rules(record),
+        beside=asked_for(record.added, record.removed),
+        why=record.why or None,
     )
     plan = plan_apply(host, record.asked, choices)
     if plan.steps.is_changed and promise_of(plan.steps) != record.permanent:
         raise StalePlanError(
             "what a confirmation would do is not what was planned any more",
             details=("files, or the installed kernels, changed since the trial was started",),
-            hint=f"iommuctl apply {record.asked} makes it permanent as it is now; then run the same command again",
+            hint=f"{host.root.command('apply', record.asked, *choices.options)} makes it permanent as it is now; "
+            "then run the same command again",
         )
     # A confirmation that was cut off may have made its snapshot already.
     since = record.confirming_since if record.phase is Phase.CONFIRMING else host.clock()
     record = record._replace(phase=Phase.CONFIRMING, confirming_since=since, trial_boot=boot.id)
     _write(host, record)
     try:
-        origin = Origin(login_user(), host.root.command("trial", by), f"trial {record.id}")
+        why = f"trial {record.id}: {record.why}" if record.why else f"trial {record.id}"
+        origin = Origin(login_user(), host.root.command("trial", by), why)
         carry_out(host, plan, progress=lambda _: nullcontext(), origin=lambda: origin)
     except BaseException:
         _write(host, before._replace(phase=Phase.RUNNING, trial_boot=boot.id))

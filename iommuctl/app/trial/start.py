@@ -21,7 +21,7 @@ from iommuctl.app.trial.units import units
 from iommuctl.backends.trial.base import Condition, Judge, OneShotKind, Order, TrialEntry
 from iommuctl.backends.trial.menu import written_line
 from iommuctl.backends.trial.table import render
-from iommuctl.errors import ExecutionError, UnavailableError, UsageError
+from iommuctl.errors import ExecutionError, StalePlanError, UnavailableError, UsageError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import parse_entry
 from iommuctl.formats.grubenv import GrubEnv
@@ -147,6 +147,9 @@ def start_trial(host: Host, plan: TrialPlan, choices: Choices) -> TrialRecord:
         files=tuple(_file(edit, entry) for edit in plan.edits),
         made_directories=(),
         permanent=plan.promise,
+        added=choices.beside.added,
+        removed=choices.beside.removed,
+        why=choices.why or "",
         boot=read_boot(host.root).id,
         phase=Phase.ARMING,
     )
@@ -158,6 +161,16 @@ def start_trial(host: Host, plan: TrialPlan, choices: Choices) -> TrialRecord:
         verify_unchanged=lambda: changed_inputs(host, plan.permanent),
         read_back=lambda: _read_back(host, record, entry),
     )
+
+
+def require_promise(plan: TrialPlan, expected: str | None, *, again: str) -> None:
+    """Raise StalePlanError where a confirmation would not do what is expected; `again` shows what it would do."""
+    if expected is not None and plan.permanent.steps.is_changed and plan.promise != expected:
+        raise StalePlanError(
+            "what a confirmation would make permanent is not what is expected",
+            details=(f"expected {expected}", f"but it is {plan.promise}"),
+            hint=f"look at the new plan: {again}",
+        )
 
 
 def promise_of(steps: Steps) -> str:

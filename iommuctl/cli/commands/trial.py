@@ -41,6 +41,9 @@ def trial_start(
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
     inputs: options.Set = None,
+    add: options.Add = None,
+    remove: options.Remove = None,
+    why: options.Why = None,
     confirm: Annotated[
         ConfirmBy, typer.Option("--confirm", help="Who makes it permanent: somebody, or the checks of confirm.d.")
     ] = ConfirmBy.MANUAL,
@@ -57,6 +60,7 @@ def trial_start(
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     force: options.Force = None,
+    expect: options.Expect = None,
 ) -> None:
     """Arm one boot with the parameters of a profile.
 
@@ -65,21 +69,28 @@ def trial_start(
     """
     from iommuctl.app.change.planning import Choices
     from iommuctl.app.trial.ending import end_what_is_over
-    from iommuctl.app.trial.start import Wishes, plan_trial, start_trial
+    from iommuctl.app.trial.start import Wishes, plan_trial, require_promise, start_trial
     from iommuctl.app.trial.state import state_of
+    from iommuctl.cli.approval import require_fingerprint
     from iommuctl.cli.output.trial import plan_text, state_text, trial_report
+    from iommuctl.profile.beside import asked_for
 
+    require_fingerprint(expect)
     host = _opened(root)
     choices = Choices(
         platform=options.parse_platform(platform),
         backend=backend,
         inputs=options.parse_inputs(inputs),
         force=frozenset(force or ()),
+        beside=asked_for(add or (), remove or ()),
+        why=options.parse_why(why),
     )
     wishes = Wishes(confirm, timeout, on_failure, attended, choices.inputs)
     if not dry_run:
         end_what_is_over(host)
     plan = plan_trial(host, profile, choices, wishes, _program())
+    again = host.root.command("trial", "start", profile, *choices.options, "--dry-run")
+    require_promise(plan, expect, again=again)
     colour = wants_colour(sys.stdout)
     if plan.entry is None or dry_run:
         changed = plan.entry is not None

@@ -100,7 +100,8 @@ class Terms(NamedTuple):
 class TrialRecord(NamedTuple):
     """One trial. `boot` is the boot that armed it, `trial_boot` the one that ran it, by the kernel's boot ids.
 
-    `asked` names the profile, or its file. `tokens` are parameters that its line has for certain, `permanent` is the
+    `asked` names the profile, or its file; `added` and `removed` are what was asked for next to it, `why` the reason.
+    `tokens` are parameters that its line has for certain, `permanent` is the
     hash of what a confirmation would do, `confirming_since` the time before the permanent change began; `is_checked`:
     every check has passed.
     """
@@ -128,6 +129,9 @@ class TrialRecord(NamedTuple):
     checks: tuple[TrialCheck, ...] = ()
     is_checked: bool = False
     confirming_since: datetime | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    why: str = ""
 
     def encode(self) -> bytes:
         """Return the content of its file."""
@@ -146,6 +150,8 @@ class TrialRecord(NamedTuple):
                 ],
                 "made_directories": list(map(str, self.made_directories)),
                 "checks": [check._asdict() for check in self.checks],
+                "added": list(self.added),
+                "removed": list(self.removed),
                 "confirming_since": None if self.confirming_since is None else time_text(self.confirming_since),
             }
         )

@@ -97,6 +97,9 @@ class TrialModel(StateModel):
     checks: tuple[TrialCheckModel, ...]
     is_checked: bool
     confirming_since: CreationTime | None
+    added: tuple[Text, ...] = ()
+    removed: tuple[Text, ...] = ()
+    why: Text = ""
 
     def value(self) -> TrialRecord:
         """Return the value that it validated."""
@@ -128,6 +131,9 @@ class TrialModel(StateModel):
             checks=tuple(TrialCheck(one.name, one.result, one.detail) for one in self.checks),
             is_checked=self.is_checked,
             confirming_since=None if since is None else since.astimezone(UTC),
+            added=self.added,
+            removed=self.removed,
+            why=self.why,
         )
 
 

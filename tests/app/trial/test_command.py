@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of trials as scripts and people call them: JSON by its schema, exit codes, and who is asked."""
 
+import re
 from pathlib import Path
 
 import pytest
 from invoked import invoke, report
 from pytest_mock import MockerFixture
 from trialhosts import PROFILE, TrialHost, entry_host, grub_host, live_in
+
+from iommuctl.app.host import Host
+from iommuctl.app.look.overview import read_overview
 
 START = ("trial", "start", PROFILE)
 
@@ -81,6 +85,51 @@ def test_any_command_that_writes_tidies_up_after_a_trial(host: TrialHost, comman
     assert invoke(host.path, *command)[0] == 0
     assert not host.has("boot/grub/custom.cfg")
     assert report(host.path, "trial", "trial", "status")[1]["state"] == "returned"
+
+
+def test_what_is_asked_for_next_to_the_profile_is_tried_and_kept(host: TrialHost) -> None:
+    more = ("--add", "nosmt", "--remove", "quiet", "--why", "the audit")
+    assert invoke(host.path, *START, *more, "--yes")[0] == 0
+    line = host.reboot().split()
+    assert ("nosmt" in line, "quiet" in line) == (True, False)
+    assert report(host.path, "trial", "trial", "confirm")[1]["state"] == "confirmed"
+    line = host.reboot().split()
+    assert ("nosmt" in line, "quiet" in line) == (True, False)
+    status = report(host.path, "status", "status")[1]
+    assert (status["added"], status["removed"]) == (["nosmt"], ["quiet"])
+    snapshots = report(host.path, "history", "history")[1]["snapshots"]
+    assert isinstance(snapshots, list)
+    assert snapshots[0]["why"].endswith(": the audit")
+
+
+def test_only_what_is_expected_is_tried(host: TrialHost) -> None:
+    plan = report(host.path, "trial", *START, "--dry-run")[1]["plan"]
+    assert isinstance(plan, dict)
+    expected = ("--yes", "--expect", plan["fingerprint"])
+    assert invoke(host.path, *START, "--yes", "--expect", "a fingerprint")[0] == 2
+    assert invoke(host.path, *START, "--add", "nosmt", *expected)[0] == 75
+    assert not host.has("boot/grub/custom.cfg")
+    assert invoke(host.path, *START, *expected)[0] == 0
+
+
+def test_the_bare_command_tells_of_a_trial_until_something_else_is_applied(host: TrialHost) -> None:
+    def told() -> tuple[str, str, str]:
+        found = read_overview(Host.open(host.path))
+        return re.sub(r" since \S+ \(\w+\)", " since", found.profile), found.waiting.partition(",")[0], found.next
+
+    assert invoke(host.path, *START, "--yes")[0] == 0
+    assert told() == ("none applied", "a trial boot (armed)", "iommuctl trial status")
+    host.reboot()
+    assert told() == ("none applied", "a trial boot (running)", "iommuctl trial status")
+    host.reboot()
+    assert told()[:2] == (f"none applied; a trial of {PROFILE} came back", "nothing")
+    assert invoke(host.path, *START, "--yes")[0] == 0
+    host.reboot()
+    assert invoke(host.path, "trial", "confirm")[0] == 0
+    host.reboot()
+    assert told()[:2] == (f"{PROFILE} since; confirmed on trial", "nothing")
+    assert invoke(host.path, "apply", "strict-isolation", "--yes")[0] == 0
+    assert "trial" not in told()[0]
 
 
 def test_a_rule_that_stops_nothing_is_wrong_usage(host: TrialHost) -> None:
