@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settle: what the unit runs again and again during a trial's boot, and once in the boot after it."""
 
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from iommuctl.app.host import Host
@@ -8,7 +9,7 @@ from iommuctl.app.look.verify import verify_host
 from iommuctl.app.trial.ending import confirm_trial, end_what_is_over, stop_limits
 from iommuctl.app.trial.state import carries_token, imposture, read_boot, require_running, uptime
 from iommuctl.app.trial.surroundings import executables
-from iommuctl.app.trial.units import CHECK_SECONDS
+from iommuctl.app.trial.units import CHECK_SECONDS, HUNG
 from iommuctl.errors import BusyError, IommuctlError, StalePlanError
 from iommuctl.host.signals import Interrupts
 from iommuctl.transaction.locks import state_lock
@@ -122,6 +123,8 @@ def _fail(host: Host, record: TrialRecord, reason: str) -> TrialRecord:
     if record.terms.on_failure is OnFailure.STAY:
         return _keep(host, record, reason)
     record = _note(host, record._replace(phase=Phase.FAILED, reason=reason))
+    with suppress(IommuctlError):  # the time limit is there in any case
+        host.runner.run(("systemctl", "start", HUNG), timeout=_PROGRAM_SECONDS)
     host.runner.run(("systemctl", "reboot", "--no-block"), timeout=_PROGRAM_SECONDS)
     return record
 

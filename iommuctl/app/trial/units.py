@@ -19,7 +19,9 @@ CHECK_SECONDS = 60  # for each executable of confirm.d
 _SETTLE_SECONDS = 900  # for one look: many checks, and an apply that generates a menu
 _TRUE = "/bin/true"
 
-NAMES = ("iommuctl-trial.timer", "iommuctl-trial-deadline.timer", "iommuctl-trial-force.timer")
+# Started with the order to reboot: that may hang, and a job that it queues may hold back everything after it.
+HUNG = "iommuctl-trial-hung.timer"
+NAMES = ("iommuctl-trial.timer", "iommuctl-trial-deadline.timer", "iommuctl-trial-force.timer", HUNG)
 
 
 def units(trial: str, terms: Terms, program: tuple[str, ...]) -> dict[PurePosixPath, str]:
@@ -51,6 +53,7 @@ def units(trial: str, terms: Terms, program: tuple[str, ...]) -> dict[PurePosixP
                 f"[Service]\nType=oneshot\nExecStart={_TRUE}\n"
             )
             wanted.append(f"iommuctl-trial-{name}.timer")
+        texts[HUNG] = _timer(trial, on_trial, f"OnActiveSec={FORCE_SECONDS}\nUnit=iommuctl-trial-force.service")
     texts["timers.target.d/50-iommuctl-trial.conf"] = f"[Unit]\nWants={' '.join(wanted)}\n"
     head = f"# for trial boot {trial} of iommuctl, and removed with it\n"
     return {UNITS / name: head + text for name, text in texts.items()}

@@ -189,12 +189,10 @@ def _ask(context: typer.Context, plan: "TrialPlan", force: frozenset[str], *, ye
     if yes:
         raise UsageError(
             "with this loader no trial was booted in the lab of iommuctl",
-            hint=f"iommuctl trial start {plan.permanent.profile} --yes --force {Rule.TRIAL_UNPROVEN}",
+            hint=session(context).typed("--force", Rule.TRIAL_UNPROVEN),
         )
     if not is_interactive() or session(context).json:
-        raise UsageError(
-            "nobody can be asked, so nothing was written", hint=f"iommuctl trial start {plan.permanent.profile} --yes"
-        )
+        raise UsageError("nobody can be asked, so nothing was written", hint=session(context).typed("--yes"))
     if not confirmed("arm this?"):
         typer.echo("nothing was written", err=True)
         raise typer.Exit(_DECLINED)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lacking import program
 
-from iommuctl.app.trial.units import KEPT, UNITS, units
+from iommuctl.app.trial.units import HUNG, KEPT, NAMES, UNITS, units
 from iommuctl.transaction.trial.record import ConfirmBy, OnFailure, Terms
 
 TRIAL = "20261128-090457-ab12cd"
@@ -46,6 +46,18 @@ def test_the_limits_are_those_that_were_asked_for() -> None:
     assert "SuccessAction=reboot\n" in found["iommuctl-trial-deadline.service"]
     assert "OnBootSec=1200\n" in found["iommuctl-trial-force.timer"]
     assert "SuccessAction=reboot-force\n" in found["iommuctl-trial-force.service"]
+
+
+def test_a_reboot_that_hangs_is_forced_five_minutes_after_its_order() -> None:
+    found = texts(REBOOTS)
+    assert "OnActiveSec=300\nUnit=iommuctl-trial-force.service\n" in found[HUNG]
+    # It runs from the order on, so nothing starts it with the boot.
+    assert HUNG not in found["timers.target.d/50-iommuctl-trial.conf"]
+    assert HUNG in NAMES
+    # What conflicts with shutdown.target is stopped, and not started any more, once a reboot is ordered.
+    for name in (HUNG, "iommuctl-trial-force.service"):
+        assert "DefaultDependencies=no\n" in found[name]
+    assert HUNG not in texts(STAYS)
 
 
 def test_a_program_of_any_name_is_called() -> None:
