@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError, PydanticSerializationError
 
-from iommuctl.documents.text import carried, is_carrying, restored, shown
+from iommuctl.documents.text import bytes_of, is_utf8, shown
 from iommuctl.facts import KernelVersion
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
@@ -21,19 +22,27 @@ SCHEMA_VERSION: Final = 1
 _UNPRINTABLE = re.compile(r"[^\n -~]")
 
 
-def _text(value: object) -> object:
-    """Write a value of the core as text; `to_json` tells of the bytes that were no UTF-8."""
-    return carried(str(value)) if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath) else value
+def _text(value: object) -> str:
+    """Write a value of the core as text; bytes that are no UTF-8 stay in it as surrogates, for `to_json` to tell."""
+    if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath):
+        return str(value)
+    raise PydanticCustomError("string_type", "Input should be a valid string")
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+# Pydantic's own validator of text refuses surrogates.
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+
+
+# A word of ours, which Pydantic can hold against a pattern.
+Word = Annotated[str, BeforeValidator(_text)]
 
 
 # The oldest upstream release of those that have something.
 Since = Annotated[Text | None, BeforeValidator(lambda value: value.since if isinstance(value, Spans) else value)]
 
 
-RootPath = Annotated[Text, Field(description="an absolute path as seen inside the root")]
+_ROOT_PATH = {"description": "an absolute path as seen inside the root", "type": "string"}
+RootPath = Annotated[str, PlainValidator(_text), WithJsonSchema(_ROOT_PATH)]
 
 
 def _with_raw(schema: dict[str, Any]) -> None:
@@ -82,17 +91,18 @@ def reports(model: type[M], values: Iterable[object]) -> tuple[M, ...]:
 
 def to_json(document: BaseModel, *, indent: int | None = 2) -> str:
     """Return a document as it is printed: U+FFFD for a byte that is no UTF-8, and `raw` in its object has them all."""
-    text = document.model_dump_json(indent=indent, by_alias=True)
-    if is_carrying(text):
-        separators = None if indent else (",", ":")
-        text = json.dumps(_told(json.loads(text)), indent=indent, separators=separators, ensure_ascii=False)
+    try:
+        text = document.model_dump_json(indent=indent, by_alias=True)
+    except PydanticSerializationError:  # a surrogate
+        told = _told(document.model_dump(mode="json", by_alias=True))
+        text = json.dumps(told, indent=indent, separators=None if indent else (",", ":"), ensure_ascii=False)
     # JSON lets a terminal's own characters stand as they are; they may reach one.
     return text if text.isascii() else _UNPRINTABLE.sub(_as_json, text)
 
 
 def _told(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
     if isinstance(value, dict):
-        raw = {name: restored(text).hex() for name, text in _texts_of(value) if is_carrying(text)}
+        raw = {shown(name): bytes_of(text).hex() for name, text in _texts_of(value) if not is_utf8(text)}
         told = {shown(name): _told(part) for name, part in value.items()}
         return told | {"raw": raw} if raw else told
     if isinstance(value, list):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
 
-from iommuctl.documents.base import Document, Part, RootPath, Text
+from iommuctl.documents.base import Document, Part, RootPath, Text, Word
 from iommuctl.documents.trial import TrialPart, TrialPlanPart
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
@@ -18,7 +18,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class FindingReport(Part):
     """Something an operator should know."""
 
-    rule: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
+    rule: Word = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable id")
     severity: Severity
     parameter: Text | None = Field(description="the parameter as written, value included")
     message: Text
@@ -338,7 +338,7 @@ class ErrorDetail(Part):
     """What stopped the run."""
 
     code: int = Field(description="the exit code")
-    kind: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable word, finer than the code")
+    kind: Word = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="a stable word, finer than the code")
     brief: Text
     details: tuple[Text, ...]
     hint: Text | None

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from iommuctl import sha256
 from iommuctl.documents.base import SCHEMA_VERSION, Document, Part, RootPath, Text
 from iommuctl.documents.models import PlanReport, Sha256
-from iommuctl.documents.text import carried, restored
+from iommuctl.documents.text import bytes_of
 from iommuctl.errors import DocumentError
 from iommuctl.facts import Platform
 from iommuctl.plan import Regenerate
@@ -175,7 +175,7 @@ def _told(kind: str, name: str, old: str | None, new: str | None) -> str:
 
 
 def _with_bytes(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Put the bytes that were no UTF-8 back where they belong, as the models carry them."""
+    """Put the bytes that were no UTF-8 back where they belong, as surrogates."""
     if isinstance(value, list):
         return [_with_bytes(one) for one in value]
     if not isinstance(value, dict):
@@ -186,7 +186,7 @@ def _with_bytes(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
         raise ValueError("raw holds no bytes")
     for place, text in raw.items():
         name, bracket, number = place.partition("[")
-        kept = carried(bytes.fromhex(text).decode("utf-8", "surrogateescape"))
+        kept = bytes.fromhex(text).decode("utf-8", "surrogateescape")
         if not bracket:
             found[name] = kept
         elif isinstance(found.get(name), list) and int(number[:-1]) < len(found[name]):
@@ -195,5 +195,5 @@ def _with_bytes(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
 
 
 def plain(text: str) -> str:
-    """Return a text of a document as the core has it, bytes that are no UTF-8 as surrogates."""
-    return text if text.isascii() else restored(text).decode("utf-8", "surrogateescape")
+    """Return a text of a document as the core has it; surrogates that are no bytes are in no text of the core."""
+    return text if text.isascii() else bytes_of(text).decode("utf-8", "surrogateescape")

@@ -10,9 +10,6 @@ REPLACEMENT = "\ufffd"
 
 _SURROGATE = pattern("[\ud800-\udfff]")
 _ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383
-# The end of the last private plane, where nobody writes, stands for bytes from 0x80 on their way into JSON.
-_CARRIER = 0x10FF00
-_CARRIED = pattern("[\U0010ff80-\U0010ffff]")
 
 
 def escaped(char: str) -> str:
@@ -29,36 +26,23 @@ def legible(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub(lambda match: escaped(match[0]), text)
 
 
-def carried(text: str) -> str:
-    """Put a character of one plane for each byte that is no UTF-8, so that `restored` can tell the bytes.
-
-    What is carried already stays as it is.
-    """
-    return text if text.isascii() else _SURROGATE.sub(lambda match: _as_carriers(match[0]), text)
-
-
-def is_carrying(text: str) -> bool:
-    """Whether `carried` has put something into a text."""
-    return not text.isascii() and _CARRIED.search(text) is not None
+def is_utf8(text: str) -> bool:
+    """Whether a text was UTF-8, so that it can be encoded as it is."""
+    return text.isascii() or _SURROGATE.search(text) is None
 
 
 def shown(text: str) -> str:
-    """Return a carried text with U+FFFD for each byte that is no UTF-8."""
-    return _CARRIED.sub(REPLACEMENT, text)
+    """Return a text with U+FFFD for each byte that is no UTF-8."""
+    return text if text.isascii() else _SURROGATE.sub(lambda match: REPLACEMENT * len(bytes_of(match[0])), text)
 
 
-def restored(text: str) -> bytes:
-    """Return the bytes that a carried text stands for."""
-    parts = (chr(0xDC00 + ord(char) - _CARRIER) if _CARRIED.match(char) else char for char in text)
-    return b"".join(_bytes_of(part) for part in parts)
+def bytes_of(text: str) -> bytes:
+    """Return the bytes that a text was read from; a surrogate that is no byte has the three that UTF-8 would have."""
+    return b"".join(_encoded(char) for char in text)
 
 
-def _as_carriers(char: str) -> str:
-    return "".join(chr(_CARRIER + byte) for byte in _bytes_of(char))
-
-
-def _bytes_of(char: str) -> bytes:
+def _encoded(char: str) -> bytes:
     number = ord(char)
-    if 0xDC00 <= number <= 0xDCFF:  # noqa: PLR2004 - a byte: PEP 383 has those from 0x80 on, `restored` every one
-        return bytes((number - 0xDC00,))
+    if number in _ESCAPED_BYTE:
+        return bytes((number - _ESCAPED_BYTE.start + 0x80,))
     return char.encode("utf-8", "surrogatepass")

@@ -117,6 +117,27 @@ def test_json_has_all_bytes_of_what_is_no_utf_8(text: str, bytes_: bytes) -> Non
     assert bytes.fromhex(json.loads(base.to_json(made))["raw"]["parameter"]) == bytes_
 
 
+@pytest.mark.parametrize("text", ["a=\U0010ff80", "\U0010ffff", "\U0010fff0\ufffd"])
+def test_no_character_is_taken_for_a_byte_that_is_no_utf_8(text: str) -> None:
+    line = LintedLine(text, Cmdline.parse(text), ())
+    shown = json.loads(base.to_json(base.report(models.LineReport, line)))
+    assert shown == {"where": text, "cmdline": text, "kernels": []}
+    assert json.loads(base.to_json(base.report(models.LineReport, line._replace(where=f"{text}\udcff")))) == {
+        "where": f"{text}\ufffd",
+        "cmdline": text,
+        "kernels": [],
+        "raw": {"where": f"{text.encode().hex()}ff"},
+    }
+
+
+def test_a_byte_that_is_no_utf_8_is_told_once_however_often_a_model_takes_it() -> None:
+    parameter = "a=\udcff\U0010ff80"
+    found = base.report(models.FindingReport, Finding(Rule.MYTH, Severity.ERROR, "", parameter, None))
+    located = base.report(models.LocatedFindingReport, found, where=("a line",))
+    raw = json.loads(base.to_json(located))["raw"]
+    assert raw == {"parameter": parameter.encode("utf-8", "surrogateescape").hex()}
+
+
 def test_json_without_such_bytes_has_no_raw() -> None:
     made = models.FindingReport(
         rule="myth", severity=Severity.ERROR, parameter="é\x1b\x9b\u202e", message="", hint=None
