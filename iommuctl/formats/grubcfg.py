@@ -74,6 +74,9 @@ _HEADER = "00_header"
 
 def parse_menu(path: PurePosixPath, text: str) -> GrubCfg:
     """Read a grub.cfg as GRUB's own lexer does. Raises BootConfigError with the line where GRUB could not read on."""
+    if (end := text.find("\0")) >= 0:
+        # grub-core/normal/main.c, grub_file_getline: the line is text of C, the rest of it is passed over.
+        raise BootConfigError(path, text.count("\n", 0, end) + 1, "has a NUL byte, where GRUB's line ends")
     return _Reader(path, text.replace("\r", "")).read()
 
 

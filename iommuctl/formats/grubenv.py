@@ -30,6 +30,10 @@ class GrubEnv(NamedTuple):
             raise BootConfigError(path, None, f"has {len(block)} bytes, and GRUB writes to {SIZE} exactly", hint=_MEND)
         if not block.startswith(SIGNATURE):
             raise BootConfigError(path, 1, "does not begin with GRUB's signature", hint=_MEND)
+        if (end := block.find(b"\0")) >= 0:
+            # grub-core/lib/envblk.c, grub_envblk_iterate: a value is text of C, the rest of it is passed over.
+            line = block.count(b"\n", 0, end) + 1
+            raise BootConfigError(path, line, "has a NUL byte, where GRUB's value ends", hint=_MEND)
         env = cls(path, block)
         env._matches()  # an environment is of the one shape that can be changed exactly, or there is none
         return env

@@ -285,6 +285,8 @@ def test_blscfg_is_seen_as_a_command_only() -> None:
         ("menuentry x {\nlinux /k a={b}\n}\n", 2),
         ("a && b", 1),
         ("a\nb \\", 2),
+        ("a\nset kernelopts='ro \0 iommu=pt'\n", 2),
+        ("menuentry x {\nlinux /k ro\0 iommu=pt\n}\n", 2),
     ],
 )
 def test_what_grub_cannot_read_is_refused_with_its_line(text: str, line: int) -> None:

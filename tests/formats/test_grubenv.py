@@ -61,6 +61,7 @@ def test_set_changes_one_variable_and_keeps_the_size(before: bytes, name: str, v
         (block(b"") + b"\n", None, "has 1025 bytes"),
         (b"x" * SIZE, 1, "signature"),
         (block(b"a=1\nb\n"), 3, "neither a variable nor a comment"),
+        (block(b"a=1\nkernelopts=ro \0 iommu=pt\n"), 3, "NUL"),
         (block(b"a=1\nb=2"), 3, "neither a variable nor a comment"),
     ],
 )
