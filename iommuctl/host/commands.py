@@ -19,6 +19,7 @@ from iommuctl.host.mounts import BlockDevice, own_devices
 from iommuctl.host.programs import SEARCH_PATH, find_program
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
+from iommuctl.host.space import Room
 from iommuctl.value import NamedTuple
 
 TIMEOUT = 600.0  # seconds; building the initramfs of several kernels takes minutes
@@ -31,6 +32,7 @@ _CONFINE = str(Path(__file__).with_name("confine.py"))
 _NOT_CONFINED, _COMPLAINT = 125, "confine: "
 _CHUNK = 65536  # bytes; the size of a pipe, pipe(7)
 _PATIENCE = 0.2  # seconds between two looks at whether a silent program has ended
+_WATCH = 0.02  # seconds between two looks at how much space is left
 _HASTE = 0.005  # seconds between two such looks where it is about to end
 _GRACE = 5.0  # seconds that a program has to clean up after SIGTERM
 _UUID = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -68,17 +70,17 @@ class SystemRunner:
     def __init__(self, root: Path) -> None:
         self._root = Root(root)
 
-    def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT) -> Completed:
+    def run(self, command: tuple[str, ...], *, timeout: float = TIMEOUT, room: Room | None = None) -> Completed:
         """Run a program to its success. What it leaves running is waited for on the host, and ended in another root.
 
         Raises UnavailableError where the program is missing, ExecutionError where it fails, prints more than
-        OUTPUT_LIMIT or takes longer than `timeout` seconds, NotPermittedError.
+        OUTPUT_LIMIT, takes longer than `timeout` seconds or leaves less than `room` free, NotPermittedError.
         """
         program = find_program(self._root, command[0])
         if self._root.is_running_system:
             with Descendants() as descendants:
-                return _run(command, (str(program), *command[1:]), timeout, descendants).check()
-        completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout)
+                return _run(command, (str(program), *command[1:]), timeout, room, descendants).check()
+        completed = _run(command, (*self._confinement(), str(program), *command[1:]), timeout, room)
         if completed.returncode == _NOT_CONFINED and completed.stderr.startswith(_COMPLAINT):
             raise self._unconfined(completed.stderr.removeprefix(_COMPLAINT).strip())
         return completed.check()
@@ -114,7 +116,11 @@ def _uuid(device: BlockDevice) -> str:
 
 
 def _run(
-    command: tuple[str, ...], argv: tuple[str, ...], timeout: float, descendants: Descendants | None = None
+    command: tuple[str, ...],
+    argv: tuple[str, ...],
+    timeout: float,
+    room: Room | None = None,
+    descendants: Descendants | None = None,
 ) -> Completed:
     """Run a program, and end its group with it; what is left of one that succeeded stays where `descendants` look."""
     left: tuple[str, ...] = ()
@@ -122,7 +128,7 @@ def _run(
     with Interrupts() as interrupts, _start(command, argv) as process:
         try:
             interrupts.listen()
-            stdout, stderr = _collect(process, command, timeout)
+            stdout, stderr = _collect(process, command, timeout, room)
             if descendants is not None and _has_succeeded(process):
                 left = descendants.wait(process.pid)
         except BaseException:
@@ -155,10 +161,13 @@ def _start(command: tuple[str, ...], argv: tuple[str, ...]) -> subprocess.Popen[
         raise ExecutionError(f"cannot start {command[0]!r}: {error.strerror}") from error
 
 
-def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout: float) -> tuple[bytes, bytes]:
+def _collect(
+    process: subprocess.Popen[bytes], command: tuple[str, ...], timeout: float, room: Room | None
+) -> tuple[bytes, bytes]:
     """Read both streams until the program has ended and they are drained. Raises ExecutionError."""
     output = {stream.fileno(): bytearray() for stream in (process.stdout, process.stderr) if stream is not None}
     deadline = time.monotonic() + timeout
+    patience = _PATIENCE if room is None else _WATCH
     with selectors.DefaultSelector() as selector:
         for descriptor in output:
             selector.register(descriptor, selectors.EVENT_READ)
@@ -166,7 +175,7 @@ def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout
             # Asked before the streams are read, so that its last words are read too. Something that it left after may
             # hold the streams open for ever: their end is not waited for.
             ended = _has_ended(process)
-            ready = selector.select(0 if ended else _PATIENCE if selector.get_map() else _HASTE)
+            ready = selector.select(0 if ended else patience if selector.get_map() else _HASTE)
             for key, _ in ready:
                 chunk = os.read(key.fd, _CHUNK)
                 output[key.fd] += chunk
@@ -177,6 +186,9 @@ def _collect(process: subprocess.Popen[bytes], command: tuple[str, ...], timeout
                 return bytes(stdout), bytes(stderr)
             if max(map(len, output.values())) > OUTPUT_LIMIT:
                 raise _stopped(command, f"printed more than {OUTPUT_LIMIT} bytes")
+            if room is not None and room.is_short():
+                left = f"left less than {room.kept} bytes free in the file system of its output"
+                raise _stopped(command, left, hint=f"df {room.where}")
             if time.monotonic() > deadline:
                 raise _stopped(command, f"did not end in {timeout:g} s")
 
@@ -216,8 +228,9 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
     return True
 
 
-def _stopped(command: tuple[str, ...], what: str) -> ExecutionError:
-    return ExecutionError(f"{command[0]!r} {what} and was stopped", details=(f"command: {shlex.join(command)}",))
+def _stopped(command: tuple[str, ...], what: str, hint: str | None = None) -> ExecutionError:
+    details = (f"command: {shlex.join(command)}",)
+    return ExecutionError(f"{command[0]!r} {what} and was stopped", details=details, hint=hint)
 
 
 def _outcome(returncode: int) -> str:

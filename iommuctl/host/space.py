@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from iommuctl.host.root import Root
 from iommuctl.value import NamedTuple
 
+KEPT_FREE = 64 * 1024 * 1024  # bytes that the other programs of a system get on with until this one is stopped
+
 
 @contextmanager
 def files_limited(size: int) -> Iterator[None]:
@@ -21,6 +23,36 @@ def files_limited(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Room(NamedTuple):
+    """A file system on which a running program has to leave `kept` bytes free; `where` is its directory, for a shell.
+
+    What is free is what anybody may use: a system whose disk is full to others is in need, whatever root has left.
+    """
+
+    descriptor: int
+    where: str
+    kept: int
+
+    def is_short(self) -> bool:
+        """Whether less than that is free now."""
+        return _free(self.descriptor) < self.kept
+
+
+@contextmanager
+def room_kept(root: Root, folder: PurePosixPath) -> Iterator[Room]:
+    """Return what a program in the block has to leave free of a directory's file system: half, of much `KEPT_FREE`.
+
+    Raises ExecutionError where there is no such directory.
+    """
+    with root.open_directory(folder) as descriptor:
+        yield Room(descriptor, root.outside(folder), min(KEPT_FREE, _free(descriptor) // 2))
+
+
+def _free(descriptor: int) -> int:
+    facts = os.fstatvfs(descriptor)
+    return facts.f_bavail * facts.f_frsize
 
 
 class Volume(NamedTuple):

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Apply and roll back with the real grub-mkconfig, and with generators that misbehave: never a broken menu."""
 
+import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
 from grubtree import GrubTree, grub_host
 from program import PROFILE, UNDONE, WANTED, Run, debris, iommuctl, live, states
+from smalldisk import small_disk
 
 from iommuctl.formats.grubcfg import parse_menu
 from iommuctl.formats.grubmenu import normal_entries
@@ -121,6 +123,7 @@ MISBEHAVIOUR = {
     "writes an empty file": ": >$2",
     "writes a menu without entries": "echo 'set timeout=5' >$2",
     "writes a folder": "mkdir $2",
+    "writes without an end": "exec head -c 1G /dev/zero >$2",
     "writes a link out of the folder": f"{REAL} -o $2.all; rm -f $2; ln -s {MENU} $2",
     "changes what the sources say": f"{REAL} -o $2; sed -i s/{WANTED.split()[1]}/iommu=off/ $2",
     "writes the live menu as well": f"{REAL} -o $2; {REAL} -o {MENU}",
@@ -140,6 +143,23 @@ def test_a_generator_that_misbehaves_leaves_everything_as_it_was(host: GrubTree,
     assert (run.code, UNDONE in run.stderr) == (74, True), run.stderr
     assert debris(host.path) == set()
     assert states(host.path) == [("apply", "undone")]
+
+
+def test_a_generator_writes_no_longer_file_than_can_be_read(host: GrubTree) -> None:
+    replace_generator(host, "exec head -c 1G /dev/zero >$2")
+    assert "File too large" in apply(host).stderr
+
+
+def test_a_generator_that_takes_all_the_room_is_stopped_and_what_it_left_goes(host: GrubTree) -> None:
+    before = live(host.path)
+    replace_generator(host, 'while :; do i=x$i; head -c 1048576 /dev/zero >"$2.$i"; done')
+    with small_disk(host.path / "var/lib/iommuctl", 16 << 20) as disk:
+        run = apply(host)
+        assert live(host.path) == before
+        assert (run.code, UNDONE in run.stderr) == (74, True), run.stderr
+        assert run.stderr.startswith("iommuctl: error: 'grub-mkconfig' left less than "), run.stderr
+        assert debris(host.path) == set()
+        assert shutil.disk_usage(disk).used < 1 << 20
 
 
 def test_the_words_of_a_generator_that_fails_are_shown(host: GrubTree) -> None:

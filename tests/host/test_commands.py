@@ -209,9 +209,10 @@ def test_an_interrupt_ends_the_program_before_it_goes_on(system: SystemRunner, t
     def interrupt(_number: int, _frame: object) -> None:
         raise SystemExit(128 + signal.SIGALRM)
 
-    program = make_script(tmp_path, f"echo $$ > {tmp_path}/pid; sleep 60")
+    # It goes on after what a pipe does not hold, so when it is being read from.
+    body = f"head -c 300000 /dev/zero; echo $$ > {tmp_path}/pid; kill -ALRM $PPID; sleep 60"
+    program = make_script(tmp_path, body)
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         with pytest.raises(SystemExit):
             system.run((program,))

@@ -10,7 +10,7 @@ from pathlib import Path
 import crash
 import pytest
 import transaction_driver as driver
-from lacking import lacks
+from smalldisk import small_disk
 from warm import Program
 
 from iommuctl.errors import ExecutionError
@@ -31,15 +31,8 @@ DRIVER = Program("driver", "transaction_driver:main")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
-    if os.geteuid() != 0:
-        lacks("only root can mount")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(folder)], check=False)
-    if mounted.returncode:
-        lacks("no tmpfs can be mounted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", SIZE) as folder:
+        yield folder
 
 
 def fill(tree: Path, keep: int) -> None:

@@ -2,7 +2,7 @@
 """Execute: carry out a plan as one transaction; everything it did is undone when anything goes wrong."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import PurePosixPath
 from typing import assert_never
@@ -15,7 +15,7 @@ from iommuctl.errors import BootConfigError, ExecutionError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.formats.blsentry import identity
 from iommuctl.host.descriptors import READ_LIMIT
-from iommuctl.host.space import files_limited
+from iommuctl.host.space import files_limited, room_kept
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action, Origin
 from iommuctl.transaction.transaction import Purpose, Transaction, Work
@@ -50,10 +50,13 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Callable[[]
     findings: list[Finding] = []
 
     def run(command: Command) -> None:
-        # What is published is read whole, so what is longer than can be read need not be written.
-        limit = files_limited(READ_LIMIT) if command.output else nullcontext()
-        with progress(command), limit:
-            completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+        with progress(command):
+            if command in in_place:
+                completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
+            else:
+                # What is published is read whole, so what is longer than can be read need not be written.
+                with files_limited(READ_LIMIT), room_kept(host.root, host.store.directory) as room:
+                    completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT, room=room)
         if completed.left:
             message = f"{command.argv[0]} has left running: {', '.join(completed.left)}"
             hint = "see that it has ended, then look at the result: " + host.root.command("status")
