@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError, PydanticSerializationError
 
 from iommuctl.documents.text import bytes_of, is_utf8, shown
 from iommuctl.facts import KernelVersion
@@ -26,7 +25,7 @@ def _text(value: object) -> str:
     """Write a value of the core as text; bytes that are no UTF-8 stay in it as surrogates, for `to_json` to tell."""
     if isinstance(value, str | Cmdline | Kernel | KernelVersion | PurePosixPath):
         return str(value)
-    raise PydanticCustomError("string_type", "Input should be a valid string")
+    raise ValueError("is no text")
 
 
 # Pydantic's own validator of text refuses surrogates.
@@ -93,7 +92,7 @@ def to_json(document: BaseModel, *, indent: int | None = 2) -> str:
     """Return a document as it is printed: U+FFFD for a byte that is no UTF-8, and `raw` in its object has them all."""
     try:
         text = document.model_dump_json(indent=indent, by_alias=True)
-    except PydanticSerializationError:  # a surrogate
+    except ValueError:  # Pydantic's own, for a surrogate
         told = _told(document.model_dump(mode="json", by_alias=True))
         text = json.dumps(told, indent=indent, separators=None if indent else (",", ":"), ensure_ascii=False)
     # JSON lets a terminal's own characters stand as they are; they may reach one.
