@@ -5,7 +5,9 @@
 but the standard library, so that what it does can be read in one place.
 """
 
+import codecs
 import ctypes
+import errno
 import os
 import signal
 import stat
@@ -61,6 +63,7 @@ _PROC_READ_ONLY = (
 )
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_unescaped = codecs.getdecoder("unicode_escape")  # found now: later no module of Python may be in reach
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -158,7 +161,7 @@ def _enter(root: str, devices: Sequence[str]) -> None:
     os.setsid()
     _check(_libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    _mount(None, "/", None, _REC | _PRIVATE)
+    root = _make_private(root)
     _mount(root, root, None, _BIND | _REC)
     for point, options in _mounts_below(os.path.realpath(root)):
         kept = sum(_KEPT_OPTIONS.get(option, 0) for option in options)
@@ -179,6 +182,30 @@ def _enter(root: str, devices: Sequence[str]) -> None:
     _give_up_rights()
     if devices:
         _refuse_writes_but(written)
+
+
+def _make_private(root: str) -> str:
+    """Keep every mount that follows from the host. Return the way to the tree from what is the root then.
+
+    Inside a chroot(2) the root may be no mount point, which alone can be made private and be pivoted from; so the
+    process, which still has every right, goes to the root of all mounts first.
+    """
+    try:
+        _mount(None, "/", None, _REC | _PRIVATE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        tree, inside = (os.open(path, os.O_PATH | os.O_DIRECTORY) for path in (root, "/"))
+        os.chroot(root)
+        os.fchdir(inside)
+        while not os.path.samefile(".", ".."):  # noqa: PTH121
+            os.chdir("..")
+        os.chroot(".")
+        os.fchdir(tree)
+        root = os.getcwd()  # noqa: PTH109
+        os.closerange(3, max(tree, inside) + 1)
+        _mount(None, "/", None, _REC | _PRIVATE)
+    return root
 
 
 def _make_devices(devices: Sequence[str]) -> list[str]:
@@ -260,7 +287,7 @@ def _mounts_below(root: str) -> Iterator[tuple[str, list[str]]]:
         lines = file.read().splitlines()
     for line in lines:
         fields = line.split(b" ")
-        point = os.fsdecode(fields[4].decode("unicode_escape").encode("latin-1"))
+        point = os.fsdecode(_unescaped(fields[4])[0].encode("latin-1"))
         if point == root or point.startswith(root.rstrip("/") + "/"):
             yield point, fields[5].decode().split(",")
 

@@ -17,6 +17,7 @@ from grubtree import UUID, GrubTree, grub_host, make_tree, why_not
 from lacking import lacks
 
 from iommuctl.errors import ExecutionError
+from iommuctl.host import confine
 
 __all__ = ["grub_host"]  # the fixture
 
@@ -69,6 +70,24 @@ def test_a_program_has_no_way_out(prisoner: Prisoner, way: str) -> None:
 @pytest.mark.parametrize("way", ["double-chroot", "proc-root"])
 def test_a_file_of_the_host_is_out_of_reach(prisoner: Prisoner, way: str) -> None:
     assert not prisoner.escapes(way, str(prisoner.outside))
+
+
+@pytest.mark.parametrize("way", ["double-chroot", "proc-root", "mount", "inherited"])
+def test_it_holds_when_started_in_a_chroot(prisoner: Prisoner, tmp_path: Path, way: str) -> None:
+    host = prisoner.tree.path
+    (host.parent / "proc/self").mkdir(parents=True)
+    (host.parent / "proc/self/cgroup").write_text("")
+    with (tmp_path / "said").open("wb") as said:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os.dup2(said.fileno(), 1)
+                os.chroot(host.parent)  # a plain directory: nothing is mounted there
+                os.chdir("/")
+                confine.main([f"/{host.name}", "--", "/usr/bin/escape", way, str(prisoner.outside)])
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert (os.waitstatus_to_exitcode(status), (tmp_path / "said").read_text()) == (0, "held\n")
 
 
 def test_a_handle_of_a_file_opens_nothing(prisoner: Prisoner) -> None:
