@@ -54,7 +54,7 @@ deb-source: ## make what the Debian package is built from, build/deb/iommuctl; a
 	packaging/deb-tree build/deb/iommuctl $(VARIANT)
 
 deb: deb-source ## build the Debian package in build/deb/ and test it (TESTS=no: build alone); VARIANT=native or bundled, by default what this release needs
-	cd build/deb/iommuctl && $(if $(filter no,$(TESTS)),DEB_BUILD_OPTIONS=nocheck )dpkg-buildpackage -us -uc
+	cd build/deb/iommuctl && $(if $(filter no,$(TESTS)),DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=nocheck )dpkg-buildpackage -us -uc
 
 rpm: ## build the RPM package in build/rpm/RPMS/; VARIANT as above
 	rm -rf build/rpm
