@@ -153,3 +153,11 @@ def test_the_findings_of_an_applied_profile_lead_where_its_drift_does(tmp_path: 
     way = f"iommuctl apply passthrough-perf --dry-run --root {tmp_path / 'host'}"
     assert found.way_in_step == way
     assert [one.hint for one in found.findings if one.rule is Rule.SOURCES_DISAGREE] == [way]
+
+
+def test_a_second_apply_leads_where_what_it_holds_back_does(tmp_path: Path) -> None:
+    tree = applied(tmp_path, "grub2/debian-12")
+    choices = Choices(platform=Platform.INTEL)
+    hints = {one.rule: one.hint for one in plan_apply(Host.open(tree), "passthrough-perf", choices).steps.findings}
+    assert "--regenerate always" in str(hints[Rule.REGENERATE_PENDING])
+    assert hints[Rule.SOURCES_DISAGREE] == hints[Rule.REGENERATE_PENDING]

@@ -205,7 +205,11 @@ def test_packages_own_the_folders_of_profiles_and_of_state() -> None:
 def test_packages_hold_both_readmes_and_the_script_that_the_documents_lead_to() -> None:
     documents = set((DEB / "iommuctl.docs").read_text().split())
     assert {"README.md", "README.zh-CN.md", "docs"} <= documents
-    assert (DEB / "iommuctl.examples").read_text().split() == ["examples/confirm.d", "examples/debian-12", "examples/fleet.sh"]
+    assert (DEB / "iommuctl.examples").read_text().split() == [
+        "examples/confirm.d",
+        "examples/debian-12",
+        "examples/fleet.sh",
+    ]
     in_rpm = set(" ".join(re.findall(r"^%doc (.+)$", SPEC.read_text(), re.MULTILINE)).split())
     assert in_rpm == {*documents, "build/examples"}
     assert "examples/fleet.sh build/examples/fleet.sh" in SPEC.read_text()

@@ -80,15 +80,16 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         _require_normal_entry(config)
         if rendering.unproven is not None:
             raise rendering.unproven
+    held = () if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))
     findings = (
         *settled.findings,
         *_assumed(found),
         *(kernel_findings(kernels) if desired.wanted else ()),
         *desired.findings,
         *critical_findings(desired),
-        *rendering.findings,
+        *_led(rendering.findings, held),
         *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels))),
-        *(() if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))),
+        *held,
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
@@ -121,6 +122,14 @@ def _kept(host: Host, settled: Settled, profile: str) -> Beside:
     from iommuctl.app.look.history import kept_beside  # noqa: PLC0415 - a host without history needs none of it
 
     return kept_beside(listing, profile)
+
+
+def _led(findings: tuple[Finding, ...], held: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return findings with the hint of what is held back where they are about the same, for a profile is chosen."""
+    hint = held[0].hint if held else None
+    return tuple(
+        one._replace(hint=hint) if hint is not None and one.rule is Rule.SOURCES_DISAGREE else one for one in findings
+    )
 
 
 def _again(host: Host, profile_name: str, choices: Choices) -> str:
