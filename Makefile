@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help try test boot-test lint format profiles check-profiles man completion wheel deb-source deb rpm clean
+.PHONY: help try test boot-test lint format profiles check-profiles man completion collection wheel deb-source deb rpm clean
 
 # Docutils of enterprise releases names its program with a suffix.
 RST2MAN ?= $(shell command -v rst2man || command -v rst2man.py || echo rst2man)
@@ -45,6 +45,11 @@ build/man/%: man/%.rst man/tidy.sed
 
 completion: check-profiles ## make build/completion/ for bash, zsh and fish, by the application itself
 	packaging/completion build/completion $(PYTHON)
+
+# The collection lies in a directory of its own, and is built by Ansible's own program.
+collection: ## build the Ansible collection, build/collection/iommuctl-iommu-VERSION.tar.gz, installable without a network
+	$(if $(ANSIBLE_GALAXY),,scripts/ansible-env 2.19)
+	$(or $(ANSIBLE_GALAXY),build/ansible/2.19/bin/ansible-galaxy) collection build --force --output-path build/collection ansible
 
 VARIANT ?= $(shell packaging/variant)
 

@@ -34,6 +34,7 @@ SHELL_PROGRAMS = (
         "scripts/package-test",
         "scripts/package-host",
         "scripts/fuzz",
+        "scripts/ansible-env",
         ".ci/run",
     ),
     "examples/fleet.sh",
