@@ -1,24 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trial boots by real bootloaders: one that panics comes back to the old line, one that is confirmed stays.
+"""Trial boots by real bootloaders: whatever becomes of one, the host ends on the old line, or on the confirmed one.
 
-Each host boots five times: it arms a trial that starts no program (1); that panics (2); the default boots, finds
-that it came back, and arms one that works (3); that is confirmed (4); the default has its line (5). The machines run no
-systemd, so the job does what the units of a trial would do.
+Each host of a run boots these, one after the other, on one disk:
+1. The default arms a trial, whose line shows the kernel's first words.
+2. The power fails at these: the loader has just handed over. (`--full`)
+3. The default is back, says so, and arms a trial that starts no program.
+4. It panics, and would reboot by itself.
+5. The default is back, says so, and arms one that works.
+6. That runs, and a kernel package is installed meanwhile: a confirmation is refused, and nothing of the trial is on the
+   new kernel's line. (`--full`)
+7. The default is back, says so, and arms one that works. (`--full`)
+8. That runs, is what the profile promises, and is confirmed.
+9. The default has its line, and nothing of a trial is left.
+The machines run no systemd, so the job does what the units of a trial would do.
 """
 
 import json
-from dataclasses import replace
+import os
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from boot import machine
+from boot.archive import Archive
 from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu, Machine
 from boot.recipes import RECIPES, Loader, Recipe
 
-HOSTS = (next(one for one in reversed(RECIPES) if one.loader is Loader.GRUB_BIOS),)
+FULL = os.environ.get("IOMMUCTL_BOOT_FULL") == "1"
+LOADERS = (Loader.GRUB_BIOS, Loader.GRUB_UEFI, Loader.GRUB_BLS, Loader.SD_BOOT, Loader.SD_BOOT_UKI)
+USUAL = (Loader.GRUB_BIOS,)
+HOSTS = tuple(next(one for one in reversed(RECIPES) if one.loader is loader) for loader in (LOADERS if FULL else USUAL))
 PROFILE = "passthrough-perf"
+WANTED = {"intel_iommu=on", "iommu=pt"}
+# What the loader adds by itself.
+ADDED = ("BOOT_IMAGE=", "initrd=")
 # What a trial may not change, and what it may not leave.
 FUNCTIONS = """
 permanent() {
@@ -39,19 +57,58 @@ left() {
 told() {
     iommuctl trial "$@" --json >"/run/result/$1.json" || { echo "trial $*: exit code $?"; exit 3; }
 }
+alter() {
+    menu=/boot/grub/custom.cfg
+    change="s#^[[:space:]]*linux[[:space:]].*#& $1#"
+    [ ! -f "$menu" ] || sed -i "/BEGIN iommuctl trial/,/END iommuctl trial/$change" "$menu"
+    for entry in /boot/loader/entries/*iommuctl-trial*.conf /boot/efi/loader/entries/*iommuctl-trial*.conf; do
+        [ ! -f "$entry" ] || sed -i "s#^options[[:space:]].*#& $1#" "$entry"
+    done
+    sync
+}
 mkdir -p /run/systemd/system
 permanent >/run/result/permanent
 """
 START = f"told start {PROFILE} --yes --force trial-unproven\npermanent >/run/result/permanent.after\n"
+RETURN = "told settle\nleft >/run/result/left\n"
 # What parameters may do to a host: no program starts, and the kernel by itself reads no such root.
-BREAK = r"""
-broken='s,^\([[:space:]]*\(linux\|options\)[[:space:]].*\)$,\1 rdinit=/nope,'
-[ ! -f /boot/grub/custom.cfg ] || sed -i "/BEGIN iommuctl trial/,/END iommuctl trial/$broken" /boot/grub/custom.cfg
-for entry in /boot/loader/entries/*iommuctl-trial*.conf /boot/efi/loader/entries/*iommuctl-trial*.conf; do
-    [ ! -f "$entry" ] || sed -i "$broken" "$entry"
-done
-sync
+BREAK = "alter rdinit=/nope\n"
+TALK = "alter 'earlyprintk=serial,ttyS0 ignore_loglevel'\n"
+FIRST_WORDS = "Linux version"
+PACKAGE = """
+DEBIAN_FRONTEND=noninteractive dpkg --install ./linux-*.deb || exit 4
+iommuctl trial confirm --json >/run/result/refused.json
+echo $? >/run/result/refused.code
 """
+CONFIRM = f"told settle\niommuctl verify {PROFILE} >/run/result/verify\ntold confirm\nleft >/run/result/left\n"
+
+
+@dataclass
+class Host:
+    """One machine from boot to boot."""
+
+    own: Machine
+    folder: Path
+    number: int = field(default=0)
+
+    def prepared(self, script: str, given: dict[str, bytes] | None) -> tuple[Machine, Path]:
+        self.number += 1
+        job = Job(f"{FUNCTIONS}\n{script}\nexit 0\n", given or {})
+        return replace(self.own, job=job), self.folder / str(self.number)
+
+    def boot(self, script: str, given: dict[str, bytes] | None = None) -> Boot:
+        return machine.run(*self.prepared(script, given))
+
+    def cut(self, words: str) -> Boot:
+        """Boot until the console shows these words, then cut the power."""
+        made, folder = self.prepared("", None)
+        began = time.monotonic()
+        with machine.start(made, folder) as process:
+            while words.encode() not in (folder / "console").read_bytes():
+                assert process.poll() is None, machine.outcome(folder, 0).told()
+                assert time.monotonic() - began < made.timeout, machine.outcome(folder, 0).told()
+                time.sleep(0.05)
+        return machine.outcome(folder, time.monotonic() - began)
 
 
 def report(boot: Boot, name: str) -> dict[str, object]:
@@ -67,47 +124,61 @@ def state_of(boot: Boot, name: str) -> object:
 
 
 def line_of(boot: Boot) -> set[str]:
-    return set(boot.text("cmdline").split())
+    return {word for word in boot.text("cmdline").split() if not word.startswith(ADDED)}
 
 
 @pytest.mark.parametrize("recipe", HOSTS, ids=lambda recipe: recipe.name)
 def test_a_trial_comes_back_or_stays(recipe: Recipe, built_wheel: Path, tmp_path: Path) -> None:
-    own = image(recipe).copy(tmp_path, Iommu.INTEL, "GenuineIntel")
-    files = {built_wheel.name: built_wheel.read_bytes()}
-
-    def boot(number: int, script: str, given: dict[str, bytes] | None = None) -> Boot:
-        made: Machine = replace(own, job=Job(f"{FUNCTIONS}\n{script}\nexit 0\n", given or {}))
-        return machine.run(made, tmp_path / str(number))
-
-    first = boot(1, f"{recipe.install_wheel(built_wheel.name)}\n{START}{BREAK}", files)
+    host = Host(image(recipe).copy(tmp_path, Iommu.INTEL, "GenuineIntel"), tmp_path)
+    wheel = {built_wheel.name: built_wheel.read_bytes()}
+    first = host.boot(f"{recipe.install_wheel(built_wheel.name)}\n{START}{TALK if FULL else BREAK}", wheel)
     assert first.ended, first.told()
     assert state_of(first, "start") == "armed"
     assert first.text("permanent.after") == first.text("permanent")
-    default = line_of(first)
+    default, sources = line_of(first), first.text("permanent")
 
-    lost = boot(2, "")
+    def returned(script: str) -> Boot:
+        found = host.boot(f"{RETURN}{script}")
+        assert found.ended, found.told()
+        assert line_of(found) == default
+        assert (state_of(found, "settle"), found.text("left")) == ("returned", ""), found.told()
+        assert found.text("permanent.after") == found.text("permanent")
+        return found
+
+    if FULL:
+        cut = host.cut(FIRST_WORDS)
+        assert "iommuctl.trial=" in cut.console or not cut.marks, cut.told()
+        assert returned(f"{START}{BREAK}").text("permanent") == sources
+    lost = host.boot("")
     assert not lost.ended
     # The default's own line says panic=-1, which says nothing.
     assert "Rebooting in 10 seconds" in lost.console, lost.told()
+    assert returned(START).text("permanent") == sources
+    if FULL:
+        _install_a_kernel(recipe, host)
+        returned(START)
 
-    returned = boot(3, f"told settle\ntold status\nleft >/run/result/left\n{START}")
-    assert returned.ended, returned.told()
-    assert line_of(returned) == default
-    assert (state_of(returned, "settle"), returned.text("left")) == ("returned", "")
-    assert returned.text("permanent") == returned.text("permanent.after") == first.text("permanent")
-
-    trial = boot(
-        4, "told settle\nleft >/run/result/left\niommuctl verify passthrough-perf >/run/result/verify\ntold confirm"
-    )
+    trial = host.boot(CONFIRM)
     assert trial.ended, trial.told()
-    assert {"intel_iommu=on", "iommu=pt", "panic=10"} < line_of(trial)
+    assert {*WANTED, "panic=10"} < line_of(trial)
     assert (state_of(trial, "settle"), state_of(trial, "confirm")) == ("running", "confirmed"), trial.told()
+    assert trial.text("left") == ""
     assert "identity" in trial.text("groups")
-    assert "next_entry" not in trial.text("left")
-    assert "OneShot" not in trial.text("left")
 
-    kept = boot(5, f"told settle\nleft >/run/result/left\niommuctl verify {PROFILE} >/run/result/verify || exit 5")
+    kept = host.boot(f"told settle\nleft >/run/result/left\niommuctl verify {PROFILE} >/run/result/verify || exit 5")
     assert kept.ended, kept.told()
-    assert line_of(kept) - default == {"intel_iommu=on", "iommu=pt"}
+    assert line_of(kept) - default == WANTED
     assert kept.text("left") == ""
     assert "identity" in kept.text("groups")
+
+
+def _install_a_kernel(recipe: Recipe, host: Host) -> None:
+    """Have dpkg and its hooks install a kernel while a trial runs."""
+    added = Archive(recipe.suite).kernel("linux-image-cloud-amd64")
+    packages = {path.name: path.read_bytes() for path in Archive(recipe.suite).slim(added)}
+    running = host.boot(f"told settle\nleft >/run/result/before\n{PACKAGE}left >/run/result/left\n", packages)
+    assert running.ended, running.told()
+    assert line_of(running) > WANTED
+    assert state_of(running, "settle") == "running"
+    assert running.text("refused.code").strip() == "75", running.told()
+    assert running.text("left") == running.text("before")

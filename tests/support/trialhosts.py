@@ -20,6 +20,7 @@ from iommuctl.app.trial.start import TrialPlan, Wishes
 from iommuctl.backends.trial.base import Volume
 from iommuctl.formats.grubcfg import parse_menu
 from iommuctl.formats.grubenv import GrubEnv
+from iommuctl.formats.peimage import parse_image
 from iommuctl.host.commands import Completed, SystemRunner
 from iommuctl.host.root import Root
 from iommuctl.transaction.trial.record import TrialRecord
@@ -31,6 +32,7 @@ RELEASE = "6.12.107+deb13-amd64"
 BEFORE = f"root=UUID={UUID} ro quiet"
 WANTED = ("intel_iommu=on", "iommu=pt")  # of passthrough-perf on Intel
 CPUINFO = "processor\t: 0\nvendor_id\t: GenuineIntel\n"
+UKI = "boot/EFI/Linux/arch-linux.efi"
 BOOT_ID = "00000000-0000-4000-8000-{:012d}"
 PROGRAMS = ("grub-editenv", "grub-script-check", "grub-mkconfig", "systemctl", "bootctl", "true")
 HEADER = """\
@@ -156,7 +158,8 @@ class TrialHost:
         name = wanted if wanted and (entries / wanted).exists() else image or "debian.conf"
         (variables / f"LoaderEntrySelected-{efivars.LOADER}").write_bytes(efivars.text(name))
         if name == image:
-            return BEFORE
+            content = (self.path / UKI).read_bytes()
+            return parse_image(PurePosixPath(UKI), lambda start, size: content[start : start + size]).cmdlines[0] or ""
         options = re.search(r"^options (.*)$", (entries / name).read_text(), re.MULTILINE)
         assert options is not None
         return options[1] if image else f"initrd=\\initrd {options[1]}"
@@ -177,6 +180,9 @@ class TrialHost:
                 self.write(path, grub_cfg(found[1]))
             case ("bootctl", "list"):
                 out = "".join(f"id: {one.name}\n" for one in (self.path / "boot/loader/entries").iterdir())
+            case ("mkinitcpio", "-P"):
+                # In one step, which the real one does not do.
+                self.write("image", unified_image(self.read("etc/kernel/cmdline").strip())).rename(self.path / UKI)
             case ("systemctl", *_):
                 pass
             case (path,):
@@ -311,7 +317,8 @@ def uki_host(path: Path) -> TrialHost:
     host.write("etc/os-release", "ID=arch\n")
     for name, text in PRESET.items():
         host.write(name, text, 0o755 if "bin/" in name else 0o644)
-    host.write("boot/EFI/Linux/arch-linux.efi", unified_image(BEFORE))
+    host.write("usr/bin/mkinitcpio", "", 0o755)
+    host.write(UKI, unified_image(BEFORE))
     selected = path / efivars.FOLDER / f"LoaderEntrySelected-{efivars.LOADER}"
     selected.write_bytes(efivars.text("arch-linux.efi"))
     host.started(BEFORE)

@@ -166,4 +166,5 @@ def _entry(tree: Tree, facts: Facts, order: Order, host: _Host, judge: Judge) ->
     # GRUB of the environment block that the menu loads.
     block = boot_menu(tree, facts).environment if host.known.block is None else host.known.block.path
     shot = OneShot(OneShotKind.GRUBENV, block, identity)
-    return TrialEntry(identity, made, None, shot, shown, found.cmdline, literal, is_proven=False)
+    # Booted with the blsuki of GRUB 2.14, not with the blscfg of Fedora.
+    return TrialEntry(identity, made, None, shot, shown, found.cmdline, literal, is_proven=pads)

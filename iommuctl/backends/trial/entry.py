@@ -263,4 +263,4 @@ def _entry(tree: Tree, facts: Facts, order: Order, layout: Layout, basis: _Basis
     )
     edit = FileEdit(path, FileClass.ENTRY, None, content, f"boots {order.profile} once")
     shot = OneShot(OneShotKind.EFI, ONE_SHOT, path.name)
-    return TrialEntry(path.name, edit, None, shot, after, basis.cmdline, own_tokens(after), is_proven=False)
+    return TrialEntry(path.name, edit, None, shot, after, basis.cmdline, own_tokens(after), not basis.is_image)

@@ -2,12 +2,13 @@
 """The commands of trials as scripts and people call them: JSON by its schema, exit codes, and who is asked."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from invoked import invoke, report
 from pytest_mock import MockerFixture
-from trialhosts import PROFILE, TrialHost, entry_host, grub_host, live_in
+from trialhosts import PROFILE, TrialHost, bls_host, entry_host, grub_host, live_in, uki_host
 
 from iommuctl.app.host import Host
 from iommuctl.app.look.overview import read_overview
@@ -58,11 +59,27 @@ def test_nobody_to_ask_is_no_consent(host: TrialHost) -> None:
 
 
 def test_a_loader_that_was_not_booted_in_the_lab_needs_more_than_a_yes(tmp_path: Path, mocker: MockerFixture) -> None:
-    host = entry_host(tmp_path / "host")
+    host = uki_host(tmp_path / "host")
     live_in(host, mocker)
     code, text = invoke(host.path, *START, "--yes")
     assert (code, "lab" in text) == (2, True)
     assert invoke(host.path, *START, "--yes", "--force", "trial-unproven")[0] == 0
+
+
+def blsuki_host(path: Path) -> TrialHost:
+    """A host with GRUB 2.14's own reader of entries."""
+    host = bls_host(path)
+    host.write("boot/grub2/i386-pc/blsuki.mod", "")
+    return host
+
+
+@pytest.mark.parametrize(("make", "code"), [(entry_host, 0), (blsuki_host, 0), (bls_host, 2), (uki_host, 2)])
+def test_a_loader_that_was_booted_in_the_lab_needs_a_yes_alone(
+    make: Callable[[Path], TrialHost], code: int, tmp_path: Path, mocker: MockerFixture
+) -> None:
+    host = make(tmp_path / "host")
+    live_in(host, mocker)
+    assert invoke(host.path, *START, "--yes")[0] == code
 
 
 def test_it_reboots_only_when_it_is_asked_to(host: TrialHost) -> None:

@@ -24,11 +24,13 @@ from iommuctl.app.host import Host
 from iommuctl.app.trial import ending, state
 from iommuctl.app.trial.settle import settle_trial
 from iommuctl.app.trial.start import Wishes
+from iommuctl.app.trial.units import HUNG
 from iommuctl.running.verdict import Verification
+from iommuctl.transaction.recovery import Recovered
 from iommuctl.transaction.trial import oneshot
 from iommuctl.transaction.trial.record import ConfirmBy, OnFailure, Phase
 
-HOSTS = {"grub": grub_host, "systemd-boot": entry_host, "bls": bls_host}
+HOSTS = {"grub": grub_host, "systemd-boot": entry_host, "bls": bls_host, "uki": uki_host}
 
 
 @pytest.fixture(params=HOSTS)
@@ -168,6 +170,7 @@ def test_a_check_that_fails_ends_the_trial(
     assert found is not None
     assert (found.phase, host.ordered_reboot()) == (expected, reboots)
     if reboots:
+        assert host.ran[-2:] == [("systemctl", "start", HUNG), ("systemctl", "reboot", "--no-block")]
         host.ran.clear()
         host.reboot()
         over = settle_trial(opened)
@@ -176,6 +179,21 @@ def test_a_check_that_fails_ends_the_trial(
         assert over.reason.startswith("check 50-storage failed: ")
         assert not host.ordered_reboot()
         nothing_left(host)
+
+
+def test_what_cannot_be_undone_of_a_confirmation_is_named(tmp_path: Path, mocker: MockerFixture) -> None:
+    host = uki_host(tmp_path / "host")
+    opened = live_in(host, mocker)
+    armed(opened)
+    host.reboot()
+    settle_trial(opened)
+    host.reboot()
+    undone = mocker.Mock(spec=Recovered, started=(("mkinitcpio", "-P"),))
+    mocker.patch("iommuctl.app.trial.ending.recover_locked", return_value=undone)
+    over = settle_trial(opened)
+    assert over is not None
+    assert over.phase is Phase.RETURNED
+    assert over.reason.endswith("; what mkinitcpio -P wrote is not undone before it runs again")
 
 
 def test_a_kernel_that_came_meanwhile_is_not_confirmed_by_itself(host: TrialHost, mocker: MockerFixture) -> None:

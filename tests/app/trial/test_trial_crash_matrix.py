@@ -14,7 +14,7 @@ import crash
 import pytest
 import trial_driver as driver
 import trialhosts
-from trialhosts import WANTED, TrialHost, entry_host, grub_host, nothing_left
+from trialhosts import WANTED, TrialHost, bls_host, entry_host, grub_host, nothing_left, uki_host
 from warm import Program
 
 from iommuctl.app.change.recover import recover_host
@@ -28,7 +28,12 @@ from iommuctl.transaction.trial.record import Phase
 pytestmark = [pytest.mark.slow, pytest.mark.programs]
 
 DRIVER = Program("driver", "trial_driver:main")
-MAKE: dict[str, Callable[[Path], TrialHost]] = {"grub": grub_host, "systemd-boot": entry_host}
+MAKE: dict[str, Callable[[Path], TrialHost]] = {
+    "grub": grub_host,
+    "systemd-boot": entry_host,
+    "bls": bls_host,
+    "uki": uki_host,
+}
 # The steps that come before the one that is struck; `boot` is a boot.
 BEFORE = {
     "start": (),
@@ -135,8 +140,11 @@ def make_lab(folder: Path, kind: str, step: str) -> Lab:
     return Lab(kind, step, host.path, old, done.permanent(), points)
 
 
-@pytest.mark.parametrize("step", BEFORE)
-@pytest.mark.parametrize("kind", MAKE)
+# What builds a unified image writes by itself: that is not undone, but named by recover as the command to run again.
+RUNS = [(kind, step) for kind in MAKE for step in BEFORE if (kind, step) != ("uki", "confirm")]
+
+
+@pytest.mark.parametrize(("kind", "step"), RUNS)
 def test_a_kill_at_any_point_leaves_a_host_that_comes_back(kind: str, step: str, tmp_path: Path) -> None:
     lab = make_lab(tmp_path, kind, step)
     assert len(lab.points) > 10, "the trace is too short to be true"
