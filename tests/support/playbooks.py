@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playbooks: the built collection, run by a real ansible-core against hosts that are directories."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lacking import lacks
+from project import PROJECT
+from shownhosts import Stage
+
+# The controller of ansible-core 2.16 takes no Python newer than 3.12 (scripts/ansible-env).
+VERSIONS = ("2.19",) if sys.version_info >= (3, 13) else ("2.16", "2.19")
+NEWEST = VERSIONS[-1]
+TIMEOUT_SECONDS = 900
+_RECAP = re.compile(r"^(\w+) +: (.*)$", re.MULTILINE)
+
+
+def program(name: str, version: str = NEWEST) -> str:
+    path = PROJECT / "build/ansible" / version / "bin" / name
+    return str(path) if path.is_file() else lacks(f"no {path}: scripts/ansible-env {version}")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What a run sees; whatever Ansible itself writes is below `home`."""
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(home),
+        "ANSIBLE_REMOTE_TEMP": str(home / ".ansible/tmp"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+
+
+def install_collection(folder: Path) -> Path:
+    """Build the tarball and install it without a network; return where collections are."""
+    galaxy = [program("ansible-galaxy"), "collection"]
+    for words in (
+        ["build", "--output-path", str(folder), str(PROJECT / "ansible")],
+        ["install", "--offline", "-p", str(folder), str(folder / "iommuctl-iommu-0.1.0.tar.gz")],
+    ):
+        subprocess.run([*galaxy, *words], env=environment(folder), check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a run of ansible-playbook said; `recap` has the counts of each host that are not zero."""
+
+    code: int
+    text: str
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        found = _RECAP.findall(self.text[self.text.rfind("PLAY RECAP") :])
+        counts = {host: dict(word.split("=") for word in line.split()) for host, line in found}
+        return {
+            host: {key: int(number) for key, number in one.items() if number != "0"} for host, one in counts.items()
+        }
+
+    def count(self, key: str) -> dict[str, int]:
+        return {host: counts.get(key, 0) for host, counts in self.recap.items()}
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control machine: a directory with playbooks, an ansible-core, and the installed collection."""
+
+    stage: Stage
+    collections: Path
+    version: str
+
+    @classmethod
+    def build(cls, folder: Path, collections: Path, version: str) -> "Control":
+        made = cls(Stage.build(folder), collections, version)
+        made.wrap("iommuctl")
+        return made
+
+    @property
+    def work(self) -> Path:
+        return self.stage.work
+
+    def wrap(self, name: str, host: Path | None = None) -> Path:
+        """Make a program in `local/`: iommuctl with the libraries of the tests, of a host that is a directory."""
+        path = self.stage.folder / "local" / name
+        path.parent.mkdir(exist_ok=True)
+        said = self.stage.environment(str(host) if host else "")
+        names = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", *(["SHOWN_HOST"] if host else []))
+        exports = "".join(f"export {key}='{said[key]}'\n" for key in names)
+        path.write_text(f'#!/bin/sh\n{exports}exec {self.stage.folder}/bin/iommuctl "$@"\n')
+        path.chmod(0o755)
+        return path
+
+    def play(self, *arguments: str) -> Played:
+        """Run `ansible-playbook ARGUMENTS`."""
+        said = environment(self.stage.folder)
+        path = os.pathsep.join((str(self.stage.folder / "local"), said["PATH"]))
+        done = subprocess.run(
+            [program("ansible-playbook", self.version), *arguments],
+            cwd=self.work,
+            env={**said, "PATH": path, "ANSIBLE_COLLECTIONS_PATH": str(self.collections)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        return Played(done.returncode, done.stdout)
+
+
+def trees(control: Control) -> dict[str, Path]:
+    """Three hosts of one bootloader each, below `nodes/`."""
+    sources = (
+        "examples/debian-12",
+        "tests/golden/bls/fedora-42/before",
+        "tests/golden/systemd-boot/proxmox-8-zfs/before",
+    )
+    made = {f"node{number}": control.work / f"nodes/node{number}" for number in (1, 2, 3)}
+    for path, source in zip(made.values(), sources, strict=True):
+        shutil.copytree(PROJECT / source, path, symlinks=True)
+    return made
