@@ -6,13 +6,15 @@
 #
 # HOSTS has one target a line: the name of a host for ssh, or the absolute path of a tree on this machine, such as an
 # image; blank lines and lines that begin with # do not count. ARGUMENTs go to iommuctl: the profile first, then options.
-# Every JSON document is kept in $FLEET_REPORTS (default: ./fleet-reports). A host that says that it is busy is asked
-# three times, $FLEET_PAUSE seconds apart (default: 10). apply and rollback stop at the first host
-# that fails; the others go on. Exit code: 0 all is well, 1 some host is not, 2 usage.
+# Every JSON document is kept in $FLEET_REPORTS (default: ./fleet-reports), that of a change until there is another.
+# $FLEET_PARALLEL hosts are worked on at a time (default: 1). Where $FLEET_PLANS is set, apply carries out the plans that
+# are kept there, and stops at a host that would change otherwise. A host that says that it is busy is asked $FLEET_TRIES
+# times (default: 3), $FLEET_PAUSE seconds apart (default: 10). apply and rollback begin with no other host after one has
+# failed; the others go on. Exit code: 0 all is well, 1 some host is not, 2 usage.
 set -u
 
 reports=${FLEET_REPORTS:-fleet-reports}
-tries=3
+tries=${FLEET_TRIES:-3}
 pause=${FLEET_PAUSE:-10}
 
 on_target() {
@@ -22,12 +24,12 @@ on_target() {
     esac
 }
 
-# Print a key of the report; nothing where there is none.
+# Print a key of a report; nothing where there is none.
 value_of() {
     python3 -c '
 import json, sys
 value = json.load(open(sys.argv[1])).get(sys.argv[2])
-print(value if isinstance(value, str) else json.dumps(value))' "$report" "$1" 2>/dev/null
+print(value if isinstance(value, str) else json.dumps(value))' "$2" "$1" 2>/dev/null
 }
 
 # Print a key of an error: the last line of stderr is one JSON object; the whole line where iommuctl was not even started.
@@ -50,7 +52,70 @@ usage() {
     exit 2
 }
 
+# Work on one host. Exit code 255 has xargs begin with no other.
+work_on() {
+    name=$(printf %s "${target#/}" | tr / -)
+    kept=$reports/$name.$action.json
+    report=$kept.new
+    error=$reports/$name.$action.error.json
+    if [ "$action" = apply ] && [ -n "${FLEET_PLANS:-}" ]; then
+        fingerprint=$(value_of fingerprint "$FLEET_PLANS/$name.plan.json")
+        if [ -z "$fingerprint" ]; then
+            row 'not planned'
+            return 255
+        fi
+        set -- "$@" --expect "$fingerprint"
+    fi
+    try=1
+    while :; do
+        code=0
+        on_target "$@" >"$report" 2>"$error" || code=$?
+        if [ "$code" -ne 75 ] || [ "$try" -ge "$tries" ] || [ "$(complaint kind)" != locked ]; then break; fi
+        try=$((try + 1))
+        sleep "$pause"
+    done
+    [ -s "$error" ] || rm -f "$error"
+    # Without a report it was not iommuctl that gave the code: sudo and ssh have a 1 of their own.
+    if [ ! -s "$report" ]; then
+        rm -f "$report"
+        case $action in plan | verify) rm -f "$kept" ;; esac
+        [ "$code" -gt 1 ] || code="$code without a report"
+    elif [ "$action" = apply ] && [ "$(value_of changed "$report")" = false ] && [ -s "$kept" ] &&
+        [ "$(value_of profile "$report")" = "$(value_of profile "$kept")" ]; then
+        rm -f "$report"
+        row unchanged
+        return 0
+    else
+        mv "$report" "$kept"
+        report=$kept
+    fi
+    case $action,$code in
+    plan,0) row unchanged ;;
+    plan,1) row 'would change' "plan $(value_of fingerprint "$report" | cut -c 1-12)" ;;
+    verify,0 | verify,1) row "$(value_of verdict "$report")" "$(value_of profile "$report")" ;;
+    apply,0 | rollback,0)
+        case $(value_of changed "$report") in
+        true) row changed "snapshot $(value_of snapshot "$report")" ;;
+        *) row unchanged ;;
+        esac
+        ;;
+    *) row "error $code" "$(complaint brief)" ;;
+    esac
+    case $action,$code in
+    *,0 | plan,1) return 0 ;;
+    apply,* | rollback,*) return 255 ;;
+    *) return 1 ;;
+    esac
+}
+
 [ $# -ge 1 ] || usage
+if [ "$1" = --on ]; then # by xargs, below
+    target=$2
+    action=$3
+    shift 3
+    work_on "$@"
+    exit
+fi
 action=$1
 shift
 case $action in
@@ -68,53 +133,12 @@ for word in "$@"; do
         ;;
     esac
 done
+hosts=$(sed 's/^[[:blank:]]*//; s/[[:blank:]]*$//; /^#/d; /^$/d')
+wrong=$(printf '%s\n' "$hosts" | LC_ALL=C grep -e '[^A-Za-z0-9_.:@/-]' -e '^-' | head -n 1)
+if [ -n "$wrong" ]; then
+    echo "fleet.sh: neither a host nor a plain path: $wrong" >&2
+    exit 2
+fi
+[ -n "$hosts" ] || exit 0
 mkdir -p "$reports" || exit 2
-
-worst=0
-while read -r target; do
-    case $target in
-    '' | '#'*) continue ;;
-    *[!A-Za-z0-9_.:@/-]* | -*)
-        echo "fleet.sh: neither a host nor a plain path: $target" >&2
-        exit 2
-        ;;
-    esac
-    name=$(printf %s "${target#/}" | tr / -)
-    report=$reports/$name.$action.json
-    error=$reports/$name.$action.error.json
-    try=1
-    while :; do
-        code=0
-        on_target "$@" >"$report" 2>"$error" || code=$?
-        if [ "$code" -ne 75 ] || [ "$try" -ge "$tries" ] || [ "$(complaint kind)" != locked ]; then break; fi
-        try=$((try + 1))
-        sleep "$pause"
-    done
-    [ -s "$error" ] || rm -f "$error"
-    # Without a report it was not iommuctl that gave the code: sudo and ssh have a 1 of their own.
-    if [ ! -s "$report" ]; then
-        rm -f "$report"
-        [ "$code" -gt 1 ] || code="$code without a report"
-    fi
-    case $action,$code in
-    plan,0) row unchanged '' ;;
-    plan,1) row 'would change' "plan $(value_of fingerprint | cut -c 1-12)" ;;
-    verify,0 | verify,1) row "$(value_of verdict)" "$(value_of profile)" ;;
-    apply,0 | rollback,0)
-        case $(value_of changed) in
-        true) row changed "snapshot $(value_of snapshot)" ;;
-        *) row unchanged '' ;;
-        esac
-        ;;
-    *) row "error $code" "$(complaint brief)" ;;
-    esac
-    case $action,$code in
-    *,0 | plan,1) ;;
-    apply,* | rollback,*)
-        worst=1
-        break
-        ;;
-    *) worst=1 ;;
-    esac
-done
-exit "$worst"
+printf '%s\n' "$hosts" | xargs -P "${FLEET_PARALLEL:-1}" -I '{}' sh "$0" --on '{}' "$action" "$@" || exit 1

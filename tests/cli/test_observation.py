@@ -2,20 +2,26 @@
 """The commands that look at the running kernel, on trees that stand for one."""
 
 import re
+import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from invoked import invoke, report
 from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
 from lacking import program
+from project import PROJECT
 from pytest_mock import MockerFixture
 
 from iommuctl import __version__
+from iommuctl.cli.output.metrics import metrics_text
 from iommuctl.host.root import Root
 from iommuctl.profile.shipped import shipped_catalogue
-from iommuctl.running.verdict import Verdict
+from iommuctl.running.verdict import Verdict, Verification
 
 CATALOGUE = shipped_catalogue()
 PCI_IDS = """\
@@ -117,10 +123,67 @@ def test_a_verdict_is_written_for_monitoring(tmp_path: Path) -> None:
         'iommuctl_checks{result="fail"} 0',
         'iommuctl_checks{result="skip"} 0',
     ]
-    # What the collector takes: a sample without a time, and gauges alone.
-    sample = re.compile(r'iommuctl_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+')
-    assert [one for one in samples if not sample.fullmatch(one)] == []
-    assert {line.split()[-1] for line in lines if line.startswith("# TYPE")} == {"gauge"}
+    assert_collected(lines)
+
+
+# What the collector takes: each metric told once with its type, a sample without a time, and gauges alone.
+HELP = re.compile(r"# HELP (iommuctl_[a-z_]+) [^\\]+")
+TYPE = re.compile(r"# TYPE (iommuctl_[a-z_]+) gauge")
+SAMPLE = re.compile(r'(iommuctl_[a-z_]+)(\{[a-z]+="(?:[^"\\]|\\[\\"n])*"(,[a-z]+="(?:[^"\\]|\\[\\"n])*")*\})? \d+')
+
+
+def assert_collected(lines: list[str]) -> None:
+    """Hold lines against the text format 0.0.4 as node_exporter's collector wants it."""
+    told: list[str] = []
+    for help_line, *rest in _parts(lines):
+        name, kind = HELP.fullmatch(help_line), TYPE.fullmatch(rest[0])
+        samples = [SAMPLE.fullmatch(line) for line in rest[1:]]
+        names = [one and one[1] for one in (name, kind, *samples)]
+        assert samples
+        assert len(set(names)) == 1, names
+        assert len(set(rest)) == len(rest), "a sample is told twice"
+        told.append(str(names[0]))
+    assert len(set(told)) == len(told)
+
+
+def _parts(lines: list[str]) -> Iterator[list[str]]:
+    starts = [index for index, line in enumerate(lines) if line.startswith("# HELP")]
+    assert starts[0] == 0
+    yield from (lines[start:end] for start, end in pairwise([*starts, len(lines)]))
+
+
+@pytest.mark.usefixtures("running")
+def test_monitoring_is_told_of_groups_drift_and_a_reboot(tmp_path: Path) -> None:
+    path, host = tmp_path / "iommuctl.prom", tmp_path / "host"
+    shutil.copytree(PROJECT / "tests/golden/bls/fedora-42/before", host, symlinks=True)
+    # The root and its flags are those of the entries: else they are another system's.
+    booted = "BOOT_IMAGE=(hd0,gpt2)/vmlinuz root=UUID=0a3407de-014b-458b-b5c1-848e92a327a3 rootflags=subvol=root"
+    replace(AMD_PASID, cmdline=f"{booted} {AMD_PASID.cmdline}").write(host)
+    assert invoke(host, "apply", "passthrough-perf", "--platform", "amd")[0] == 0
+    options = next((host / "boot/loader/entries").glob("*6.14.5*.conf"))
+    options.write_text(options.read_text().replace(" iommu=pt", ""))
+    assert invoke(host, "verify", "--metrics", str(path))[0] == 1
+    lines = path.read_text().splitlines()
+    assert_collected(lines)
+    samples = [line for line in lines if line[0] != "#"]
+    assert samples[samples.index('iommuctl_checks{result="skip"} 0') + 1 :] == [
+        'iommuctl_bootloader_info{backend="bls",platform="amd"} 1',
+        "iommuctl_reboot_required 1",
+        "iommuctl_drift_places 1",
+        'iommuctl_findings{severity="error"} 0',
+        'iommuctl_findings{severity="warning"} 3',
+        'iommuctl_findings{severity="info"} 1',
+        "iommuctl_units 1",
+        'iommuctl_groups{type="identity"} 1',
+        'iommuctl_groups{type="DMA"} 3',
+        'iommuctl_groups{type="DMA-FQ"} 0',
+        "iommuctl_interrupts_remapped 1",
+    ]
+
+
+def test_a_label_of_metrics_is_escaped() -> None:
+    found = Verification('a"b\\c\nd', Verdict.ACTIVE, None, "", (), ())
+    assert_collected(metrics_text(found, None, datetime(2026, 1, 2, tzinfo=UTC)).splitlines())
 
 
 @pytest.mark.usefixtures("running")

@@ -206,6 +206,7 @@ def test_packages_hold_both_readmes_and_the_script_that_the_documents_lead_to() 
     documents = set((DEB / "iommuctl.docs").read_text().split())
     assert {"README.md", "README.zh-CN.md", "docs"} <= documents
     assert (DEB / "iommuctl.examples").read_text().split() == [
+        "examples/carriers",
         "examples/confirm.d",
         "examples/debian-12",
         "examples/fleet.sh",
@@ -214,7 +215,8 @@ def test_packages_hold_both_readmes_and_the_script_that_the_documents_lead_to() 
     assert in_rpm == {*documents, "build/examples"}
     assert "examples/fleet.sh build/examples/fleet.sh" in SPEC.read_text()
     assert "cp -a examples/debian-12 build/examples/debian-12" in SPEC.read_text()
-    assert "-t build/examples/confirm.d examples/confirm.d/*" in SPEC.read_text()
+    for name in ("carriers", "confirm.d"):
+        assert f"-t build/examples/{name} examples/{name}/*" in SPEC.read_text()
 
 
 def test_each_test_of_the_installed_package_is_a_program() -> None:

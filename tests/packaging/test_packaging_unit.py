@@ -67,6 +67,12 @@ def test_the_one_that_tells_monitoring_writes_in_one_directory_and_only_where_it
     assert METRICS.name not in PRESET.read_text()
 
 
+def test_each_unit_is_one_without_a_script_for_another_init() -> None:
+    overrides = (PROJECT / "packaging/bundled/deb/iommuctl.lintian-overrides").read_text()
+    named = [line.split("/")[-1] for line in overrides.splitlines() if "no-init.d-script" in line]
+    assert named == sorted(f"{path.name}]" for path in UNIT.parent.glob("*.service"))
+
+
 @pytest.mark.programs
 @pytest.mark.parametrize("source", [UNIT, METRICS], ids=lambda path: path.name)
 def test_systemd_knows_each_of_its_settings(source: Path, tmp_path: Path) -> None:

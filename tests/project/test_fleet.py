@@ -27,12 +27,14 @@ def trees(stage: Stage, *names: str) -> list[Path]:
     return made
 
 
-def fleet(stage: Stage, hosts: list[Path] | list[str], *arguments: str) -> tuple[int, list[list[str]], str]:
+def fleet(
+    stage: Stage, hosts: list[Path] | list[str], *arguments: str, **settings: str
+) -> tuple[int, list[list[str]], str]:
     """Run the script; give the exit code, the cells of each row, and stderr."""
     done = subprocess.run(
         ["examples/fleet.sh", *arguments],
         cwd=stage.work,
-        env={**stage.environment(), "FLEET_PAUSE": "0"},
+        env={**stage.environment(), "FLEET_PAUSE": "0", **settings},
         input="".join(f"{host}\n" for host in hosts),
         capture_output=True,
         text=True,
@@ -68,6 +70,30 @@ def test_an_apply_stops_at_the_first_host_that_fails(stage: Stage) -> None:
     assert "iommu" not in source(second) + source(third)
     report = json.loads(next((stage.work / "fleet-reports").glob("*first.apply.json")).read_text())
     assert rows[0][2] == f"snapshot {report['snapshot']}"
+
+
+def test_some_hosts_are_worked_on_at_a_time(stage: Stage) -> None:
+    hosts = trees(stage, *(f"host{number}" for number in range(6)))
+    code, rows, _ = fleet(stage, hosts, "plan", PROFILE, FLEET_PARALLEL="3")
+    assert (code, sorted(rows)[5][:2], len(rows)) == (0, ["would change", "host5"], 6)
+    (hosts[0] / "etc/default/grub").write_text(UNREADABLE)
+    code, rows, _ = fleet(stage, hosts, "apply", PROFILE, FLEET_PARALLEL="2")
+    assert (code, "error 78" in [row[0] for row in rows]) == (1, True)
+    assert sum("iommu=pt" in source(tree) for tree in hosts) == len(rows) - 1
+
+
+def test_plans_that_are_kept_are_carried_out_and_no_other(stage: Stage) -> None:
+    first, second, third = hosts = trees(stage, "first", "second", "third")
+    assert fleet(stage, hosts[:2], "plan", PROFILE)[0] == 0
+    kept = {"FLEET_PLANS": "fleet-reports"}
+    (second / "etc/default/grub").write_text(source(second) + "# since\n")
+    code, rows, _ = fleet(stage, [first, second], "apply", PROFILE, **kept)
+    assert (code, [row[:2] for row in rows]) == (1, [["changed", "first"], ["error 75", "second"]])
+    assert fleet(stage, [third], "apply", PROFILE, **kept)[:2] == (1, [["not planned", "third"]])
+    assert fleet(stage, [first], "apply", PROFILE, **kept)[:2] == (0, [["unchanged", "first"]])
+    (report,) = (stage.work / "fleet-reports").glob("*first.apply.json*")
+    assert json.loads(report.read_text())["changed"] is True, "what was done is not forgotten"
+    assert "iommu" not in source(second) + source(third)
 
 
 def test_a_busy_host_is_asked_again(stage: Stage) -> None:

@@ -38,6 +38,7 @@ SHELL_PROGRAMS = (
         ".ci/run",
     ),
     "examples/fleet.sh",
+    "examples/carriers/image-hook",
     *(f"examples/confirm.d/{name}" for name in ("10-reach-default-route", "20-mounts", "30-drivers", "40-hypervisor")),
     *("packaging/completion", "packaging/deb-tree", "packaging/export", "packaging/rpm-tree", "packaging/variant"),
     *("packaging/bundled/fetch", "packaging/bundled/install", "packaging/bundled/pin"),

@@ -2,6 +2,7 @@
 """Verify: whether the running kernel does what a profile promises."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,10 +85,14 @@ def _write_metrics(host: "Host", path: Path | None, found: "Verification | None"
     """Write the verdict where it is asked for; that there is none, too, so that no old one stays in force."""
     if path is None:
         return
+    from iommuctl.app.look.status import read_status
     from iommuctl.cli.output.metrics import metrics_text
     from iommuctl.transaction.outfile import PUBLIC, write_outfile
 
-    write_outfile(path, metrics_text(found, host.clock()).encode(), overwrite=True, mode=PUBLIC)
+    status = None
+    with suppress(IommuctlError):  # another loader than ours: a verdict is one all the same
+        status = read_status(host, platform=None, backend=None) if host.is_system else None
+    write_outfile(path, metrics_text(found, status, host.clock()).encode(), overwrite=True, mode=PUBLIC)
 
 
 def _text(found: "Verification", *, colour: bool) -> str:
