@@ -9,7 +9,7 @@ from iommuctl.value import NamedTuple
 
 # lib/cmdline.c next_arg(). Its isspace() is byte-wise and counts 0xA0 (lib/ctype.c): the second byte of a UTF-8 "à"
 # splits a parameter.
-_TOKEN = re.compile(r'(?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0])+')
+_TOKEN = re.compile(r'((?:"[^"]*(?:"|\Z)|[^"\t\n\v\f\r \xa0]+)+)')
 _TERMINATOR = "--"
 # What a bootloader or kernel-install adds by itself, and what belongs to one entry only (kernel-install(8)).
 OF_ONE_BOOT = frozenset({"BOOT_IMAGE", "initrd", "systemd.machine_id"})
@@ -68,10 +68,11 @@ class Cmdline(NamedTuple):
     def parse(cls, text: str) -> "Cmdline":
         """Read a command line. Any text without NUL and newline comes back unchanged from `str()`."""
         if text.isascii():
-            return cls(tuple(map(Parameter.parse, _TOKEN.findall(text))), tuple(_TOKEN.split(text)))
+            pieces = _TOKEN.split(text)
+            return cls(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
         raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
-        tokens = (Parameter.parse(_text(token)) for token in _TOKEN.findall(raw))
-        return cls(tuple(tokens), tuple(map(_text, _TOKEN.split(raw))))
+        pieces = list(map(_text, _TOKEN.split(raw)))
+        return cls(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
 
     def __str__(self) -> str:
         pieces = [

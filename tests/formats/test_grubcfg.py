@@ -358,6 +358,39 @@ def test_a_line_that_begins_a_comment_is_no_part_of_a_quotation(body: str, read:
     assert str(line.cmdline).replace("\n", " ").startswith(read)
 
 
+@pytest.mark.parametrize(
+    ("row", "read", "names"),
+    [
+        ("linux /k a#b c # d", "a#b c", ()),
+        ("linux\t/k\ta  b\t;", "a b", ()),
+        ("linux /k a\\\n b", "a b", ()),
+        ("linux /k 'a'\"b\"$c", "ab$c", ("c",)),
+        ('linux /k "$c"d "e f"', '$cd "e f"', ("c",)),
+        ("linux /k$c a", "a", ("c",)),
+        ("linux /k", "", ()),
+        ("if linux /k a; then echo 'b'#c; fi", "a", ()),
+        ("echo a; linux /k b; echo c", "b", ()),
+    ],
+)
+def test_a_row_reads_the_same_in_runs_and_word_by_word(row: str, read: str, names: tuple[str, ...]) -> None:
+    ((line,),) = [only_entry(f"insmod 'x' y\n{row}\ninsmod z").linux]
+    assert (str(line.cmdline), line.variables) == (read, names)
+
+
+@pytest.mark.parametrize(
+    ("heading", "title"),
+    [
+        ("menuentry 'a b' --class x --class y $menuentry_id_option 'i-1'", "a b"),
+        ("menuentry 'a $b' $menuentry_id_option 'i-1'", "a $b"),
+        ("menuentry 'a' --unrestricted $menuentry_id_option 'i-1'", "a"),
+        ("menuentry \"a\" --class 'x' ${menuentry_id_option} i-1", "a"),
+    ],
+)
+def test_a_usual_heading_reads_as_any_other(heading: str, title: str) -> None:
+    (entry,) = parse_menu(PATH, f"{heading} {{\n}}\n").entries
+    assert (entry.title, entry.id) == (title, "i-1")
+
+
 def test_a_long_title_is_judged_in_one_go() -> None:
     assert not MenuEntry("", "(" + "recovery " * 100_000, 1, "10_linux", (), ()).recovery
 
