@@ -191,18 +191,21 @@ def _others(tree: Tree, facts: Facts) -> Iterator[Evidence]:
     for loader in LOADERS:
         if loader.supported:
             continue
-        named = _reader(loader, facts)
         for path in (*(f"EFI/{name}" for name in loader.efi), *loader.files):
             for place in listing.find(path):
-                yield Evidence(str(place), "exists", named, Weight.FILES)
+                yield Evidence(str(place), "exists", _reader(loader, path, listing, facts), Weight.FILES)
         for path in loader.settings:
             for place in listing.find(path):
-                yield Evidence(str(place), "exists", named, Weight.SETTINGS)
+                yield Evidence(str(place), "exists", _reader(loader, path, listing, facts), Weight.SETTINGS)
 
 
-def _reader(loader: Loader, facts: Facts) -> str:
-    on_arm64 = facts.platform is Platform.ARM64 and loader.on_arm64
-    return BY_NAME[loader.on_arm64].name if on_arm64 else loader.name
+def _reader(loader: Loader, path: str, listing: Listing, facts: Facts) -> str:
+    """The loader that reads a file of the row's: itself, or the one that reads it too where that one is likelier."""
+    if not loader.read_also_by:
+        return loader.name
+    other = BY_NAME[loader.read_also_by]
+    has_own = path in loader.shared and any(place for name in other.files for place in listing.find(name))
+    return other.name if has_own or facts.platform is Platform.ARM64 else loader.name
 
 
 def _counted(count: int, stem: str, one: str, many: str) -> str:

@@ -44,8 +44,8 @@ class Loader(NamedTuple):
     directories of the ESP's EFI/ (lower case), `files` are absolute or below each boot file system; `settings` say
     nothing next to another loader's files. `places` are where its command line is written, the first that applies;
     `by_hand` is the command instead, where no file holds it, and `by_hand_plain` the same without parameters.
-    `kexecs`: it is started by another loader, whose traces the kernel it starts then shows. `on_arm64` is the loader
-    that reads the same files there. `brief` is what an error says of a host that it boots, where that needs more words.
+    `kexecs`: another loader starts it, and the kernel that it starts shows the traces of that one. `read_also_by` reads
+    the same files on arm64, elsewhere `shared` next to files of its own. `brief` is what an error says of its host.
     """
 
     name: str
@@ -63,13 +63,15 @@ class Loader(NamedTuple):
     by_hand_plain: str = ""
     efi_only: bool = False
     kexecs: bool = False
-    on_arm64: str = ""
+    read_also_by: str = ""
+    shared: tuple[str, ...] = ()
     brief: str = ""
 
 
 _QUOTED = r"""["']?([^"'\n]*)["']?"""
 _APPEND_OF_SYSLINUX = r"(?i)^[ \t]*append[ \t]+(.*)$"
-_EXTLINUX = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf")
+_ELILO = ("EFI/Slackware/elilo.conf", "EFI/BOOT/elilo.conf", "/etc/elilo.conf")
+_SHARED = ("extlinux/extlinux.conf", "extlinux.conf")
 
 LOADERS = (
     Loader(
@@ -169,7 +171,8 @@ LOADERS = (
             "syslinux.cfg",
             "EFI/BOOT/syslinux.cfg",
         ),
-        on_arm64="U-Boot",
+        read_also_by="U-Boot",
+        shared=_SHARED,
         settings=("/etc/update-extlinux.conf", "/etc/default/extlinux"),
         places=(
             Place(
@@ -258,7 +261,7 @@ LOADERS = (
                 then="flash-kernel",
                 needs=("flash-kernel",),
             ),
-            Place(_EXTLINUX, _APPEND_OF_SYSLINUX, "append"),
+            Place(tuple(f"/boot/{path}" for path in _SHARED), _APPEND_OF_SYSLINUX, "append"),
             Place(("uEnv.txt",), r"^(?:bootargs|cmdline|optargs)=(.*)$", "the arguments"),
             Place(("boot.ini",), rf"^[ \t]*setenv[ \t]+bootargs[ \t]+{_QUOTED}", "setenv bootargs"),
             Place(
@@ -361,14 +364,8 @@ LOADERS = (
         source="elilo.sourceforge.net; Slackware: eliloconfig",
         program=r"/elilo[^/]*\.efi$",
         marks=(Mark.BOOT_IMAGE,),
-        files=("EFI/Slackware/elilo.conf", "EFI/BOOT/elilo.conf", "/etc/elilo.conf"),
-        places=(
-            Place(
-                ("EFI/Slackware/elilo.conf", "EFI/BOOT/elilo.conf", "/etc/elilo.conf"),
-                rf"^[ \t]*append[ \t]*=[ \t]*{_QUOTED}",
-                "append",
-            ),
-        ),
+        files=_ELILO,
+        places=(Place(_ELILO, rf"^[ \t]*append[ \t]*=[ \t]*{_QUOTED}", "append"),),
         efi_only=True,
     ),
     Loader(

@@ -87,6 +87,7 @@ ROWS = (
     ),
     Row("U-Boot", {"boot/armbianEnv.txt": "verbosity=1\n"}, BIOS, proves=False, platform=Platform.ARM64),
     Row("U-Boot", {"boot/extlinux/extlinux.conf": f"append {LINE}\n"}, BIOS, proves=False, platform=Platform.ARM64),
+    Row("U-Boot", {"boot/boot.scr": "x", "boot/extlinux/extlinux.conf": f"append {LINE}\n"}, BIOS, proves=False),
     Row(
         "the firmware itself",
         {"etc/default/efibootmgr-kernel-hook": f'OPTIONS="{LINE}"\n'},
