@@ -33,6 +33,7 @@ _VARIABLE = pattern(r"\$(?:\{(\w+)\}|(\w+))")
 # `normal` alone reads grub.cfg at the prefix (grub-core/normal/main.c).
 _LEADS_TO = pattern(r"""^[ \t]*(?:(?:configfile|source|\.|normal)[ \t]+([^\s;]+)|normal)[ \t;]*$""", re.MULTILINE)
 _NORMAL = "$prefix/grub.cfg"
+_NUMBERED_ROOT = pattern(r"""^[ \t]*(?:set[ \t]+)?root=["']?\(?hd[0-9]""", re.MULTILINE)
 _ANY_SEARCH = pattern(r"^[ \t]*search(?:\.\w+)?[ \t]", re.MULTILINE)
 _SEARCH = pattern(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
 _DEVICE = pattern(r"\([^()]*\)")
@@ -44,13 +45,14 @@ class BootMenu(NamedTuple):
     """The menu that boots, the stub on the ESP that leads to it (None: nothing does), and the one that kernels write.
 
     `written` is what the hook of the installed kernel packages generates anew for each kernel that comes or goes.
-    `doubt` says why `path` is only what the distribution has.
+    `doubt` says why `path` is only what the distribution has, `way` what to do so that it can be told.
     """
 
     path: PurePosixPath
     stub: PurePosixPath | None
     written: PurePosixPath
     doubt: str | None = None
+    way: str = ""
 
     @property
     def environment(self) -> PurePosixPath:
@@ -71,12 +73,14 @@ def boot_menu(tree: Tree, family: "GrubFamily | None", facts: Facts) -> BootMenu
     except NotPermittedError:
         return BootMenu(written, None, written)
     if stub is None or content is None:
-        return BootMenu(written, None, written, doubt=_unseen(tree, facts))
+        doubt, way = _unseen(tree, facts)
+        return BootMenu(written, None, written, doubt, way)
     if _WHOLE.search(content):
         return BootMenu(stub, None, _linked(tree, stub, content, written))
-    target = _target(stub, content.decode("utf-8", "replace"), written)
+    target = _target(tree, stub, content.decode("utf-8", "replace"), written)
     if target is None:
-        return BootMenu(written, stub, written, doubt=f"where {stub} leads to cannot be told")
+        way = f"run grub-install, which writes {stub} anew"
+        return BootMenu(written, stub, written, f"where {stub} leads to cannot be told", way)
     if _is_same(tree, target, written):
         return BootMenu(written, stub, written)
     return BootMenu(target, stub, _linked(tree, target, tree.read(target), written))
@@ -94,12 +98,21 @@ def require_written(menu: BootMenu) -> None:
     )
 
 
-def _unseen(tree: Tree, facts: Facts) -> str | None:
-    """Why the stub of a running host cannot be seen; None where none has to be there."""
-    if facts.runtime is None or not facts.runtime.is_efi:
-        return None
-    missing = unmounted(tree, facts.runtime)
-    return f"{missing[0]}, where GRUB starts from, is not mounted" if missing else None
+def _unseen(tree: Tree, facts: Facts) -> tuple[str | None, str]:
+    """Why the stub cannot be seen, and what shows it; None where none has to be there.
+
+    Of another root it is not known whether firmware starts it by UEFI; what its fstab names may hold a stub.
+    """
+    runtime = facts.runtime
+    missing = () if runtime is not None and not runtime.is_efi else unmounted(tree, runtime)
+    if not missing:
+        return None, ""
+    if runtime is None:
+        return (
+            f"{missing[0]}, where GRUB may start from, is not mounted",
+            f"mount the {missing[0]} of that system there",
+        )
+    return f"{missing[0]}, where GRUB starts from, is not mounted", f"mount {missing[0]}"
 
 
 def _written(tree: Tree, family: "GrubFamily | None") -> PurePosixPath:
@@ -136,7 +149,7 @@ def _stub(tree: Tree, facts: Facts) -> PurePosixPath | None:
     return named[0] if len(named) == 1 else None
 
 
-def _target(stub: PurePosixPath, text: str, written: PurePosixPath) -> PurePosixPath | None:
+def _target(tree: Tree, stub: PurePosixPath, text: str, written: PurePosixPath) -> PurePosixPath | None:
     """Where a stub leads to, as a path of the tree; None for one that leads nowhere that can be told."""
     leads = _LEADS_TO.findall(text)
     if not leads:
@@ -152,13 +165,40 @@ def _target(stub: PurePosixPath, text: str, written: PurePosixPath) -> PurePosix
     found = _SEARCH.findall(text)
     uuid = next((text for text in found[-1] if text), "") if found else ""
     is_searched = bool(found) or _ANY_SEARCH.search(text) is not None
-    if not is_searched or _FAT_UUID.fullmatch(uuid) or _OWN_DEVICE in target:
+    if _OWN_DEVICE in target:
         return point / inside.relative_to("/")
-    # Another file system: /boot of its own, or the root, whose menu may be below a subvolume.
+    if _names_partition(text, target):
+        return _only_one(tree, point, inside, written)
+    if not is_searched or _FAT_UUID.fullmatch(uuid):
+        return point / inside.relative_to("/")
+    return _elsewhere(inside, written)
+
+
+def _elsewhere(inside: PurePosixPath, written: PurePosixPath) -> PurePosixPath | None:
+    """A path on another file system than the ESP: /boot of its own, or the root, whose menu may be in a subvolume."""
     for menu in (written, *MENUS):
         if str(menu).endswith(str(inside)) or str(inside).endswith(str(menu)):
             return menu
     return PurePosixPath("/boot") / inside.relative_to("/") if str(inside) != "/" else None
+
+
+def _names_partition(text: str, target: str) -> bool:
+    """Whether the place is given by a partition's number, (hd0,gpt2), which says nothing of what is mounted where."""
+    if "(hd" in target:
+        return True
+    numbered = [match.start() for match in _NUMBERED_ROOT.finditer(text)]
+    searches = [match.start() for match in _ANY_SEARCH.finditer(text)]
+    return bool(numbered) and max(searches, default=-1) < numbered[-1]
+
+
+def _only_one(tree: Tree, point: PurePosixPath, inside: PurePosixPath, written: PurePosixPath) -> PurePosixPath | None:
+    """Return the one menu that a path without its file system can mean; None where there is none, or more."""
+    there = [path for path in (point / inside.relative_to("/"), _elsewhere(inside, written)) if _is_there(tree, path)]
+    return there[0] if len(there) == 1 else None
+
+
+def _is_there(tree: Tree, path: PurePosixPath | None) -> bool:
+    return path is not None and path.name in tree.names(path.parent)
 
 
 def _linked(tree: Tree, path: PurePosixPath, content: bytes | None, written: PurePosixPath) -> PurePosixPath:

@@ -180,9 +180,7 @@ def unproven(place: BootMenu) -> tuple[Finding, ...]:
     if place.doubt is None:
         return ()
     message = f"{place.doubt}, so {place.path} is taken for the menu that boots"
-    hint = "mount the boot file systems (mount --all), then run the same command again"
-    if place.stub is not None:
-        hint = f"run grub-install, which writes {place.stub} anew, then the same command again"
+    hint = f"{place.way}, then run the same command again"
     return (Finding(Rule.MENU_UNPROVEN, Severity.WARNING, message, hint=hint),)
 
 

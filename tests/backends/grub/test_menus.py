@@ -91,24 +91,41 @@ OTHER = "search --no-floppy --file --set=root /boot/grub2/grub.cfg\nset prefix=(
         (f"set way=/boot/grub2\nset prefix=($root)${{way}}\n{DEBIAN_STUB.splitlines()[0]}\n{LEAD}", BOOT2),
         ("configfile ${cmdpath}/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
         (f"{DEBIAN_STUB}configfile $cmdpath/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
+        ("set root='hd0,gpt2'\nset prefix=($root)/boot/grub2\nconfigfile $prefix/grub.cfg\n", BOOT2),
+        (f"{DEBIAN_STUB}root=hd0,msdos1\nconfigfile /grub2/grub.cfg\n", BOOT2),
+        ("configfile (hd0,gpt2)/boot/grub2/grub.cfg\n", BOOT2),
+        (f"set root='hd0,gpt2'\n{OTHER}normal\n", BOOT2),  # a search finds another
+        ("set root=(hd0,gpt1)\nconfigfile /EFI/debian/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
+        ("set root='hd0,gpt2'\nconfigfile /twice/grub.cfg\n", None),  # on the ESP and on /boot
+        ("set root='hd0,gpt2'\nconfigfile /nowhere/grub.cfg\n", None),
         ("configfile $elsewhere/grub.cfg\n", None),
         ("# nothing\n", None),
     ],
 )
 def test_a_stub_is_followed_or_said_not_to_be_followed(stub: str, path: str | None) -> None:
     where = "/boot/efi/EFI/debian/grub.cfg"
-    tree = MemoryTree.of({BOOT: MENU, BOOT2: MENU, "/boot/efi/EFI/debian/real.cfg": MENU, where: stub})
+    more = ("/boot/efi/EFI/debian/real.cfg", "/boot/efi/twice/grub.cfg", "/boot/twice/grub.cfg")
+    tree = MemoryTree.of({BOOT: MENU, BOOT2: MENU, **dict.fromkeys(more, MENU), where: stub})
     found = boot_menu(tree, grub_family(Distribution("debian")), host("debian"))
     assert (str(found.path), found.doubt) == (path or BOOT, None if path else f"where {where} leads to cannot be told")
     assert [one.rule for one in unproven(found)] == ([] if path else ["menu-unproven"])
 
 
-@pytest.mark.parametrize(("mounts", "is_told"), [((), True), (("/boot/efi",), False)])
-def test_an_esp_that_is_not_mounted_is_told(mounts: tuple[str, ...], is_told: bool) -> None:
-    tree = MemoryTree.of({BOOT: MENU, "/etc/fstab": "UUID=2 /boot/efi vfat umask=0077 0 1\n"})
-    system = host("debian", runtime=running()._replace(mounts=mounts))
+@pytest.mark.parametrize(
+    ("runtime", "files", "hint"),
+    [
+        (running(), {}, "mount /boot/efi, then run the same command again"),
+        (running()._replace(mounts=("/boot/efi",)), {}, None),
+        (running(is_efi=False), {}, None),
+        (None, {}, "mount the /boot/efi of that system there, then run the same command again"),
+        (None, {"/boot/efi/EFI/BOOT/BOOTX64.EFI": ""}, None),
+    ],
+)
+def test_an_esp_that_is_not_mounted_is_told(runtime: Runtime | None, files: dict[str, str], hint: str | None) -> None:
+    tree = MemoryTree.of({BOOT: MENU, "/etc/fstab": "UUID=2 /boot/efi vfat umask=0077 0 1\n", **files})
+    system = host("debian", runtime=runtime)
     found = boot_menu(tree, grub_family(system.distribution), system)
-    assert [one.rule for one in unproven(found)] == (["menu-unproven"] if is_told else [])
+    assert [(one.rule, one.hint) for one in unproven(found)] == ([("menu-unproven", hint)] if hint else [])
 
 
 def test_what_may_not_be_read_is_the_distributions_own() -> None:
