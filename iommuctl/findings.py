@@ -96,6 +96,7 @@ class Rule(StrEnum):
         "drop-in-not-read",
         "a drop-in of GRUB's settings that grub-mkconfig never reads here",
     )
+    ENTRIES_NOT_READ = "entries-not-read", "the menu that boots reads no entries, so what they say has no effect"
     ENTRY_LEFT_ALONE = "entry-left-alone", "an entry or image that is not changed, with the reason"
     ESP_LOADER_UNKNOWN = (
         "esp-loader-unknown",

@@ -53,13 +53,21 @@ class Bls:
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries, and what the next kernel's would say."""
         family = _settings_family(tree, facts)
-        known = _variables(tree, facts)
+        place = boot_menu(tree, facts)
+        unread = menus.not_reading_entries(tree, place)
+        known = grub_variables.read_variables(tree, place)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
         return BootConfig(
             entries=tuple(each.shown for each in found),
             future=_future(tree, facts, known, found),
             findings=(
+                *notes.unproven(place),
+                *(
+                    ()
+                    if unread is None
+                    else (Finding(Rule.ENTRIES_NOT_READ, Severity.WARNING, unread.brief, hint=unread.hint),)
+                ),
                 *_about(known, found),
                 *(() if found else (no_entry_yet(KERNEL_CMDLINE),)),
                 *told,
@@ -72,14 +80,17 @@ class Bls:
 
     def render(self, tree: Tree, facts: Facts, desired: DesiredArguments) -> Rendering:
         """Return the edits: GRUB's settings, the block, the entries, and last what the next kernel boots with."""
-        known = _variables(tree, facts)
+        place = boot_menu(tree, facts)
+        if (unread := menus.not_reading_entries(tree, place)) is not None:
+            raise unread
+        known = grub_variables.read_variables(tree, place)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
         family = _settings_family(tree, facts)
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        findings = [*_about(known, found), *self._drift(tree, facts, known, found)]
+        findings = [*notes.unproven(place), *_about(known, found), *self._drift(tree, facts, known, found)]
         findings += () if ours else (no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=grub_sources.LINUX)

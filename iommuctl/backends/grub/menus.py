@@ -27,6 +27,7 @@ _REMOVABLE = "boot"  # EFI/BOOT, which firmware starts where no boot option is l
 _VENDORS = {"rhel": "redhat", "almalinux": "almalinux", "ol": "redhat", "linuxmint": "ubuntu"}
 _UPDATE_GRUB = (PurePosixPath("/usr/sbin/update-grub"), PurePosixPath("/sbin/update-grub"))
 _WRITES = re.compile(rb"grub2?-mkconfig\s+-o\s+(/[\w/.-]+)")
+_BLSCFG = pattern(rb"^[ \t]*blscfg\b", re.MULTILINE)
 _WHOLE = pattern(rb"^[ \t]*(?:menuentry|submenu|blscfg)\b", re.MULTILINE)
 _SETS = pattern(r"""^[ \t]*(?:set[ \t]+)?([A-Za-z_]\w*)=([^\s;]+)""", re.MULTILINE)
 _VARIABLE = pattern(r"\$(?:\{(\w+)\}|(\w+))")
@@ -95,6 +96,30 @@ def require_written(menu: BootMenu) -> None:
         f"{menu.path} boots, and kernel packages write {menu.written}: a change would be lost with the next kernel",
         details=(f"GRUB starts from {way}", f"a new kernel has {menu.written} generated anew"),
         hint=f"run grub-install, so that {menu.stub or menu.path} leads to {menu.written}, then the same command again",
+    )
+
+
+def not_reading_entries(tree: Tree, menu: BootMenu) -> UnavailableError | None:
+    """Return that the menu which boots has entries of its own and none of the specification's, or is not there.
+
+    None for any other, and where the distribution's own is not there: a tree before its first menu.
+    """
+    try:
+        content = tree.read(menu.path)
+    except NotPermittedError:
+        return None
+    if content is None and menu.path == menu.written:
+        return None
+    if content is not None and (not _WHOLE.search(content) or _BLSCFG.search(content)):
+        return None
+    why = "it is not there" if content is None else "it has no blscfg"
+    way = f"name its backend, --backend grub2, or have {menu.path} built anew with blscfg (GRUB_ENABLE_BLSCFG=true)"
+    if menu.path != menu.written:
+        way = f"run grub-install, so that {menu.stub or menu.path} leads to {menu.written}, then the same command again"
+    return UnavailableError(
+        f"{menu.path} boots, and {why}: what entries say has no effect",
+        details=() if menu.stub is None else (f"GRUB starts from {menu.stub}, which leads to it",),
+        hint=way,
     )
 
 

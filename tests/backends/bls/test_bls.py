@@ -91,6 +91,48 @@ def test_a_variable_that_contradicts_is_refused_naming_who_sets_it(files: dict[s
     assert "tuned-adm profile" in (caught.value.hint or "")
 
 
+NO_BLSCFG = "it has no blscfg"
+WHOLE = "menuentry 'Fedora' {\n linux /vmlinuz-6.1.0 root=UUID=1 ro\n}\n"
+ESP_MENU = "/boot/efi/EFI/fedora/grub.cfg"
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "why", "way"),
+    [
+        ({ESP_MENU: WHOLE}, ESP_MENU, NO_BLSCFG, "leads to /boot/grub2/grub.cfg"),
+        ({ESP_MENU: "configfile /EFI/fedora/mine/grub.cfg\n", "/boot/efi/EFI/fedora/mine/grub.cfg": WHOLE},
+         "/boot/efi/EFI/fedora/mine/grub.cfg", NO_BLSCFG, f"{ESP_MENU} leads to /boot/grub2/grub.cfg"),
+        ({ESP_MENU: "configfile /grub2/grub.cfg\n"}, "/boot/efi/grub2/grub.cfg", "it is not there", "run grub-install"),
+        ({"/boot/grub2/grub.cfg": WHOLE}, "/boot/grub2/grub.cfg", NO_BLSCFG, "--backend grub2"),
+    ],
+)  # fmt: skip
+def test_entries_that_the_menu_that_boots_does_not_read_are_no_success(
+    files: dict[str, str | bytes], named: str, why: str, way: str
+) -> None:
+    tree = fedora({"/boot/grub2/grub.cfg": "blscfg\n", **files})
+    with pytest.raises(UnavailableError) as caught:
+        rendered(tree)
+    assert caught.value.brief == f"{named} boots, and {why}: what entries say has no effect"
+    assert way in str(caught.value.hint)
+    told = {one.rule: one.message for one in BLS.read(tree, facts()).findings}
+    assert told["entries-not-read"] == caught.value.brief
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        "blscfg\n",
+        f"{WHOLE}blscfg\n",
+        "search --fs-uuid --set=dev 8e0e7a53-96a4\nconfigfile ($dev)/grub2/grub.cfg\n",
+        None,
+    ],
+)
+def test_entries_that_the_menu_that_boots_reads_are_edited(stub: str | None) -> None:
+    tree = fedora({"/boot/grub2/grub.cfg": "blscfg\n", **({ESP_MENU: stub} if stub else {})})
+    assert rendered(tree).edits
+    assert "entries-not-read" not in {one.rule for one in BLS.read(tree, facts()).findings}
+
+
 def test_a_variable_that_agrees_stays_where_it_is() -> None:
     tree = fedora(
         {ENTRY: entry(f"{OPTIONS} $tuned_params debug"), "/boot/grub2/grubenv": grubenv(tuned_params="nosmt")}
