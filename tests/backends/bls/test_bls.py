@@ -114,7 +114,7 @@ def test_entries_that_the_menu_that_boots_does_not_read_are_no_success(
         rendered(tree)
     assert caught.value.brief == f"{named} boots, and {why}: what entries say has no effect"
     assert way in str(caught.value.hint)
-    told = {one.rule: one.message for one in BLS.read(tree, facts()).findings}
+    told = {str(one.rule): one.message for one in BLS.read(tree, facts()).findings}
     assert told["entries-not-read"] == caught.value.brief
 
 
