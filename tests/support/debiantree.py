@@ -40,6 +40,7 @@ _OPTIONS = (
     '--aptopt=Acquire::Check-Valid-Until "false"',
 )
 _NOT_COPIED = frozenset({"dev", "proc", "run", "sys", "tmp", "usr"})
+_UNSHARED = ("unshare", "--mount", "--pid", "--fork", "--propagation=private")
 # What systemd asks of an ESP: that something is mounted there, and, unless told otherwise, that it is one by its type.
 _CONFINED = (
     'mount --bind "$1/boot/efi" "$1/boot/efi" && mount -t proc proc "$1/proc" && root=$1 && shift && '
@@ -64,10 +65,8 @@ class DebianTree:
 
     def run(self, *argv: str) -> str:
         """Run a program of the tree, in a mount and a pid namespace of its own; give its stdout."""
-        command = ("unshare", "--mount", "--pid", "--fork", "--propagation=private", "sh", "-c", _CONFINED, "sh")
-        done = subprocess.run(
-            (*command, str(self.path), *argv), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-        )
+        command = (*_UNSHARED, "sh", "-c", _CONFINED, "sh", str(self.path), *argv)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -89,6 +88,8 @@ def _fresh(tmp_path: Path, name: str, suite: str, packages: tuple[str, ...]) -> 
         cached = _cached(name, suite, packages)
     except MissingError as error:
         lacks(str(error))
+    if why := subprocess.run((*_UNSHARED, "true"), capture_output=True, text=True, check=False).stderr.strip():
+        lacks(f"no mounts of its own for a tree, as in a chroot(2) of a plain directory: {why}")
     return _copy(cached, tmp_path / name)
 
 
