@@ -50,11 +50,40 @@ class Rule(StrEnum):
     UNSAFE = "unsafe", "something that weakens isolation"
     WRONG_PLATFORM = "wrong-platform", "a parameter of another platform"
 
-    # A command line where it is used
+    # A device that is to go to a guest
+    BEHIND_PCI_BRIDGE = "behind-pci-bridge", "a device after a PCI bridge, which shares its group with all others there"
+    BOUND_ELSEWHERE = "bound-elsewhere", "a file or program that binds devices too, or keeps their drivers off"
+    DEVICE_CARRIES_ROOT = "device-carries-root", "a device that carries what the host boots and lives from"
+    DEVICE_CARRIES_STORAGE = (
+        "device-carries-storage",
+        "a device that carries a file system, swap or a disk that is held",
+    )
+    DEVICE_DENYLISTED = "device-denylisted", "a device that vfio-pci refuses by its model"
+    DEVICE_HAS_VFS = "device-has-vfs", "a device with virtual functions, which would go with it"
+    DEVICE_IN_GUEST = "device-in-guest", "a device that a guest has now"
     DEVICE_IN_USE = "device-in-use", "a disk or network card of the host that vfio-pci would take"
-    GPU_FABRIC = "gpu-fabric", "GPUs that copy to each other, and a mode that their vendor advises against"
+    DEVICE_IN_USE_NETWORK = "device-in-use-network", "a network card that is up, with an address or as a part"
+    DEVICE_IS_BMC = "device-is-bmc", "a part of the management controller"
+    DEVICE_IS_BOOT_DISPLAY = "device-is-boot-display", "the only display, or the one that the boot shows on"
+    DEVICE_IS_BRIDGE = "device-is-bridge", "a bridge, which no guest can have"
+    DEVICE_IS_KEYBOARD = "device-is-keyboard", "the USB controller of the only keyboard"
+    DEVICE_IS_PLATFORM = "device-is-platform", "a part of the platform, which no guest can have"
+    DEVICE_IS_UPLINK = "device-is-uplink", "a network card by which the host is reached"
+    DEVICES_UNCHECKED = "devices-unchecked", "another root, whose devices are not known"
+    GPU_FUNCTIONS = "gpu-functions", "a graphics card without its other functions"
+    GROUP_MATE_ESSENTIAL = "group-mate-essential", "a member of the same group that has to stay with the host"
     GROUP_MATES = "group-mates", "devices that go to a guest only together with others that the host uses"
     ID_MATCHES_NOTHING = "id-matches-nothing", "an id for vfio-pci that no device has"
+    IDENTICAL_IDS = "identical-ids", "an id that several devices have, all of which vfio-pci takes"
+    NO_IOMMU_GROUP = "no-iommu-group", "a device in no group, or a host without an active IOMMU"
+    NO_RESET = "no-reset", "a device that cannot be reset, or only with others that the host uses"
+    REBAR = "rebar", "a graphics card whose memory window can be resized"
+    RESERVED_DIRECT = "reserved-direct", "a device for which the firmware demands a 1:1 mapping"
+    STORAGE_UNRESOLVED = "storage-unresolved", "a disk controller, where the disk of the host cannot be told"
+    VBIOS_BOOT_GPU = "vbios-boot-gpu", "a graphics card whose video BIOS the firmware keeps a copy of"
+
+    # A command line where it is used
+    GPU_FABRIC = "gpu-fabric", "GPUs that copy to each other, and a mode that their vendor advises against"
     IDS_SHADOW_MODPROBE = "ids-shadow-modprobe", "ids on the line that take the place of those in modprobe.d"
     INTEGRATED_GPU = "integrated-gpu", "an integrated GPU that this kernel leaves out, and that would be translated"
     OTHER_MANAGER = "other-manager", "another program that sets the same parameters"
@@ -151,6 +180,34 @@ class Rule(StrEnum):
     TRIAL_WAITS = "trial-waits", "a menu that waits for a key or for a password"
     TRIAL_WATCHDOG = "trial-watchdog", "whether a hardware watchdog ends a hang"
 
+
+# What no --force lifts: the host would not come up again, or the kernel refuses it whatever is written.
+NEVER_FORCED = frozenset(
+    (
+        Rule.DEVICE_CARRIES_ROOT,
+        Rule.DEVICE_DENYLISTED,
+        Rule.DEVICE_HAS_VFS,
+        Rule.DEVICE_IS_BRIDGE,
+        Rule.DEVICE_IS_PLATFORM,
+        Rule.IDENTICAL_IDS,
+        Rule.RESERVED_DIRECT,
+        Rule.STORAGE_UNRESOLVED,
+    )
+)
+
+# What can stop an apply because of a device, and what a --force lifts.
+FORCED_FOR_DEVICES = frozenset(
+    (
+        Rule.DEVICE_CARRIES_STORAGE,
+        Rule.DEVICE_IS_BMC,
+        Rule.DEVICE_IS_BOOT_DISPLAY,
+        Rule.DEVICE_IS_UPLINK,
+        Rule.GPU_FUNCTIONS,
+        Rule.GROUP_MATE_ESSENTIAL,
+        Rule.GROUP_MATES,
+        Rule.ID_MATCHES_NOTHING,
+    )
+)
 
 # The id of a finding that a profile declares: any, of an administrator's own profile.
 DeclaredRule = NewType("DeclaredRule", str)

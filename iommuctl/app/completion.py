@@ -83,12 +83,25 @@ def forcible_rules(root: Path, profile: str | None) -> tuple[str, ...]:
     """Return the rules of what can stop an apply of a profile; without one, a rollback."""
     if profile is None:
         return ("changed-since-snapshot", "snapshot-damaged")
+    from iommuctl.findings import FORCED_FOR_DEVICES
     from iommuctl.lint.host_rules import HOST_RULES
     from iommuctl.lint.line_rules import RULES
 
     found = _profile(root, profile)
     own = () if found is None else (*(one.rule for one in found.notices), *(one.rule for one in found.warns))
-    return tuple(sorted({*(str(rule.id) for rule in (*RULES, *HOST_RULES)), *own}))
+    shipped = (*(rule.id for rule in (*RULES, *HOST_RULES)), *FORCED_FOR_DEVICES)
+    return tuple(sorted({*map(str, shipped), *own}))
+
+
+def device_addresses() -> tuple[str, ...]:
+    """Return the addresses of the devices of the running system, without its bridges."""
+    system = Root(Path("/"))
+    try:
+        names = system.names(_DEVICES)
+        kinds = {name: system.read(_DEVICES / name / "class") or b"" for name in names}
+    except IommuctlError:
+        return ()
+    return tuple(name for name, kind in kinds.items() if not kind.startswith(b"0x06"))
 
 
 def kernel_releases(root: Path) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class _Commands(LazyGroup):
         "explain",
         "verify",
         "trial",
+        "devices",
         "groups",
         "check",
         "recover",

@@ -65,6 +65,12 @@ def _complete_input(context: typer.Context, incomplete: str) -> list[str]:
     return _fitting((f"{name}={before}{one}" for one in values if one), incomplete)
 
 
+def _complete_device(incomplete: str) -> list[str]:
+    from iommuctl.app.completion import device_addresses
+
+    return _fitting(device_addresses(), incomplete)
+
+
 def _complete_parameter(incomplete: str) -> list[str]:
     from iommuctl.app.completion import parameter_names
 
@@ -215,6 +221,18 @@ Set = Annotated[
         help="Fill an input of the profile, such as vfio-pci.ids=10de:1b80; may be repeated.",
         autocompletion=_complete_input,
     ),
+]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="ADDRESS|NAME",
+        help="Give this device to guests, with all functions of its card; may be repeated. devices lists them.",
+        autocompletion=_complete_device,
+    ),
+]
+WithGroup = Annotated[
+    bool, typer.Option("--with-group", help="With --device: also what has to go along, of the same IOMMU group.")
 ]
 KernelOption = Annotated[
     list[str] | None,

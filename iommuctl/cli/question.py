@@ -28,6 +28,20 @@ def confirmed(question: str) -> bool:
         typer.echo("answer y or n")
 
 
+def answered(question: str, numbers: range) -> tuple[int, ...]:
+    """Ask until the answer is numbers of a list; none of them for an empty line, and for the end of the input."""
+    while True:
+        typer.echo(f"\n{question}: ", nl=False)
+        line = _read_line()
+        if line is None:
+            typer.echo()
+            return ()
+        words = line.decode("ascii", "replace").replace(",", " ").split()
+        if all(word.isascii() and word.isdecimal() and int(word) in numbers for word in words):
+            return tuple(dict.fromkeys(map(int, words)))
+        typer.echo(f"answer with numbers from {numbers[0]} to {numbers[-1]}")
+
+
 def _read_line() -> bytes | None:
     """Read what is typed, up to the end of a line; None at the end of the input."""
     terminal = sys.stdin.fileno()

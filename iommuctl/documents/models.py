@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from iommuctl.documents.base import Document, Part, RootPath, Text, Word
+from iommuctl.documents.devices import ObjectionReport, UseReport
 from iommuctl.documents.trial import TrialPart, TrialPlanPart
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
@@ -296,6 +297,9 @@ class DeviceReport(Part):
     virtual_functions: int = Field(description="SR-IOV: how many there are")
     maximal_virtual_functions: int = Field(description="SR-IOV: how many there can be")
     physical_function: Text | None
+    usable: bool = Field(description="whether nothing stops it from going to a guest, its group with it")
+    obstacles: tuple[ObjectionReport, ...] = Field(description="what stops it")
+    carries: tuple[UseReport, ...] = Field(description="what hangs on it")
 
 
 class GroupReport(Part):

@@ -4,6 +4,7 @@
 from pydantic import BaseModel
 
 from iommuctl.documents import models
+from iommuctl.documents.devices import DevicesReport
 from iommuctl.documents.explained import ExplainReport
 from iommuctl.documents.planfile import PlanFile
 
@@ -18,6 +19,7 @@ REPORTS: dict[str, type[BaseModel]] = {
     "lint": models.LintReport,
     "explain": ExplainReport,
     "verify": models.VerifyReport,
+    "devices": DevicesReport,
     "groups": models.GroupsReport,
     "check": models.CheckReport,
     "plan": PlanFile,

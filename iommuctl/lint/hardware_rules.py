@@ -12,7 +12,6 @@ from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, sets
 from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
-    from iommuctl.running.effect.binding import DeviceId
     from iommuctl.running.state import Device
 
 rule = RuleBook()
@@ -24,9 +23,6 @@ _NVIDIA, _AMD = "10de", "1002"
 # include/linux/pci_ids.h: 3D controller, other display controller, processing accelerator. A GPU for a screen is 0300.
 _COMPUTE = ("0302", "0380", "1200")
 _SEVERAL = 2
-_HOST_NEEDS = {"01": "storage", "02": "the network"}  # PCI_BASE_CLASS_STORAGE, PCI_BASE_CLASS_NETWORK
-# Drivers under which a mate does not keep a group from a guest (drivers/vfio/vfio_main.c, driver_managed_dma).
-_HARMLESS_MATES = frozenset({"pci-stub", "pcieport"})
 
 
 class Fabric(NamedTuple):
@@ -151,35 +147,6 @@ def _integrated_gpu(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, item.parameter.text, "if the screen fails: intel_iommu=on,intgpu_off leaves it out again")
 
 
-@rule(Rule.ID_MATCHES_NOTHING, Severity.WARNING, "drivers/vfio/pci/vfio_pci.c vfio_pci_fill_ids")
-def _id_matches_nothing(subject: Subject) -> Iterable[Remark]:
-    for ident in _ids(subject) if subject.devices else ():
-        if not any(map(ident.means, subject.devices)):
-            message = f"no device of this host has the id {ident.text}"
-            yield Remark(message, f"vfio-pci.ids={ident.text}", "iommuctl groups shows the ids")
-
-
-@rule(Rule.DEVICE_IN_USE, Severity.WARNING, "drivers/vfio/pci/vfio_pci.c: ids claim disks and network cards as well")
-def _device_in_use(subject: Subject) -> Iterable[Remark]:
-    for device in _named(subject):
-        need = _HOST_NEEDS.get(device.device_class[:2])
-        if need is not None and device.driver is not None and not _is_held(device):
-            message = f"vfio-pci takes {device.address} from {device.driver}, by which this host reaches {need}"
-            yield Remark(message, _written(subject, device), "iommuctl groups shows what the host uses")
-
-
-@rule(Rule.GROUP_MATES, Severity.WARNING, "drivers/vfio/vfio_main.c vfio_dev_viable")
-def _group_mates(subject: Subject) -> Iterable[Remark]:
-    named = _named(subject)
-    for number in sorted({device.group for device in named if device.group is not None}):
-        mates = [one for one in subject.devices if one.group == number and one not in named and _blocks(one)]
-        if mates:
-            first = next(device for device in named if device.group == number)
-            others = ", ".join(f"{mate.address} ({mate.driver})" for mate in mates)
-            message = f"{first.address} goes to a guest only together with {others}, which the host uses"
-            yield Remark(message, _written(subject, first), "name their ids too, or put the card into another slot")
-
-
 def _asking(subject: Subject, wanted: Assignment) -> Item | None:
     """The last item of the line that sets a variable to a value, where that is its effect on some kernel."""
     items = [item for item in subject.items if wanted in sets(subject, item)]
@@ -191,41 +158,6 @@ def _asking(subject: Subject, wanted: Assignment) -> Item | None:
 
 def _is_gpu(device: "Device") -> bool:
     return device.is_display or device.device_class.startswith(_COMPUTE)
-
-
-def _ids(subject: Subject) -> "tuple[DeviceId, ...]":
-    """The ids that vfio-pci gets: of several values of a string the last one."""
-    values = [one.value for one in subject.cmdline.named("vfio-pci.ids")]
-    if not values:
-        return ()
-    from iommuctl.running.effect.binding import parse_ids  # noqa: PLC0415 - few lines name a device
-
-    return parse_ids(values[-1] or "")
-
-
-def _named(subject: Subject) -> "list[Device]":
-    ids = _ids(subject)
-    return [device for device in subject.devices if any(one.means(device) for one in ids) and not device.is_bridge]
-
-
-def _written(subject: Subject, device: "Device") -> str:
-    text = next((one.text for one in _ids(subject) if one.means(device)), "")
-    return f"vfio-pci.ids={text}"
-
-
-def _is_held(device: "Device") -> bool:
-    from iommuctl.running.effect.binding import is_held  # noqa: PLC0415
-
-    return is_held(device)
-
-
-def _blocks(device: "Device") -> bool:
-    return (
-        device.driver is not None
-        and device.driver not in _HARMLESS_MATES
-        and not device.is_bridge
-        and not _is_held(device)
-    )
 
 
 HARDWARE_RULES = rule.rules

@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 
 from iommuctl.findings import Rule, Severity
-from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.kernel.cmdline import Cmdline, canonical_name
 from iommuctl.kernel.environment import Manager
 from iommuctl.kernel.parameters import same_id
 from iommuctl.lint.engine import Remark, RuleBook, Subject, is_managed
@@ -32,7 +32,16 @@ def _ids_shadow_modprobe(subject: Subject) -> Iterable[Remark]:
     if lost:
         message = f"takes the place of the ids in {options[-1].path}: {','.join(lost)} go back to their own drivers"
         merged = ",".join((*kept, *lost))
-        yield Remark(message, f"vfio-pci.ids={values[-1]}", f"give all of them: vfio-pci.ids={merged}")
+        wanted = () if subject.desired is None else subject.desired.wanted
+        is_asked = any(
+            canonical_name(one.name) == "vfio_pci.ids" for one in wanted
+        )  # else it is there, for good or ill
+        yield Remark(
+            message,
+            f"vfio-pci.ids={values[-1]}",
+            f"give all of them: vfio-pci.ids={merged}",
+            Severity.ERROR if is_asked else None,
+        )
 
 
 @rule(

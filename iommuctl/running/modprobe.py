@@ -18,31 +18,47 @@ _DIRECTORIES = tuple(
 
 def read_options(tree: Tree) -> tuple[ModuleOption, ...]:
     """Return what the files say, in the order in which modprobe hands it on. What may not be read is left out."""
+    return tuple(option for path in _paths(tree) for option in parse_options(_text(tree, path), path))
+
+
+def read_lines(tree: Tree) -> Iterator[tuple[PurePosixPath, list[str]]]:
+    """Return the words of each line, with its file, in that order; comments and empty lines left out."""
+    for path in _paths(tree):
+        for words in parse_lines(_text(tree, path)):
+            yield path, words
+
+
+def parse_lines(text: str) -> Iterator[list[str]]:
+    """Read the words of each line of a file; a backslash at the end joins the next line."""
+    for line in text.replace("\\\n", "").splitlines():
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield words
+
+
+def parse_options(text: str, path: PurePosixPath) -> Iterator[ModuleOption]:
+    """Read the `options` lines of one file."""
+    for words in parse_lines(text):
+        if words[0] == "options" and len(words) > 1:
+            for assignment in words[2:]:
+                name, _, value = assignment.partition("=")
+                yield ModuleOption(canonical_name(words[1]), canonical_name(name), value.strip('"'), path)
+
+
+def _paths(tree: Tree) -> tuple[PurePosixPath, ...]:
     files: dict[str, PurePosixPath] = {}
     for directory in _DIRECTORIES:
         for name in _names(tree, directory):
             if name.endswith(".conf"):
                 files.setdefault(name, directory / name)
-    return tuple(option for _, path in sorted(files.items()) for option in _read(tree, path))
+    return tuple(path for _, path in sorted(files.items()))
 
 
-def parse_options(text: str, path: PurePosixPath) -> Iterator[ModuleOption]:
-    """Read the `options` lines of one file; a backslash at the end joins the next line."""
-    for line in text.replace("\\\n", "").splitlines():
-        word, *rest = line.split() or ("",)
-        if word == "options" and rest:
-            module, *assignments = rest
-            for assignment in assignments:
-                name, _, value = assignment.partition("=")
-                yield ModuleOption(canonical_name(module), canonical_name(name), value.strip('"'), path)
-
-
-def _read(tree: Tree, path: PurePosixPath) -> tuple[ModuleOption, ...]:
+def _text(tree: Tree, path: PurePosixPath) -> str:
     try:
-        content = tree.read(path)
+        return (tree.read(path) or b"").decode("utf-8", "replace")
     except IommuctlError:
-        return ()
-    return tuple(parse_options((content or b"").decode("utf-8", "replace"), path))
+        return ""
 
 
 def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:

@@ -87,12 +87,12 @@ def read_devices(root: Root) -> tuple[Device, ...]:
     return tuple(_device(root, _DEVICES / name) for name in _names(root, _DEVICES))
 
 
-def read_cards(root: Root, *, with_groups: bool) -> tuple[Device, ...]:
-    """Read the devices on PCI as far as one file of each tells: class, ids, driver; the group where it is asked for.
+def read_cards(root: Root) -> tuple[Device, ...]:
+    """Read the devices on PCI as far as one file of each tells: class, ids, driver.
 
     For plans, which would wait seconds for everything that `read_devices` reads of hundreds of functions.
     """
-    return tuple(_card(root, _DEVICES / name, with_groups=with_groups) for name in _names(root, _DEVICES))
+    return tuple(_card(root, _DEVICES / name) for name in _names(root, _DEVICES))
 
 
 def read_security(root: Root) -> Security:
@@ -196,7 +196,7 @@ def _device(root: Root, path: PurePosixPath) -> Device:
     )
 
 
-def _card(root: Root, path: PurePosixPath, *, with_groups: bool) -> Device:
+def _card(root: Root, path: PurePosixPath) -> Device:
     told = dict(line.partition("=")[::2] for line in _text(root, path / "uevent").splitlines())
     if "PCI_ID" not in told:  # drivers/pci/pci-driver.c pci_uevent
         return _device(root, path)
@@ -209,7 +209,6 @@ def _card(root: Root, path: PurePosixPath, *, with_groups: bool) -> Device:
         device=device,
         driver=told.get("DRIVER"),
         subsystem=(subvendor, subdevice),
-        group=_group_of(root, path) if with_groups else None,
     )
 
 

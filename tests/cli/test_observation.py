@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from devicetrees import MACHINES, Machine
 from invoked import invoke, report
 from kernelhosts import AMD_PASID, FIRMWARE_OFF, GPU, INTEL, RMRR, Pci, link, write
 from lacking import program
@@ -294,7 +295,8 @@ group 0  identity
 group 1  identity
 |- 0000:01:00.0  Ethernet controller: Intel Corporation Ethernet Controller X710 "for" 10GbE SFP+ (8086:1572)  \
 [i40e, reset: flr bus, SR-IOV: 1 of 64]
-`- goes to a guest alone: 0000:01:00.0
+`- cannot go to a guest: 0000:01:00.0: it has 1 virtual function, which would go with it; 0000:01:02.0 is one of them \
+(device-has-vfs)
 group 2  DMA
 |- 0000:01:02.0  Ethernet controller: Intel Corporation 154c (8086:154c)  \
 [vfio-pci, reset: unknown, function of 0000:01:00.0]
@@ -310,7 +312,8 @@ group 7  DMA
 def test_what_shares_a_group_goes_together(tmp_path: Path) -> None:
     sound = Pci("0000:03:00.1", "1002:ab30", "040300", 3, "snd_hda_intel")
     bridge = Pci("0000:02:00.0", "1022:1479", "060400", 3, "pcieport")
-    host = replace(AMD_PASID, devices=(bridge, GPU, sound), types={3: "identity"})
+    screen = Pci("0000:00:02.0", "1002:1638", "030000", 4, "amdgpu")
+    host = replace(AMD_PASID, devices=(bridge, GPU, sound, screen), types={3: "identity", 4: "identity"})
     groups = report(host.write(tmp_path), "groups", "groups")[1]["groups"]
     assert isinstance(groups, list)
     assert (groups[0]["assign_together"], groups[0]["obstacle"]) == (["0000:03:00.0", "0000:03:00.1"], None)
@@ -327,7 +330,38 @@ def test_what_shares_a_group_goes_together(tmp_path: Path) -> None:
         "virtual_functions": 0,
         "maximal_virtual_functions": 0,
         "physical_function": None,
+        "usable": True,
+        "obstacles": [],
+        "carries": [],
     }
+
+
+@pytest.mark.usefixtures("running")
+def test_a_part_of_the_platform_goes_to_no_guest(tmp_path: Path) -> None:
+    parts = (Pci("0000:00:00.0", "8086:3ec2", "060000", 3), Pci("0000:00:1f.4", "8086:a2a3", "0c0500", 4, "i801_smbus"))
+    host = replace(AMD_PASID, devices=parts, types={3: "identity", 4: "identity"})
+    groups = report(host.write(tmp_path), "groups", "groups")[1]["groups"]
+    assert isinstance(groups, list)
+    assert [(one["assign_together"], one["obstacle"]) for one in groups] == [
+        ([], "nothing but bridges and parts of the platform")
+    ] * 2
+
+
+@pytest.mark.usefixtures("running")
+def test_what_the_host_needs_keeps_its_group(tmp_path: Path) -> None:
+    machine = MACHINES["lvm-on-luks"](Machine(tmp_path))
+    machine.pci("0000:00:1f.3", "8086:a2f0", "040300", None, 9)
+    groups = report(machine.root, "groups", "groups")[1]["groups"]
+    assert isinstance(groups, list)
+    told = groups[-1]
+    assert (told["assign_together"], told["obstacle"].split(" (")[0]) == (
+        [],
+        "0000:04:00.0: the host boots and lives from /",
+    )
+    assert [(one["usable"], [use["name"] for use in one["carries"]]) for one in told["devices"]] == [
+        (False, []),
+        (False, ["/", "/boot", "/boot/efi", "swap on /dev/dm-2"]),
+    ]
 
 
 @pytest.mark.usefixtures("running")
@@ -377,10 +411,13 @@ def test_groups_as_a_graph(tmp_path: Path) -> None:
         0,
         """\
 graph iommu_groups {
-  node [shape=box];
+  rankdir=LR;
+  ranksep=0.3;
+  nodesep=0.1;
+  node [shape=box, fontsize=10, margin=0.05, height=0.3];
   subgraph cluster_3 {
     label="group 3: identity";
-    "0000:03:00.0" [label="0000:03:00.0\\na\\"b\\\\c\\\\x1b[31m\\namdgpu"];
+    "0000:03:00.0" [label="0000:03:00.0\\na\\"b\\\\c\\\\x1b[31m\\namdgpu", style=dashed];
   }
 }
 """,
@@ -396,6 +433,20 @@ def test_graphviz_reads_the_graph(tmp_path: Path) -> None:
     drawn = subprocess.run([dot, "-Tplain"], input=text, capture_output=True, text=True, check=False)
     assert (drawn.returncode, drawn.stderr) == (0, "")
     assert sum(line.startswith("node ") for line in drawn.stdout.splitlines()) == 4
+
+
+@pytest.mark.programs
+@pytest.mark.usefixtures("running")
+def test_a_picture_of_many_groups_is_about_as_wide_as_high(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    for number in range(100):
+        port = f"0000:{number // 28:02x}:{number % 28 + 1:02x}.0"
+        machine.bridge(port, 2 * number)
+        machine.pci(f"{port}/0000:{number + 20:02x}:00.0", "8086:1572", "020000", "i40e", 2 * number + 1)
+    _, text = invoke(tmp_path, "groups", "--format", "dot")
+    drawn = subprocess.run([program("dot"), "-Tplain"], input=text, capture_output=True, text=True, check=True)
+    _, _, width, height = drawn.stdout.splitlines()[0].split()
+    assert 0.5 < float(width) / float(height) < 2
 
 
 def test_check_looks_at_everything(sample_host: Path, mocker: MockerFixture) -> None:

@@ -15,7 +15,9 @@ from iommuctl.app.look.status import Drift, Status
 from iommuctl.backends.base import Entry, Future
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.backends.trial.base import Condition
-from iommuctl.documents import base, explained, models, planfile, trial
+from iommuctl.devices.inventory import Use
+from iommuctl.devices.judgement import Objection
+from iommuctl.documents import base, devices, explained, models, planfile, trial
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.explain import Said
@@ -30,6 +32,8 @@ from iommuctl.transaction.trial.record import TrialCheck
 # A value, its model, what the model leaves out of it, and what it has besides.
 PAIRS = [
     (Finding, models.FindingReport, set(), set()),
+    (Use, devices.UseReport, set(), set()),
+    (Objection, devices.ObjectionReport, set(), set()),
     (Evidence, models.EvidenceReport, {"weight"}, set()),
     (Change, models.ChangeReport, set(), set()),
     (FileEdit, models.FileReport, {"before", "after"}, {"diff", "before_sha256", "after_sha256"}),
@@ -37,7 +41,7 @@ PAIRS = [
     (Condition, trial.ConditionReport, {"hint"}, set()),
     (TrialCheck, trial.TrialCheckReport, set(), set()),
     (Item, planfile.ItemReport, set(), set()),
-    (Choices, planfile.ChoicesReport, {"agreed", "beside"}, {"added", "removed"}),
+    (Choices, planfile.ChoicesReport, {"agreed", "beside", "devices"}, {"added", "removed"}),
     (Entry, models.EntryReport, set(), set()),
     (Future, models.FutureReport, set(), set()),
     (Drift, models.DriftReport, set(), set()),
@@ -68,7 +72,7 @@ PAIRS = [
         Device,
         models.DeviceReport,
         {"capabilities", "group", "is_master", "is_removable", "port", "subsystem", "unit"},
-        {"class_name", "device_name", "vendor_name"},
+        {"carries", "class_name", "device_name", "obstacles", "usable", "vendor_name"},
     ),
     (Verification, models.VerifyReport, set(), {"command", "ok"}),
     (

@@ -9,7 +9,7 @@ import pytest
 from project import PACKAGE
 
 # The directories, and modules at the top, that reach no file, stream or process, by any method of any object.
-PURE = ("backends", "formats", "kernel", "lint", "profile", "running")
+PURE = ("backends", "devices", "formats", "kernel", "lint", "profile", "running")
 PURE_MODULES = ("errors", "facts", "findings", "plan", "tree")
 # What changes a host; `root` is how all others look at it, and makes directories for the transaction.
 # `confine` makes what a confined program finds in /dev, on a file system in memory that nobody else sees.

@@ -74,11 +74,10 @@ def test_everything_is_read(tmp_path: Path) -> None:
 UEVENT = "DRIVER=i40e\nPCI_CLASS=20000\nPCI_ID=8086:1572\nPCI_SUBSYS_ID=8086:000A\nPCI_SLOT_NAME=0000:01:00.0\n"
 
 
-@pytest.mark.parametrize("with_groups", [True, False])
-def test_one_file_tells_of_a_card_what_a_plan_needs(tmp_path: Path, with_groups: bool) -> None:
+def test_one_file_tells_of_a_card_what_a_plan_needs(tmp_path: Path) -> None:
     INTEL.write(tmp_path)
     write(tmp_path / "sys/devices/pci0000:00/0000:01:00.0/uevent", UEVENT)
-    found = {one.address: one for one in read_cards(Root(tmp_path), with_groups=with_groups)}
+    found = {one.address: one for one in read_cards(Root(tmp_path))}
     assert found["0000:01:00.0"] == Device(
         "0000:01:00.0",
         "020000",
@@ -86,7 +85,6 @@ def test_one_file_tells_of_a_card_what_a_plan_needs(tmp_path: Path, with_groups:
         "1572",
         "i40e",
         subsystem=("8086", "000a"),
-        group=1 if with_groups else None,
     )
     assert found["0000:00:01.0"] == BRIDGE
 

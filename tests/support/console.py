@@ -106,10 +106,10 @@ def tree(top: Path) -> dict[str, tuple[int, int, bytes]]:
 class Terminal:
     """iommuctl on a terminal of its own, with somebody who reads and types."""
 
-    def __init__(self, arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+    def __init__(self, arguments: tuple[str, ...], env: Mapping[str, str], program: tuple[str, ...]) -> None:
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [*PROGRAM, *arguments],
+            [*program, *arguments],
             cwd=PROJECT,
             env=env,
             stdin=slave,
@@ -145,8 +145,15 @@ class Terminal:
 
 @contextmanager
 def terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
+    with terminal_of(PROGRAM, *arguments, **env) as screen:
+        yield screen
+
+
+@contextmanager
+def terminal_of(program: tuple[str, ...], *arguments: str, **env: str) -> Iterator[Terminal]:
+    """Run a program that stands for iommuctl on a terminal."""
     plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
-    opened = Terminal(arguments, {**plain, "TERM": "xterm", **env})
+    opened = Terminal(arguments, {**plain, "TERM": "xterm", **env}, program)
     try:
         yield opened
     finally:

@@ -50,6 +50,7 @@ _PCI_IDS = """\
 \t10f0  GP104 High Definition Audio Controller
 \t1b80  GP104 [GeForce GTX 1080]
 8086  Intel Corporation
+	3e98  CoffeeLake-S GT2 [UHD Graphics 630]
 \t154c  Ethernet Virtual Function 700 Series
 \t1572  Ethernet Controller X710 for 10GbE SFP+
 \t1901  Xeon E3-1200 v5/E3-1500 v5/6th Gen Core Processor PCIe Controller (x16)
@@ -81,6 +82,7 @@ _GPU = (
     Pci("0000:01:00.1", "10de:10f0", "040300", 1, "snd_hda_intel", {"reset_method": "bus", "reset": ""}),
 )
 _PORT = Pci("0000:00:01.0", "8086:1901", "060400", 0, "pcieport")
+_SCREEN = Pci("0000:00:02.0", "8086:3e98", "030000", 3, "i915", {"boot_vga": "1", "reset_method": "flr", "reset": ""})
 _DEVICES = (_PORT, *_GPU, _NIC)
 _AFTER = replace(
     INTEL,
@@ -90,6 +92,7 @@ _AFTER = replace(
     devices=_DEVICES,
     config=_CONFIG,
 )
+_WITH_SCREEN = replace(_AFTER, types=dict.fromkeys(range(4), "identity"), devices=(*_DEVICES, _SCREEN))
 _BEFORE = replace(
     _AFTER,
     cmdline=f"BOOT_IMAGE=(hd0,gpt2)/vmlinuz-{_RELEASE} {_LINE}",
@@ -112,11 +115,11 @@ class RunningHost:
 RUNNING = {
     "host": RunningHost(_BEFORE, _AFTER),
     "vfio": RunningHost(
-        _AFTER,
+        _WITH_SCREEN,
         replace(
-            _AFTER,
+            _WITH_SCREEN,
             cmdline=f"{_AFTER.cmdline} vfio-pci.ids=10de:1b80,10de:10f0",
-            devices=(_PORT, *(replace(device, driver="vfio-pci") for device in _GPU), _NIC),
+            devices=(_PORT, *(replace(device, driver="vfio-pci") for device in _GPU), _NIC, _SCREEN),
         ),
     ),
     "sr-iov": RunningHost(

@@ -21,7 +21,8 @@ from iommuctl.app.look.profiles import find_profile
 from iommuctl.backends.base import BootConfig
 from iommuctl.errors import IommuctlError, UnavailableError
 from iommuctl.facts import Facts
-from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.findings import FORCED_FOR_DEVICES, Finding, Rule, Severity
+from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Linter, Subject, lint_desired
@@ -38,6 +39,8 @@ from iommuctl.tree import Overlay
 
 if TYPE_CHECKING:
     from iommuctl.running.state import Device
+
+_BINDS = "vfio-pci.ids"
 
 
 def plan_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
@@ -88,7 +91,7 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *desired.findings,
         *critical_findings(desired),
         *_led(rendering.findings, held),
-        *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels))),
+        *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels)), frozenset(choices.devices)),
         *held,
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
@@ -163,10 +166,12 @@ def _lint(
     rendering: Rendering,
     desired: DesiredArguments,
     kernels: tuple[Kernel, ...],
+    meant: frozenset[str],
 ) -> tuple[Finding, ...]:
     """Lint every line that the host would boot with, on that host, and the one that the profile makes by itself.
 
-    Entries that are still to be made, of a menu or by a distribution's own tool, follow from the former.
+    `meant` are the addresses of devices that were named. Entries that are still to be made, of a menu or by a
+    distribution's own tool, follow from the former.
     """
     stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
     entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
@@ -177,26 +182,32 @@ def _lint(
     findings: dict[Finding, None] = {}
     coming = () if config.future.cmdline is None else (config.future.cmdline,)
     lines = {str(line): line for line in (*coming, *entries)}.values()
-    binds = any(True for line in lines for _ in line.named("vfio-pci.ids"))
-    devices = _cards(host, with_groups=binds) if host.is_system else ()
+    devices = _cards(host) if host.is_system else ()
     for line in lines:
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in linter.lint(subject) if one.severity is not Severity.INFO)
+    if any(True for line in lines for _ in line.named(_BINDS)):
+        from iommuctl.app.change.devices import device_findings  # noqa: PLC0415 - few lines name a device
+
+        is_asked = any(canonical_name(one.name) == canonical_name(_BINDS) for one in desired.wanted)
+        taken = device_findings(host, lines, is_asked=is_asked, meant=meant)
+        findings.update((one, None) for one in taken)
     own = lint_desired(desired, found.catalogue, kernels, RULES)
     findings.update((one, None) for one in own if one.severity is not Severity.INFO)
     return tuple(findings)
 
 
-def _cards(host: Host, *, with_groups: bool) -> "tuple[Device, ...]":
+def _cards(host: Host) -> "tuple[Device, ...]":
     from iommuctl.running.sysfs import read_cards  # noqa: PLC0415 - a root that is not running has no devices
 
-    return read_cards(host.root, with_groups=with_groups)
+    return read_cards(host.root)
 
 
 def _rules(profile: Profile) -> Iterator[str]:
     """The rules of every finding that can stop an apply of this profile: lint's, and its own."""
     yield from (rule.id for rule in (*RULES, *HOST_RULES))
     yield Rule.BOOT_CRITICAL
+    yield from FORCED_FOR_DEVICES
     yield from (one.rule for one in profile.notices)
     yield from (one.rule for one in profile.warns)
 

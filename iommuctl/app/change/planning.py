@@ -8,7 +8,7 @@ from types import MappingProxyType
 from iommuctl.app.host import Host
 from iommuctl.errors import IommuctlError, StoppedError, UnavailableError, UsageError
 from iommuctl.facts import Platform
-from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.findings import NEVER_FORCED, Finding, Rule, Severity
 from iommuctl.kernel.spelling import meant
 from iommuctl.plan import STAGING, Command, FileClass, FileEdit, Regenerate
 from iommuctl.profile.beside import Beside
@@ -16,7 +16,10 @@ from iommuctl.value import NamedTuple
 
 
 class Choices(NamedTuple):
-    """What the administrator chose next to the profile. `agreed`: the change needs no question."""
+    """What the administrator chose next to the profile. `agreed`: the change needs no question.
+
+    `devices` are the addresses of devices that were named, whose ids are among the inputs.
+    """
 
     platform: Platform | None = None
     backend: str | None = None
@@ -26,6 +29,7 @@ class Choices(NamedTuple):
     beside: Beside = Beside()
     why: str | None = None
     agreed: bool = False
+    devices: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -60,9 +64,15 @@ def require_known(command: str, forced: frozenset[str], known: Iterable[str]) ->
 
 def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None:
     """Raise StoppedError for the findings that are errors and not forced."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in force]
+    lifted = force - NEVER_FORCED
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR and finding.rule not in lifted]
     if errors:
-        rules = " ".join(f"--force {rule}" for rule in sorted({finding.rule for finding in errors}))
+        named = sorted({finding.rule for finding in errors})
+        rules = " ".join(f"--force {rule}" for rule in named)
+        if firm := [rule for rule in named if rule in NEVER_FORCED]:
+            hint = f"no --force lifts {' or '.join(firm)}; iommuctl devices shows what can go to a guest"
+        else:
+            hint = f"mend it, or go on in spite of it: {rules}"
         first, *others = errors
         raise StoppedError(
             _sentence(first),
@@ -70,7 +80,7 @@ def stop_on_errors(findings: tuple[Finding, ...], force: frozenset[str]) -> None
                 *((f"mend: {first.hint}",) if first.hint else ()),
                 *(f"{finding.rule}: {_sentence(finding)}" for finding in others),
             ),
-            hint=f"mend it, or go on in spite of it: {rules}",
+            hint=hint,
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from iommuctl.app.change.apply import draft_apply
+from iommuctl.app.change.devices import device_findings
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
@@ -137,15 +138,15 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     if found.running is not None:
         lines.append(LintedLine("the running kernel", Cmdline.parse(found.running.cmdline), kernels or _running(host)))
     surroundings = read_surroundings(host.root, found.facts, host.root.read_device)
-    binds = any(True for line in lines for _ in line.cmdline.named("vfio-pci.ids"))
-    devices = read_cards(host.root, with_groups=binds) if host.is_system else ()
+    devices = read_cards(host.root) if host.is_system else ()
     rules = (*RULES, *HOST_RULES)
     told: dict[tuple[str, tuple[Kernel, ...]], tuple[Finding, ...]] = {}
     results = []
     for line in lines:
         alike = str(line.cmdline), tuple(kernel._replace(release="") for kernel in line.kernels)
         if alike not in told:
-            told[alike] = lint(_subject(found, line, surroundings, devices), rules)
+            taken = device_findings(host, (line.cmdline,), is_asked=True) if host.is_system else ()
+            told[alike] = (*lint(_subject(found, line, surroundings, devices), rules), *taken)
         results.append((line, told[alike]))
     missing = () if kernels else kernel_findings(present)
     return _linted(found.facts.platform, results, (*interrupted_findings(host), *config.findings, *missing))

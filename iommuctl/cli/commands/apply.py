@@ -10,6 +10,7 @@ from iommuctl.errors import UsageError
 
 @command(
     "apply passthrough-perf --dry-run",
+    "apply vfio-bind --device 0000:01:00.0",
     "apply vfio-bind --set vfio-pci.ids=10de:1b80,10de:10f0",
     "apply none --add hugepages=16 --why 'the database'",
     "apply passthrough-perf --dry-run --out plan.json",
@@ -24,6 +25,8 @@ def apply(
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
     inputs: options.Set = None,
+    device: options.Device = None,
+    with_group: options.WithGroup = False,
     add: options.Add = None,
     remove: options.Remove = None,
     why: options.Why = None,
@@ -39,20 +42,24 @@ def apply(
     from iommuctl.app.change.planning import Choices
     from iommuctl.cli.approval import Request, requested
     from iommuctl.cli.change import finish, opened
+    from iommuctl.cli.choice import chosen_devices
     from iommuctl.profile.beside import asked_for
 
     if profile is None and change.plan is None:
         raise UsageError("iommuctl apply: PROFILE is missing", hint="iommuctl profile list")
     host = opened(root, change)
+    asked = profile if change.plan is None else None
+    chosen = chosen_devices(context, host, asked, options.parse_inputs(inputs), device, with_group=with_group)
     choices = Choices(
         platform=options.parse_platform(platform),
         backend=backend,
-        inputs=options.parse_inputs(inputs),
+        inputs=chosen.inputs,
         regenerate=change.regenerate,
         force=frozenset(change.force or ()),
         beside=asked_for(add or (), remove or ()),
         why=options.parse_why(why),
         agreed=change.yes,
+        devices=chosen.addresses,
     )
     request = requested("apply", host, Request(profile, choices), change)
     finish(context, host, plan_apply(host, request.name or "", request.choices), change, request)

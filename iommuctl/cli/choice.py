@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choice: which devices a profile is for, by address, by name, or by their numbers on a terminal."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from iommuctl.app.host import Host
+from iommuctl.cli.session import is_interactive, session, wants_colour
+from iommuctl.errors import ProfileError, UsageError
+from iommuctl.value import NamedTuple
+
+if TYPE_CHECKING:
+    from iommuctl.profile.profile import Input
+
+
+class Chosen(NamedTuple):
+    """The inputs of a profile, those that follow from devices included, and the addresses of the devices."""
+
+    inputs: dict[str, str]
+    addresses: tuple[str, ...] = ()
+
+
+def chosen_devices(
+    context: typer.Context,
+    host: Host,
+    profile: str | None,
+    inputs: dict[str, str],
+    wanted: list[str] | None,
+    *,
+    with_group: bool,
+) -> Chosen:
+    """Return the inputs with the ids of the devices that were named, or that somebody chooses on the terminal.
+
+    Raises UsageError for devices that the profile does not take, or takes in two ways; ProfileError where a profile
+    wants devices, none is named and nobody can be asked.
+    """
+    if profile is None:
+        if wanted or with_group:
+            raise UsageError("--device goes with a profile: a plan has its devices", hint="iommuctl profile list")
+        return Chosen(inputs)
+    if with_group and not wanted:
+        raise UsageError("--with-group goes with --device", hint="iommuctl devices")
+    taken = _input_of(host, profile)
+    if taken is None:
+        if wanted:
+            raise UsageError(f"profile {profile!r} takes no devices", hint="iommuctl apply vfio-bind --device ADDRESS")
+        return Chosen(inputs)
+    if wanted:
+        if taken.name in inputs:
+            raise UsageError(f"either --device or --set {taken.name}, not both", hint="iommuctl devices")
+        from iommuctl.app.change.devices import choose
+
+        found = choose(host, wanted, with_group=with_group)
+        return Chosen({**inputs, taken.name: found.ids}, found.addresses)
+    is_open = taken.name not in inputs and taken.required and taken.default is None
+    return _asked(context, host, taken.name, inputs) if is_open and host.is_system else Chosen(inputs)
+
+
+def _input_of(host: Host, profile: str) -> "Input | None":
+    """Return the input of a profile that takes the ids of devices; None where it has none."""
+    from iommuctl.app.look.profiles import find_profile
+    from iommuctl.profile.profile import InputType
+
+    return next((one for one in find_profile(host, profile).inputs if one.type is InputType.PCI_IDS), None)
+
+
+def _asked(context: typer.Context, host: Host, name: str, inputs: dict[str, str]) -> Chosen:
+    """Show the cards and ask for numbers. Raises ProfileError where nobody can be asked, or nothing can be chosen."""
+    from iommuctl.app.look.devices import read_host_devices
+    from iommuctl.devices.cards import card_name
+
+    found = read_host_devices(host, "apply")
+    usable = [one for one in found.cards if one.is_usable]
+    if session(context).json or not is_interactive() or not usable:
+        raise ProfileError(
+            "no device is named" if usable else "no device of this host can go to a guest",
+            details=tuple(f"{' '.join(one.card.addresses)}  {card_name(one.card, found.names)}" for one in usable),
+            hint="iommuctl apply vfio-bind --device ADDRESS" if usable else "iommuctl devices",
+        )
+    from iommuctl.app.change.devices import choose_cards
+    from iommuctl.cli.output.devices import card_lines
+    from iommuctl.cli.question import answered
+
+    for number, one in enumerate(found.cards, 1):
+        first, *others = card_lines(one, found.names, colour=wants_colour(sys.stdout))
+        mark = f"{number:>3}" if one.is_usable else "  -"
+        typer.echo("\n".join((f"{mark}  {first}", *(f"     {line}" for line in others))))
+    numbers = answered("which? numbers with blanks between, none to stop", range(1, len(usable) + 1))
+    if not numbers:
+        typer.echo("nothing was written", err=True)
+        raise typer.Exit(1)
+    picked = choose_cards(found, [number - 1 for number in numbers])
+    return Chosen({**inputs, name: picked.ids}, picked.addresses)
