@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kernelhosts import INTEL, KernelHost, Pci, write
+from kernelhosts import INTEL, KernelHost, Pci, link, write
 from project import PROJECT
 
 MOUNTED = "/mnt/image"  # where the documents have an image
@@ -83,6 +83,7 @@ _GPU = (
 )
 _PORT = Pci("0000:00:01.0", "8086:1901", "060400", 0, "pcieport")
 _SCREEN = Pci("0000:00:02.0", "8086:3e98", "030000", 3, "i915", {"boot_vga": "1", "reset_method": "flr", "reset": ""})
+_CONTROLLER = Pci("0000:03:00.0", "1000:0097", "010700", 4, "mpt3sas", {"reset_method": "bus", "reset": ""})
 _DEVICES = (_PORT, *_GPU, _NIC)
 _AFTER = replace(
     INTEL,
@@ -98,7 +99,7 @@ _BEFORE = replace(
     cmdline=f"BOOT_IMAGE=(hd0,gpt2)/vmlinuz-{_RELEASE} {_LINE}",
     units={},
     types={},
-    devices=tuple(replace(device, group=None) for device in _DEVICES),
+    devices=tuple(replace(device, group=None) for device in (*_DEVICES, _SCREEN, _CONTROLLER)),
     interrupts=" 24:  0  0  PCI-MSI-0000:02:00.0  0-edge  i40e\n",
 )
 
@@ -113,7 +114,7 @@ class RunningHost:
 
 
 RUNNING = {
-    "host": RunningHost(_BEFORE, _AFTER),
+    "host": RunningHost(_BEFORE, replace(_AFTER, devices=(*_DEVICES, replace(_SCREEN, group=0)))),
     "vfio": RunningHost(
         _WITH_SCREEN,
         replace(
@@ -197,9 +198,21 @@ class Stage:
             shutil.copytree(PROJECT / "tests/golden" / host.tree / "before", tree, symlinks=True)
             write(tree / "usr/share/hwdata/pci.ids", _PCI_IDS)
             (tree / "var/lib").mkdir(parents=True, exist_ok=True)
-            host.before.write(tree)
-            host.after.write(tree.with_name(f"{tree.name}.after"))
+            for kernel, top in ((host.before, tree), (host.after, tree.with_name(f"{tree.name}.after"))):
+                _put_disk(kernel.write(top))
         return tree
+
+
+def _put_disk(top: Path) -> None:
+    """Add the disk that the root file system is on."""
+    disk = "devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0/block/sda"
+    for name, number in (("sda", "8:0"), ("sda/sda3", "8:3")):
+        place = f"{disk.removesuffix('sda')}{name}"
+        write(top / "sys" / place / "dev", f"{number}\n")
+        link(top / "sys/class/block" / name.rpartition("/")[2], f"../../{place}")
+        link(top / "sys/dev/block" / number, f"../../{place}")
+    write(top / "sys" / disk / "sda3/partition", "3\n")
+    write(top / "proc/self/mountinfo", "30 1 8:3 / / rw,relatime shared:1 - ext4 /dev/sda3 rw\n")
 
 
 def _source(name: str) -> Path:
