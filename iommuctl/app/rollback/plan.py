@@ -131,9 +131,10 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
         *obstacles(host, tuple(draft.edits), commands, runs=runs),
     )
     stop_on_errors(findings, choices.force)
-    kept = {way.path for way in files}
+    is_done = is_repeated and not draft.edits and not (runs and commands)
+    kept = set() if is_done else {way.path for way in files}
     inverse = (_inverse(change, draft.reason) for one in undone for change in reversed(one.changes))
-    marks = _marks(listing.snapshots, undone)
+    marks = {} if is_done else _marks(listing.snapshots, undone)
     asked = (Item("asked", "before", oldest.id), *(Item("mark", name, state) for name, state in marks.items()))
     kernels = tuple(sorted({*found.facts.kernels, *found.facts.modules}))
     rests_on = basis(found, asked, draft.edits, commands, kernels=kernels, runs=runs)

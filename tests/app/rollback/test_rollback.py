@@ -237,6 +237,20 @@ def test_a_redone_apply_can_be_rolled_back_again(small_host: SmallTree) -> None:
     assert live(small_host.path, times=False) == before
 
 
+def test_what_was_rolled_back_already_is_left_as_it_is(small_host: SmallTree) -> None:
+    applied = snapshot(apply(small_host.path, PROFILE, "--json"))
+    back(small_host.path)
+    before, known = live(small_host.path), states(small_host.path)
+    again = rollback(small_host.path, applied, "--json")
+    assert (again.code, again.report["changed"], again.report["changes"], again.report["snapshot"]) == (
+        0,
+        False,
+        [],
+        None,
+    )
+    assert (live(small_host.path), states(small_host.path)) == (before, known)
+
+
 def test_a_file_of_ours_vanishes_with_its_empty_folder(small_host: SmallTree) -> None:
     (small_host.path / MENU).unlink()
     (small_host.path / MENU).parent.rmdir()
