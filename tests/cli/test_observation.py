@@ -484,5 +484,6 @@ def test_check_fails_where_something_fails(tmp_path: Path) -> None:
     assert code == 1
     rows = text.splitlines()
     off = "the IOMMU is off in the firmware, or there is none"
-    assert f"fail     firmware-tables    none of DMAR VIOT: {off}" in rows
+    at = rows.index(f"fail     firmware-tables    none of DMAR VIOT: {off}")
+    assert rows[at + 1].startswith("    hint: ")
     assert any(row.startswith("fail     bootloader") for row in rows)
