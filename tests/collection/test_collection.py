@@ -167,9 +167,7 @@ def logged(control: Control) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-@EVERY_VERSION
-def test_a_wave_that_fails_is_finished_and_is_the_last(version: str, tmp_path: Path, collections: Path) -> None:
-    control = Control.build(tmp_path / "control", collections, version)
+def test_a_wave_that_fails_is_finished_and_is_the_last(control: Control) -> None:
     hosts = running_hosts(control)
     play = ("-i", "hosts.yml", "waves.yml", "-e", "@plans/proposed.yml")
     planned = control.play("-i", "hosts.yml", "waves.yml", "-e", "entry=plan", "-e", '{"convert_reviewed": {}}')
