@@ -22,8 +22,8 @@ settings.load_profile("project")
 # A shell that starts a run in the background has it ignore this one, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What a tree lets others write must not come from the shell; a test of another umask sets it.
-os.umask(0o022)
+UMASK = 0o022
+os.umask(UMASK)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +50,12 @@ def corpus() -> Path:
 def sample_host(tmp_path: Path) -> Path:
     """A copy of the sample Debian host, to be changed at will."""
     return Path(shutil.copytree(PROJECT / "examples" / "debian-12", tmp_path / "host", symlinks=True))
+
+
+@pytest.fixture(autouse=True)
+def _own_umask() -> None:
+    """Have what a tree lets others write come neither from the shell nor from the test before."""
+    os.umask(UMASK)
 
 
 @pytest.fixture(autouse=True)
