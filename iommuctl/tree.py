@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from iommuctl import sha256
-from iommuctl.errors import NotPermittedError
+from iommuctl.errors import IommuctlError, NotPermittedError
 from iommuctl.value import NamedTuple
 
 
@@ -68,6 +68,22 @@ class Overlay(NamedTuple):
 def digest(content: bytes | None) -> str | None:
     """The SHA-256 of a file's content in hexadecimal; None for a file that is not there."""
     return None if content is None else sha256.hexadecimal(content)
+
+
+def known_text(tree: Tree, path: PurePosixPath) -> str:
+    """Return a file's text as far as it is one; empty where there is none, or none that may be read."""
+    try:
+        return (tree.read(path) or b"").decode("utf-8", "replace")
+    except IommuctlError:
+        return ""
+
+
+def known_names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
+    """Return the names in a directory; none where there is none, or none that may be read."""
+    try:
+        return tree.names(directory)
+    except IommuctlError:
+        return ()
 
 
 class RecordingTree:

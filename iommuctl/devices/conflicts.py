@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from iommuctl.devices.inventory import Function
-from iommuctl.errors import IommuctlError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.pattern import pattern
 from iommuctl.running.effect.binding import VFIO_PCI
 from iommuctl.running.modprobe import read_lines
-from iommuctl.tree import Tree
+from iommuctl.tree import Tree, known_names, known_text
 
 # driverctl(8): a file of each device, which holds the name of its driver.
 _DRIVERCTL = PurePosixPath("/etc/driverctl.d")
@@ -81,7 +80,7 @@ def _before(words: list[str]) -> set[str]:
 def _driverctl(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
     for function in chosen:
         path = _DRIVERCTL / f"pci-{function.address}"
-        driver = _text(tree, path).strip()
+        driver = known_text(tree, path).strip()
         if driver:
             severity = Severity.INFO if driver == VFIO_PCI else Severity.WARNING
             message = f"driverctl binds {function.address} to {driver} at each start, by its address alone ({path})"
@@ -89,8 +88,8 @@ def _driverctl(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
 
 
 def _proxmox(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
-    for name in _names(tree, _PROXMOX):
-        for line in _text(tree, _PROXMOX / name).splitlines():
+    for name in known_names(tree, _PROXMOX):
+        for line in known_text(tree, _PROXMOX / name).splitlines():
             said = _HOSTPCI.match(line)
             if line.startswith("["):  # a snapshot of the guest begins
                 break
@@ -105,10 +104,12 @@ def _proxmox(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
 
 def _libvirt(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
     known = {function.address for function in chosen}
-    for name in _names(tree, _LIBVIRT):
+    for name in known_names(tree, _LIBVIRT):
         if not name.endswith(".xml"):
             continue
-        for attributes, inner in _HOSTDEV.findall(_text(tree, _LIBVIRT / name).replace('"', "'").replace("\n", " ")):
+        for attributes, inner in _HOSTDEV.findall(
+            known_text(tree, _LIBVIRT / name).replace('"', "'").replace("\n", " ")
+        ):
             if "managed='yes'" not in attributes or not (said := _SOURCE.search(inner)):
                 continue
             domain, bus, slot, function = said.groups()
@@ -121,25 +122,11 @@ def _libvirt(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
 
 def _virqfd(tree: Tree) -> Iterator[Finding]:
     for top in map(PurePosixPath, _MODULE_LISTS):
-        for path in (*(top / name for name in _names(tree, top)), top):
-            if any(_VIRQFD.search(line.partition("#")[0]) for line in _text(tree, path).splitlines()):
+        for path in (*(top / name for name in known_names(tree, top)), top):
+            if any(_VIRQFD.search(line.partition("#")[0]) for line in known_text(tree, path).splitlines()):
                 message = f"{path} names vfio_virqfd, which is no module from 6.2 on, and an initramfs may fail for it"
                 yield _told(Severity.WARNING, message, f"take vfio_virqfd out of {path}")
 
 
 def _told(severity: Severity, message: str, hint: str | None = None) -> Finding:
     return Finding(Rule.BOUND_ELSEWHERE, severity, message, None, hint)
-
-
-def _text(tree: Tree, path: PurePosixPath) -> str:
-    try:
-        return (tree.read(path) or b"").decode("utf-8", "replace")
-    except IommuctlError:
-        return ""
-
-
-def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
-    try:
-        return tree.names(directory)
-    except IommuctlError:
-        return ()

@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from iommuctl.errors import IommuctlError
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.environment import Manager
 from iommuctl.pattern import pattern
-from iommuctl.tree import Tree
+from iommuctl.tree import Tree, known_names, known_text
 
 # tuned(8), plugin bootloader: what the active profile puts on the line, and where its profiles are.
 _BOOTCMDLINE = PurePosixPath("/etc/tuned/bootcmdline")
@@ -37,11 +36,11 @@ def read_managers(tree: Tree) -> tuple[Manager, ...]:
 
 
 def _tuned(tree: Tree) -> Iterator[Manager]:
-    text = _text(tree, _BOOTCMDLINE)
+    text = known_text(tree, _BOOTCMDLINE)
     if text and (found := _TUNED_VARIABLE.search(text)):
         yield Manager("TuneD", _BOOTCMDLINE, Cmdline.parse(found[1].strip().strip('"')))
         return
-    for name in _text(tree, _ACTIVE_PROFILE).split():
+    for name in known_text(tree, _ACTIVE_PROFILE).split():
         yield from _tuned_profile(tree, name, _INCLUDE_DEPTH)
 
 
@@ -50,7 +49,7 @@ def _tuned_profile(tree: Tree, name: str, depth: int) -> Iterator[Manager]:
         return
     for directory in _PROFILES:
         path = directory / name / "tuned.conf"
-        if text := _text(tree, path):
+        if text := known_text(tree, path):
             for include in _INCLUDE.findall(text):
                 for part in include.replace(",", " ").split():
                     yield from _tuned_profile(tree, part, depth - 1)
@@ -61,7 +60,7 @@ def _tuned_profile(tree: Tree, name: str, depth: int) -> Iterator[Manager]:
 
 
 def _machine_config(tree: Tree) -> Iterator[Manager]:
-    text = _text(tree, _MACHINE_CONFIG)
+    text = known_text(tree, _MACHINE_CONFIG)
     if not text:
         return
     import json  # noqa: PLC0415 - few hosts have one
@@ -75,15 +74,15 @@ def _machine_config(tree: Tree) -> Iterator[Manager]:
 
 
 def _sriov(tree: Tree) -> Iterator[Manager]:
-    if _names(tree, _SRIOV):
+    if known_names(tree, _SRIOV):
         yield Manager("the SR-IOV network operator", _SRIOV, Cmdline.parse(_SRIOV_PARAMETERS))
 
 
 def _gardenlinux(tree: Tree) -> Iterator[Manager]:
-    if not re.search(r'^ID="?gardenlinux"?$', _text(tree, _OS_RELEASE), re.MULTILINE):
+    if not re.search(r'^ID="?gardenlinux"?$', known_text(tree, _OS_RELEASE), re.MULTILINE):
         return
-    for name in _names(tree, _GARDENLINUX):
-        values = re.findall(r"^CMDLINE_LINUX\w*=(.*)$", _text(tree, _GARDENLINUX / name), re.MULTILINE)
+    for name in known_names(tree, _GARDENLINUX):
+        values = re.findall(r"^CMDLINE_LINUX\w*=(.*)$", known_text(tree, _GARDENLINUX / name), re.MULTILINE)
         words = " ".join(word for value in values for word in _words(value))
         if words:
             yield Manager("Garden Linux", _GARDENLINUX / name, Cmdline.parse(words))
@@ -94,17 +93,3 @@ def _words(value: str) -> list[str]:
         return shlex.split(value)
     except ValueError:
         return []
-
-
-def _text(tree: Tree, path: PurePosixPath) -> str:
-    try:
-        return (tree.read(path) or b"").decode("utf-8", "replace")
-    except IommuctlError:
-        return ""
-
-
-def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
-    try:
-        return tree.names(directory)
-    except IommuctlError:
-        return ()

@@ -4,10 +4,9 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from iommuctl.errors import IommuctlError
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.environment import ModuleOption
-from iommuctl.tree import Tree
+from iommuctl.tree import Tree, known_names, known_text
 
 # modprobe.d(5): of two files of one name the first directory's counts; the files are read in the order of their names.
 _DIRECTORIES = tuple(
@@ -18,13 +17,13 @@ _DIRECTORIES = tuple(
 
 def read_options(tree: Tree) -> tuple[ModuleOption, ...]:
     """Return what the files say, in the order in which modprobe hands it on. What may not be read is left out."""
-    return tuple(option for path in _paths(tree) for option in parse_options(_text(tree, path), path))
+    return tuple(option for path in _paths(tree) for option in parse_options(known_text(tree, path), path))
 
 
 def read_lines(tree: Tree) -> Iterator[tuple[PurePosixPath, list[str]]]:
     """Return the words of each line, with its file, in that order; comments and empty lines left out."""
     for path in _paths(tree):
-        for words in parse_lines(_text(tree, path)):
+        for words in parse_lines(known_text(tree, path)):
             yield path, words
 
 
@@ -48,21 +47,7 @@ def parse_options(text: str, path: PurePosixPath) -> Iterator[ModuleOption]:
 def _paths(tree: Tree) -> tuple[PurePosixPath, ...]:
     files: dict[str, PurePosixPath] = {}
     for directory in _DIRECTORIES:
-        for name in _names(tree, directory):
+        for name in known_names(tree, directory):
             if name.endswith(".conf"):
                 files.setdefault(name, directory / name)
     return tuple(path for _, path in sorted(files.items()))
-
-
-def _text(tree: Tree, path: PurePosixPath) -> str:
-    try:
-        return (tree.read(path) or b"").decode("utf-8", "replace")
-    except IommuctlError:
-        return ""
-
-
-def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
-    try:
-        return tree.names(directory)
-    except IommuctlError:
-        return ()

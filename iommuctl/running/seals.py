@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from iommuctl.errors import IommuctlError
 from iommuctl.kernel.environment import Seal
 from iommuctl.pattern import pattern
-from iommuctl.tree import Tree
+from iommuctl.tree import Tree, known_names
 
 _CRYPTTAB = PurePosixPath("/etc/crypttab")
 _PCRLOCK = PurePosixPath("/var/lib/systemd/pcrlock.json")  # systemd-pcrlock(8)
@@ -91,14 +91,14 @@ def _opened(
     tree: Tree, read_device: ReadDevice
 ) -> Iterator[tuple[str, tuple[PurePosixPath, tuple[frozenset[int] | None, ...]]]]:
     """Return each LUKS2 volume that is open, by its name, with its device and the PCRs of the tokens in its header."""
-    for block in _names(tree, _BLOCKS):
+    for block in known_names(tree, _BLOCKS):
         if not block.startswith("dm-"):
             continue
         known = _text(tree, _BLOCKS / block / "dm/uuid").strip()
         if not known.startswith(_VOLUME):
             continue
         _, _, name = known.removeprefix(_VOLUME).partition("-")  # after the volume's own id
-        for slave in _names(tree, _BLOCKS / block / "slaves"):
+        for slave in known_names(tree, _BLOCKS / block / "slaves"):
             if header := _header(_DEVICES / slave, read_device):
                 yield name, (_DEVICES / slave, parse_tokens(header))
 
@@ -162,15 +162,8 @@ def _fde_tools(tree: Tree) -> Iterator[Seal]:
 
 
 def _snapd(tree: Tree) -> Iterator[Seal]:
-    if _names(tree, _SNAPD):
+    if known_names(tree, _SNAPD):
         yield Seal("the volumes that snapd encrypts", _SNAPD, _SNAPD_PCRS)
-
-
-def _names(tree: Tree, directory: PurePosixPath) -> tuple[str, ...]:
-    try:
-        return tree.names(directory)
-    except IommuctlError:
-        return ()
 
 
 def _text(tree: Tree, path: PurePosixPath) -> str:
