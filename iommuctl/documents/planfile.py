@@ -180,8 +180,10 @@ def _with_bytes(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
         return [_with_bytes(one) for one in value]
     if not isinstance(value, dict):
         return value
-    found = {name: _with_bytes(one) for name, one in value.items() if name != "raw"}
     raw = value.get("raw", {})
+    if isinstance(raw, str):  # an input of a profile that has this name
+        return value
+    found = {name: _with_bytes(one) for name, one in value.items() if name != "raw"}
     if not isinstance(raw, dict) or not all(isinstance(text, str) for text in raw.values()):
         raise ValueError("raw holds no bytes")
     for place, text in raw.items():

@@ -194,6 +194,19 @@ def test_a_plan_file_that_was_changed_is_never_obeyed(
     assert tree(sample_host) == before
 
 
+def test_an_input_may_have_the_name_that_bytes_have_elsewhere(sample_host: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        'name = "own"\nsummary = "s"\n[[input]]\nname = "raw"\ntype = "string"\npattern = "[a-z]{1,9}"\n'
+        'required = true\ndescription = "d"\n[[set]]\nparameter = "own.word"\nvalue_from = "raw"\nreason = "r"\n'
+    )
+    plan, own = tmp_path / "plan.json", str(tmp_path / "own.toml")
+    asked = ("apply", own, "--set", "raw=ab", "--root", str(sample_host), "--dry-run", "--out", str(plan))
+    assert in_process(*asked).returncode == 0
+    assert in_process("plan", "show", str(plan)).returncode == 0
+    assert carried_out(sample_host, plan, own)[0] == 0
+    assert "own.word=ab" in (sample_host / SETTINGS).read_text()
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"\xff\xfe", b"null", b"[]", b"{}", b"[" * 100_000, b"9" * 10_000, b'{"schema_version": []}', b'{"raw": 1}'],
