@@ -51,6 +51,7 @@ class Rule(StrEnum):
     WRONG_PLATFORM = "wrong-platform", "a parameter of another platform"
 
     # A device that is to go to a guest
+    CHOICE_MALFORMED = "choice-malformed", "a choice of devices that the script in the initramfs does not read"
     BEHIND_PCI_BRIDGE = "behind-pci-bridge", "a device after a PCI bridge, which shares its group with all others there"
     BOUND_ELSEWHERE = "bound-elsewhere", "a file or program that binds devices too, or keeps their drivers off"
     DEVICE_CARRIES_ROOT = "device-carries-root", "a device that carries what the host boots and lives from"

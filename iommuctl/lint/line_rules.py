@@ -6,6 +6,8 @@ from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.findings import Rule, Severity
+from iommuctl.kernel.choice import PARAMETER as CHOICE
+from iommuctl.kernel.choice import choice_on
 from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import host, kvm
@@ -291,6 +293,15 @@ def _trial_helpers(subject: Subject) -> Iterable[Remark]:
         message = "is of a trial boot: either this is one, or its line was taken for one that stays"
         hint = "iommuctl trial status; where none runs, take it and panic=, rd.shell=0, rd.emergency=, rd.timeout= out"
         yield Remark(message, token.text, hint)
+
+
+@rule(Rule.CHOICE_MALFORMED, Severity.ERROR, "iommuctl apply --device: address@vendor:device, as sysfs has them")
+def _choice_malformed(subject: Subject) -> Iterable[Remark]:
+    try:
+        choice_on(subject.cmdline)
+    except ValueError as error:
+        token = subject.cmdline.named(CHOICE)[-1]
+        yield Remark(f"binds nothing: {error}", token.text, "iommuctl apply vfio-bind --device ADDRESS writes it")
 
 
 def _wins(subject: Subject, variable: str, value: str) -> bool:

@@ -38,6 +38,7 @@ CATALOGUE = shipped_catalogue()
         *("tegra241-cmdqv.bypass_vcmdq", "s390_iommu_aperture", "dom0-iommu", "vfio-pci.ids", "vfio-pci.disable_vga"),
         *("vfio-pci.disable_idle_d3", "vfio-pci.nointxmask", "vfio-pci.enable_sriov", "vfio-pci.disable_denylist"),
         *("vfio_iommu_type1.allow_unsafe_interrupts", "vfio_iommu_type1.disable_hugepages", "rd.driver.pre"),
+        "iommuctl.vfio",
         *("vfio_iommu_type1.dma_entry_limit", "iommufd.allow_unsafe_interrupts", "vfio.enable_unsafe_noiommu_mode"),
         *("kvm-amd.avic", "kvm-intel.enable_apicv", "kvm-amd.enable_device_posted_irqs", "pcie_acs_override", "pci"),
         *("kvm-intel.enable_device_posted_irqs", "pcie_ports", "efi", "swiotlb", "mem_encrypt", "sev", "pci-stub.ids"),

@@ -205,6 +205,10 @@ ROWS: tuple[tuple[str, str, str, str, Severity | None], ...] = (
     ("trial-helpers", "quiet iommuctl.trial=20261128-090457-ab12cd panic=10", "", "", W),
     ("trial-helpers", "quiet panic=10 rd.shell=0 rd.emergency=reboot", "", "", None),
     ("trial-helpers", "quiet -- iommuctl.trial=x", "", "", None),
+    ("choice-malformed", "quiet iommuctl.vfio=0000:01:00.0", "", "", E),
+    ("choice-malformed", "iommuctl.vfio=0000:01:00.0@10de:2484 iommuctl.vfio=01:00.0@10de:2484", "", "", E),
+    ("choice-malformed", "iommuctl.vfio=x iommuctl.vfio=0000:01:00.0@10de:2484,0000:01:00.1@10de:228b", "", "", None),
+    ("choice-malformed", "quiet -- iommuctl.vfio=x", "", "", None),
     ("open-quote", 'a="b c" iommu=pt', "", "", None),
 )
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of VFIO, iommufd, and what binds devices to them. Rows only."""
 
+from iommuctl.kernel.choice import PARAMETER
 from iommuctl.kernel.parameters import Definition, Grammar, Kind, Manages
 from iommuctl.kernel.tables.spans import arm64, x86
 
@@ -25,6 +26,28 @@ PARAMETERS = (
                 "(dracut: rd.driver.pre=vfio-pci)"
             ),
             "driver_override in sysfs binds one device at run time without a parameter",
+        ),
+        conflicts=(
+            "iommu=off",
+            "intel_iommu=off",
+            "amd_iommu=off",
+        ),
+    ),
+    Definition(
+        PARAMETER,
+        Kind.USERSPACE,
+        Grammar.SCALAR,
+        Manages.NOTHING,
+        summary=(
+            "iommuctl: have the initramfs give these functions to vfio-pci, and no other: "
+            "address@vendor:device with commas between, hexadecimal, lower case"
+        ),
+        source="init/main.c unknown_bootoption at 7.1.5, which passes it over for the script in the initramfs",
+        effect="binds exactly that card, before another driver has it; a twin with the same ids stays with the host",
+        notes=(
+            "only the last occurrence counts",
+            "a function with other ids at its address is left alone, and the kernel's log says so",
+            "without the script of iommuctl in the initramfs it does nothing",
         ),
         conflicts=(
             "iommu=off",
