@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from efivars import write_variables
+from privateroot import on_each
 from project import PROJECT
 
 from iommuctl.backends.detection.detect import detect
@@ -221,3 +222,18 @@ def test_a_loader_that_may_have_started_another_by_kexec_is_in_doubt(supported: 
     menu = {"boot/efi/EFI/zbm/vmlinuz.efi": "MZ"}
     found = concluded(tmp_path, supported._replace(cmdline="root=zfs:z/ROOT ro"), menu | supported.files, running=True)
     assert found == f"{' and '.join(sorted(('ZFSBootMenu', name)))} may boot this host, and nothing proves which does"
+
+
+def test_the_program_says_the_same_of_the_system_that_it_runs_on(tmp_path: Path) -> None:
+    rows = [row for row in ROWS if row.efi is not BIOS]
+    found: dict[Path, str] = {}
+    for number, row in enumerate(rows):
+        for name, leftovers in (("alone", {}), ("grub", GRUB), ("sd", SYSTEMD_BOOT)):
+            tree = tmp_path / f"{number}-{name}"
+            tree.mkdir()
+            found[tree] = concluded(tree, row, leftovers | row.files, running=True)
+    (tmp_path / "root").mkdir()
+    said = on_each([*found], tmp_path / "root", "status")
+    assert len(said) == 3 * len(rows) > 40
+    for (tree, expected), (code, text) in zip(found.items(), said, strict=True):
+        assert text.startswith(f"iommuctl: error: {expected}\n" if code else f"backend {expected}, "), (tree.name, text)
