@@ -215,10 +215,11 @@ DeclaredRule = NewType("DeclaredRule", str)
 
 
 class Finding(NamedTuple):
-    """Something an operator should know. `parameter` is the token as written."""
+    """Something an operator should know. `parameter` is the token as written, `address` that of the device it is of."""
 
     rule: Rule | DeclaredRule
     severity: Severity
     message: str
     parameter: str | None = None
     hint: str | None = None
+    address: str | None = None

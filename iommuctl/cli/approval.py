@@ -57,7 +57,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
     """
     if change.plan is None:
         return typed
-    from iommuctl.app.change.planfile import read_plan_file, require_host
+    from iommuctl.app.change.planfile import read_plan_file, require_devices, require_host
     from iommuctl.documents.planfile import plain
     from iommuctl.profile.beside import asked_for
 
@@ -99,6 +99,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
     if chosen.regenerate not in (Regenerate.AUTO, regenerate):
         raise UsageError(f"the plan was made with --regenerate {regenerate}", hint=again(*lifted))
     require_host(host, found)
+    require_devices(host, found)
     choices = Choices(
         platform=found.choices.platform,
         backend=None if found.choices.backend is None else plain(found.choices.backend),
@@ -108,6 +109,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
         beside=asked_for(map(plain, found.choices.added), map(plain, found.choices.removed)),
         why=None if found.choices.why is None else plain(found.choices.why),
         agreed=chosen.agreed,
+        devices=tuple(map(plain, found.choices.devices)),
     )
     return Request(asked, choices, found)
 

@@ -84,7 +84,7 @@ def _driverctl(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
         if driver:
             severity = Severity.INFO if driver == VFIO_PCI else Severity.WARNING
             message = f"driverctl binds {function.address} to {driver} at each start, by its address alone ({path})"
-            yield _told(severity, message, f"driverctl unset-override {function.address}")
+            yield _told(severity, message, f"driverctl unset-override {function.address}", function.address)
 
 
 def _proxmox(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _proxmox(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
                     if whole in {function.address, function.place}:
                         guest = name.removesuffix(".conf")
                         message = f"Proxmox binds {function.address} by itself when guest {guest} starts"
-                        yield _told(Severity.INFO, f"{message} ({_PROXMOX / name})")
+                        yield _told(Severity.INFO, f"{message} ({_PROXMOX / name})", address=function.address)
 
 
 def _libvirt(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _libvirt(tree: Tree, chosen: tuple[Function, ...]) -> Iterator[Finding]:
             if address in known:
                 guest = name.removesuffix(".xml")
                 message = f"libvirt binds {address} by itself when guest {guest} starts (managed)"
-                yield _told(Severity.INFO, f"{message} ({_LIBVIRT / name})")
+                yield _told(Severity.INFO, f"{message} ({_LIBVIRT / name})", address=address)
 
 
 def _virqfd(tree: Tree) -> Iterator[Finding]:
@@ -128,5 +128,5 @@ def _virqfd(tree: Tree) -> Iterator[Finding]:
                 yield _told(Severity.WARNING, message, f"take vfio_virqfd out of {path}")
 
 
-def _told(severity: Severity, message: str, hint: str | None = None) -> Finding:
-    return Finding(Rule.BOUND_ELSEWHERE, severity, message, None, hint)
+def _told(severity: Severity, message: str, hint: str | None = None, address: str | None = None) -> Finding:
+    return Finding(Rule.BOUND_ELSEWHERE, severity, message, None, hint, address)

@@ -22,7 +22,7 @@ class Objection(NamedTuple):
 
     def as_finding(self, parameter: str | None) -> Finding:
         """Return it as a finding of a plan; `parameter` is the token that takes the function."""
-        return Finding(self.rule, self.severity, f"{self.address}: {self.message}", parameter, self.hint)
+        return Finding(self.rule, self.severity, f"{self.address}: {self.message}", parameter, self.hint, self.address)
 
 
 class JudgedCard(NamedTuple):
@@ -111,7 +111,7 @@ def _unmatched(inventory: Inventory, ids: tuple[DeviceId, ...]) -> Iterator[Find
             yield Finding(Rule.ID_MATCHES_NOTHING, Severity.ERROR, message, _parameter(ident), "iommuctl devices")
         elif every and not _having(inventory, ident):
             message = f"{every[0].address}: it is a bridge: vfio-pci takes none, and what is below it would be cut off"
-            yield Finding(Rule.DEVICE_IS_BRIDGE, Severity.ERROR, message, _parameter(ident))
+            yield Finding(Rule.DEVICE_IS_BRIDGE, Severity.ERROR, message, _parameter(ident), address=every[0].address)
 
 
 def _shared(inventory: Inventory, ids: tuple[DeviceId, ...], meant: frozenset[str]) -> Iterator[Finding]:
@@ -125,7 +125,7 @@ def _shared(inventory: Inventory, ids: tuple[DeviceId, ...], meant: frozenset[st
                 "alone, so it cannot take one and spare the other"
             )
             hint = f"driverctl set-override {own} vfio-pci binds one of them, after the host's driver had it"
-            yield Finding(Rule.IDENTICAL_IDS, Severity.ERROR, message, _parameter(ident), hint)
+            yield Finding(Rule.IDENTICAL_IDS, Severity.ERROR, message, _parameter(ident), hint, own)
         elif not meant and len(every) > 1:
             message = f"{len(every)} devices have this id, and vfio-pci takes each of them: {', '.join(every)}"
             yield Finding(Rule.IDENTICAL_IDS, Severity.WARNING, message, _parameter(ident), "iommuctl devices")

@@ -28,6 +28,19 @@ class ObjectionReport(Part):
     hint: Text | None
 
 
+class PlannedDeviceReport(Part):
+    """A function that a plan gives to guests."""
+
+    address: Text
+    id: Text = Field(description="vendor:device, in hexadecimal")
+    name: Text = Field(description="vendor and device, or the id where the system has no list of names")
+    group: int | None = Field(description="the number of its IOMMU group; null where it is in none yet")
+    driver_before: Text | None = Field(description="which driver has it when the plan is made")
+    twins: tuple[Text, ...] = Field(description="the addresses of others with this id, outside its card")
+    mates: tuple[Text, ...] = Field(description="the other members of its group, bridges left out")
+    functions: tuple[Text, ...] = Field(description="all functions of its card, its own address among them")
+
+
 class FunctionReport(Part):
     """One function on PCI; ids in hexadecimal, names null where the system has no list of them."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from iommuctl.documents.base import Document, Part, RootPath, Text, Word
-from iommuctl.documents.devices import ObjectionReport, UseReport
+from iommuctl.documents.devices import ObjectionReport, PlannedDeviceReport, UseReport
 from iommuctl.documents.trial import TrialPart, TrialPlanPart
 from iommuctl.findings import Severity
 from iommuctl.plan import FileClass, Op
@@ -24,6 +24,7 @@ class FindingReport(Part):
     parameter: Text | None = Field(description="the parameter as written, value included")
     message: Text
     hint: Text | None
+    address: Text | None = Field(default=None, description="of the device that it is about; null for all else")
 
 
 class EvidenceReport(Part):
@@ -98,6 +99,7 @@ class PlanReport(Document):
     added: tuple[Text, ...] = Field(description="parameters that are kept next to the profile")
     removed: tuple[Text, ...] = Field(description="parameters that are kept away next to the profile")
     why: Text | None = Field(description="what --why says")
+    devices: tuple[PlannedDeviceReport, ...] = Field(default=(), description="what goes to guests")
 
 
 class EntryReport(Part):

@@ -21,6 +21,7 @@ from iommuctl.value import NamedTuple
 
 LARGEST = 64 * 1024 * 1024  # bytes; the plan of 10,000 entries has a third of it
 _SHOWN = 5
+_NOT_TAKEN = "not given to guests"
 
 
 class ItemReport(Part):
@@ -42,6 +43,7 @@ class ChoicesReport(Part):
     added: tuple[Text, ...]
     removed: tuple[Text, ...]
     why: Text | None
+    devices: tuple[Text, ...] = Field(default=(), description="the addresses of the devices that were named")
 
 
 class ProfileReport(Part):
@@ -126,6 +128,7 @@ def _carried_out(document: PlanFile) -> dict[str, object]:
     return {
         "profile and backend": (plan.command, plan.profile, plan.of, plan.platform, plan.backend, plan.changed),
         "kept parameters": (plan.added, plan.removed),
+        "devices": [(one.address, one.id) for one in plan.devices],
         "changes": [(one.op, one.before, one.after, one.path, one.target) for one in plan.changes],
         "files": [(one.path, one.file_class, one.diff, one.before_sha256, one.after_sha256) for one in plan.files],
         "commands": [(one.argv, one.output, one.left_out) for one in plan.commands],
@@ -169,6 +172,10 @@ def _told(kind: str, name: str, old: str | None, new: str | None) -> str:
         return f"{name} could not be read {'when the plan was made' if new is None else 'now'}"
     if kind == "kernel":
         return f"kernel {name}: {'gone' if new is None else 'installed since'}"
+    if kind == "device":
+        return (
+            f"device {name}: {_NOT_TAKEN if old is None else old} in the plan, {_NOT_TAKEN if new is None else new} now"
+        )
     if kind == "file":
         return f"{name}: {'gone' if new is None else 'new' if old is None else 'changed'}"
     return f"{name}: {old or 'nothing'} in the plan, {new or 'nothing'} now"

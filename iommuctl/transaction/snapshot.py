@@ -103,7 +103,8 @@ class Manifest(NamedTuple):
     `inputs` are the values that the profile was given; manifests of before they were kept have none.
 
     `entries` are the boot entries that were there as files of their own, without suffix and boot counter; None where
-    that is not known.
+    that is not known. `drivers` are those that the host's devices had, by `ADDRESS@VENDOR:DEVICE`, where some went to
+    guests; of a change without devices there are none.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Manifest(NamedTuple):
     inputs: Mapping[str, str] = MappingProxyType({})
     origin: Origin = Origin()
     beside: Beside = Beside()
+    drivers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def summary(self) -> Summary:
@@ -161,6 +163,7 @@ class Manifest(NamedTuple):
                 "entries": None if self.entries is None else list(map(str, self.entries)),
                 "origin": self.origin._asdict(),
                 "beside": {name: list(texts) for name, texts in self.beside._asdict().items()},
+                "drivers": dict(self.drivers),
             }
         )
 

@@ -197,6 +197,7 @@ class ManifestModel(StateModel):
     entries: tuple[InnerPath, ...] | None = None
     origin: OriginModel = OriginModel()
     beside: BesideModel = BesideModel()
+    drivers: dict[Text, Text] = Field(default_factory=dict)
 
     def value(self) -> Manifest:
         """Return the value that it validated."""
@@ -217,6 +218,7 @@ class ManifestModel(StateModel):
             entries=self.entries,
             origin=self.origin.value(),
             beside=self.beside.value(),
+            drivers=self.drivers,
         )
 
 

@@ -42,7 +42,7 @@ UNDONE = "the undo succeeded: every file is as it was"
 class Purpose(NamedTuple):
     """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back.
 
-    `entries` are the boot entries that are there, as the snapshot keeps them.
+    `entries` are the boot entries that are there, `drivers` those of the host's devices, as the snapshot keeps them.
     """
 
     action: Action
@@ -56,6 +56,7 @@ class Purpose(NamedTuple):
     entries: tuple[PurePosixPath, ...] = ()
     origin: Origin = Origin()
     beside: Beside = Beside()
+    drivers: Mapping[str, str] = MappingProxyType({})
 
 
 class Work(NamedTuple):
@@ -363,6 +364,7 @@ def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) 
         entries=purpose.entries,
         origin=purpose.origin,
         beside=purpose.beside,
+        drivers=purpose.drivers,
     )
     return manifest, bytes(contents)
 

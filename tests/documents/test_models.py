@@ -17,6 +17,7 @@ from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.backends.trial.base import Condition
 from iommuctl.devices.inventory import Use
 from iommuctl.devices.judgement import Objection
+from iommuctl.devices.planned import PlannedDevice
 from iommuctl.documents import base, devices, explained, models, planfile, trial
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
@@ -34,6 +35,7 @@ PAIRS = [
     (Finding, models.FindingReport, set(), set()),
     (Use, devices.UseReport, set(), set()),
     (Objection, devices.ObjectionReport, set(), set()),
+    (PlannedDevice, devices.PlannedDeviceReport, set(), set()),
     (Evidence, models.EvidenceReport, {"weight"}, set()),
     (Change, models.ChangeReport, set(), set()),
     (FileEdit, models.FileReport, {"before", "after"}, {"diff", "before_sha256", "after_sha256"}),
@@ -41,7 +43,7 @@ PAIRS = [
     (Condition, trial.ConditionReport, {"hint"}, set()),
     (TrialCheck, trial.TrialCheckReport, set(), set()),
     (Item, planfile.ItemReport, set(), set()),
-    (Choices, planfile.ChoicesReport, {"agreed", "beside", "devices"}, {"added", "removed"}),
+    (Choices, planfile.ChoicesReport, {"agreed", "beside"}, {"added", "removed"}),
     (Entry, models.EntryReport, set(), set()),
     (Future, models.FutureReport, set(), set()),
     (Drift, models.DriftReport, set(), set()),

@@ -61,6 +61,7 @@ def test_json_of_a_text() -> None:
                     "parameter": "iommu=pt",
                     "message": "no driver of arm64 acts on iommu",
                     "hint": "write iommu.passthrough=1 instead of iommu=pt",
+                    "address": None,
                     "where": ["the text"],
                 }
             ],

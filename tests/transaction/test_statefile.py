@@ -54,6 +54,7 @@ MANIFEST = Manifest(
     inputs={"vfio-pci.ids": "10de:1b80"},
     origin=Origin("ada", "iommuctl apply x --add caf\udce9", "a reason"),
     beside=Beside(("hugepages=16", "test="), ("quiet",)),
+    drivers={"0000:00:17.0@8086:a282": "ahci"},
 )
 JOURNAL = Journal(
     snapshot=ID,

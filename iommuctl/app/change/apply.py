@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from iommuctl.app.change.basis import asked_items, basis, fingerprint
+from iommuctl.app.change.basis import asked_items, basis, device_items, fingerprint
 from iommuctl.app.change.interrupted import Settled, settle_view
 from iommuctl.app.change.plan import ApplyPlan, Steps
 from iommuctl.app.change.planning import (
@@ -22,7 +22,7 @@ from iommuctl.backends.base import BootConfig
 from iommuctl.errors import IommuctlError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import FORCED_FOR_DEVICES, Finding, Rule, Severity
-from iommuctl.kernel.cmdline import canonical_name
+from iommuctl.kernel.cmdline import Cmdline, canonical_name
 from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Linter, Subject, lint_desired
@@ -38,6 +38,7 @@ from iommuctl.running.environment import read_surroundings
 from iommuctl.tree import Overlay
 
 if TYPE_CHECKING:
+    from iommuctl.app.change.devices import Taken
     from iommuctl.running.state import Device
 
 _BINDS = "vfio-pci.ids"
@@ -83,6 +84,8 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         _require_normal_entry(config)
         if rendering.unproven is not None:
             raise rendering.unproven
+    lines = _lines(config, rendering)
+    taken = _taken(host, lines, desired, frozenset(choices.devices))
     held = () if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))
     findings = (
         *settled.findings,
@@ -91,14 +94,13 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *desired.findings,
         *critical_findings(desired),
         *_led(rendering.findings, held),
-        *_lint(host, found, config, rendering, desired, distinct(parse_kernels(kernels)), frozenset(choices.devices)),
+        *_lint(host, found, lines, rendering, desired, distinct(parse_kernels(kernels)), taken),
         *held,
         *lagging(host, rendering.edits, rendering.commands, runs=runs),
         *obstacles(host, rendering.edits, rendering.commands, runs=runs),
     )
-    rests_on = basis(
-        found, asked_items(desired), rendering.edits, rendering.commands, kernels=kernels, config=config, runs=runs
-    )
+    asked_for = (*asked_items(desired), *(() if taken is None else device_items(taken.devices)))
+    rests_on = basis(found, asked_for, rendering.edits, rendering.commands, kernels=kernels, config=config, runs=runs)
     steps = Steps(
         survey=found,
         changes=rendering.changes,
@@ -111,7 +113,8 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         entries=rendering.entries,
         kernels=kernels,
     )
-    return ApplyPlan(steps, profile.name, desired, choices.inputs, kept, choices.why, records=kept != was)
+    plan = ApplyPlan(steps, profile.name, desired, choices.inputs, kept, choices.why, records=kept != was)
+    return plan if taken is None else plan._replace(devices=taken.devices, drivers=taken.drivers)
 
 
 def _kept(host: Host, settled: Settled, profile: str) -> Beside:
@@ -162,39 +165,47 @@ def _render(found: Survey, desired: DesiredArguments) -> tuple[Rendering, BootCo
 def _lint(
     host: Host,
     found: Survey,
-    config: BootConfig,
+    lines: tuple[Cmdline, ...],
     rendering: Rendering,
     desired: DesiredArguments,
     kernels: tuple[Kernel, ...],
-    meant: frozenset[str],
+    taken: "Taken | None",
 ) -> tuple[Finding, ...]:
-    """Lint every line that the host would boot with, on that host, and the one that the profile makes by itself.
-
-    `meant` are the addresses of devices that were named. Entries that are still to be made, of a menu or by a
-    distribution's own tool, follow from the former.
-    """
-    stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
-    entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
+    """Lint every line that the host would boot with, on that host, and the one that the profile makes by itself."""
     surroundings = read_surroundings(host.root, found.facts, host.root.read_device)
     if not rendering.edits and not rendering.commands:
         surroundings = surroundings._replace(seals=())  # what was measured stays as it is
     linter = Linter((*RULES, *HOST_RULES))
     findings: dict[Finding, None] = {}
-    coming = () if config.future.cmdline is None else (config.future.cmdline,)
-    lines = {str(line): line for line in (*coming, *entries)}.values()
     devices = _cards(host) if host.is_system else ()
     for line in lines:
         subject = Subject(line, found.catalogue, found.facts.platform, kernels, desired, surroundings, devices)
         findings.update((one, None) for one in linter.lint(subject) if one.severity is not Severity.INFO)
-    if any(True for line in lines for _ in line.named(_BINDS)):
-        from iommuctl.app.change.devices import device_findings  # noqa: PLC0415 - few lines name a device
-
-        is_asked = any(canonical_name(one.name) == canonical_name(_BINDS) for one in desired.wanted)
-        taken = device_findings(host, lines, is_asked=is_asked, meant=meant)
-        findings.update((one, None) for one in taken)
+    findings.update((one, None) for one in (() if taken is None else taken.findings))
     own = lint_desired(desired, found.catalogue, kernels, RULES)
     findings.update((one, None) for one in own if one.severity is not Severity.INFO)
     return tuple(findings)
+
+
+def _lines(config: BootConfig, rendering: Rendering) -> tuple[Cmdline, ...]:
+    """Return each line that the host would boot with, once.
+
+    Entries that are still to be made, of a menu or by a distribution's own tool, follow from the others.
+    """
+    stale = {command.output.target for command in rendering.commands if command.output} | {*rendering.rebuilt}
+    entries = [one.cmdline for one in config.entries if one.ours and not one.rescue and one.path not in stale]
+    coming = () if config.future.cmdline is None else (config.future.cmdline,)
+    return tuple({str(line): line for line in (*coming, *entries)}.values())
+
+
+def _taken(host: Host, lines: tuple[Cmdline, ...], desired: DesiredArguments, meant: frozenset[str]) -> "Taken | None":
+    """Return which devices the lines take; None where none names any. `meant` are the addresses that were named."""
+    if not any(True for line in lines for _ in line.named(_BINDS)):
+        return None
+    from iommuctl.app.change.devices import taken_devices  # noqa: PLC0415 - few lines name a device
+
+    is_asked = any(canonical_name(one.name) == canonical_name(_BINDS) for one in desired.wanted)
+    return taken_devices(host, lines, is_asked=is_asked, meant=meant)
 
 
 def _cards(host: Host) -> "tuple[Device, ...]":

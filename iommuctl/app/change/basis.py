@@ -7,6 +7,7 @@ Nothing in it changes by a reboot alone, nor by a new release of iommuctl that p
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from iommuctl import sha256
 from iommuctl.app.host import Survey
@@ -18,6 +19,9 @@ from iommuctl.pattern import pattern
 from iommuctl.plan import Command, FileEdit
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.value import NamedTuple
+
+if TYPE_CHECKING:
+    from iommuctl.devices.planned import PlannedDevice
 
 # The first line of the text. It changes when what is hashed, or how, changes.
 VERSION = "iommuctl plan 1"
@@ -57,6 +61,12 @@ def asked_items(desired: DesiredArguments) -> Iterator[Item]:
         yield Item("asked", f"present {number:03}", str(wanted))
     for number, unwanted in enumerate(desired.unwanted, 1):
         yield Item("asked", f"absent {number:03}", str(unwanted))
+
+
+def device_items(devices: "Iterable[PlannedDevice]") -> Iterator[Item]:
+    """Return which devices a plan gives to guests; their drivers are no part of it, for a reboot may change those."""
+    for one in devices:
+        yield Item("device", one.address, one.id)
 
 
 def basis(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices: from named devices to the ids that a profile takes, and what speaks against ids on a line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from iommuctl.app.host import Host
 from iommuctl.app.look.devices import Devices, read_host_devices
@@ -9,10 +10,12 @@ from iommuctl.devices.cards import card_name, cards, ids_of, matching
 from iommuctl.devices.conflicts import conflicts
 from iommuctl.devices.inventory import Function
 from iommuctl.devices.judgement import judge_ids, taken_by, with_mates
+from iommuctl.devices.planned import PlannedDevice, bound_drivers, planned
 from iommuctl.devices.reading.inventory import read_inventory
 from iommuctl.errors import ProfileError
 from iommuctl.findings import Finding, Rule, Severity
 from iommuctl.kernel.cmdline import Cmdline
+from iommuctl.running.sysfs import read_names
 from iommuctl.value import NamedTuple
 
 PARAMETER = "vfio-pci.ids"
@@ -23,6 +26,18 @@ class Chosen(NamedTuple):
 
     ids: str
     addresses: tuple[str, ...]
+
+
+class Taken(NamedTuple):
+    """What vfio-pci takes by the lines of a plan: what speaks against it, each device, and who has what else.
+
+    `drivers` are those of every device of the host then, by `ADDRESS@VENDOR:DEVICE`. Both are empty where no devices
+    are asked for.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    devices: tuple[PlannedDevice, ...] = ()
+    drivers: Mapping[str, str] = MappingProxyType({})
 
 
 def choose(host: Host, wanted: Iterable[str], *, with_group: bool) -> Chosen:
@@ -52,10 +67,10 @@ def choose_cards(found: Devices, numbers: Iterable[int]) -> Chosen:
     return _chosen(found, functions, with_group=True)
 
 
-def device_findings(
+def taken_devices(
     host: Host, lines: Iterable[Cmdline], *, is_asked: bool, meant: frozenset[str] = frozenset()
-) -> tuple[Finding, ...]:
-    """Return what speaks against the ids for vfio-pci on lines: each counts for every device that has it.
+) -> Taken:
+    """Return what the ids for vfio-pci on lines take, and what speaks against it: each counts for every device of it.
 
     Where the ids are not what is asked for but are there already, nothing of it is an error. `meant` are the addresses
     that were named, where ids were not.
@@ -63,19 +78,24 @@ def device_findings(
     named = [[one.value or "" for one in line.named(PARAMETER)] for line in lines]
     values = dict.fromkeys(found[-1] for found in named if found)
     if not values:
-        return ()
+        return Taken()
     if not host.is_system:
         message = "the devices of this root are not known, so nothing tells what the host needs of those with these ids"
         hint = "run iommuctl lint on the host itself"
-        return (Finding(Rule.DEVICES_UNCHECKED, Severity.WARNING, message, None, hint),) if is_asked else ()
+        unchecked = Finding(Rule.DEVICES_UNCHECKED, Severity.WARNING, message, None, hint)
+        return Taken((unchecked,)) if is_asked else Taken()
     inventory = read_inventory(host.root)
     found: dict[Finding, None] = {}
     for value in values:
         found.update((one, None) for one in judge_ids(inventory, value, meant))
         found.update((one, None) for one in conflicts(host.root, taken_by(inventory, value)))
-    if is_asked:
-        return tuple(found)
-    return tuple(one._replace(severity=Severity.WARNING) if one.severity is Severity.ERROR else one for one in found)
+    if not is_asked:
+        mild = (one._replace(severity=Severity.WARNING) if one.severity is Severity.ERROR else one for one in found)
+        return Taken(tuple(mild))
+    taken = {one.address: one for value in values for one in taken_by(inventory, value)}
+    names = read_names(host.root, (one.device for one in taken.values()))
+    devices = planned(inventory, (taken[address] for address in sorted(taken)), names)
+    return Taken(tuple(found), devices, bound_drivers(inventory))
 
 
 def _chosen(found: Devices, functions: tuple[Function, ...], *, with_group: bool) -> Chosen:

@@ -118,6 +118,7 @@ def _purpose(plan: Plan, origin: Origin) -> Purpose:
         entries=tuple(map(identity, steps.entries)),
         origin=origin,
         beside=plan.beside,
+        drivers=plan.drivers if isinstance(plan, ApplyPlan) else {},
     )
 
 

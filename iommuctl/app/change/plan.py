@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iommuctl.app.host import Survey
@@ -16,6 +17,7 @@ from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.app.change.basis import Item
+    from iommuctl.devices.planned import PlannedDevice
     from iommuctl.transaction.durable import Metadata
     from iommuctl.transaction.snapshot import State
 
@@ -48,6 +50,7 @@ class ApplyPlan(NamedTuple):
     """To bring a host to a profile, with the values that its inputs were given, and what is kept next to it.
 
     `records` tells whether that is something else than was kept so far, which has to be noted though no file changes.
+    `devices` go to guests, and `drivers` are those of all others by `ADDRESS@VENDOR:DEVICE`; empty for other profiles.
     """
 
     steps: Steps
@@ -57,6 +60,8 @@ class ApplyPlan(NamedTuple):
     beside: Beside = Beside()
     why: str | None = None
     records: bool = False
+    devices: "tuple[PlannedDevice, ...]" = ()
+    drivers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def changes_something(self) -> bool:

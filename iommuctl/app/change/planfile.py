@@ -52,6 +52,7 @@ def make_plan_file(
             added=choices.beside.added,
             removed=choices.beside.removed,
             why=choices.why,
+            devices=choices.devices,
         ),
         unreadable=tuple(map(str, sorted(plan.steps.survey.tree.unreadable))),
         needs_root=tuple(_claims(host, plan)),
@@ -91,6 +92,26 @@ def require_host(host: Host, approved: document.PlanFile) -> None:
             f"the plan is for {there!r}, and this is another host",
             details=(f"this host is {_name(host) or 'without a name'}; the machine-id decides, not the name",),
             hint="carry it out where it was made, or make a plan here with --dry-run --out",
+        )
+
+
+def require_devices(host: Host, approved: document.PlanFile) -> None:
+    """Raise StalePlanError where a device of the plan is gone, or another one is at its address."""
+    if not approved.plan.devices or not host.is_system:
+        return
+    from iommuctl.running.sysfs import read_cards  # noqa: PLC0415 - few plans have devices
+
+    there = {one.address: f"{one.vendor}:{one.device}" for one in read_cards(host.root)}
+    facts = [
+        f"{one.address} was {one.id}, {one.name}; now {there.get(one.address, 'nothing')} is there"
+        for one in approved.plan.devices
+        if there.get(one.address) != one.id
+    ]
+    if facts:
+        raise StalePlanError(
+            "the devices are not as they were when the plan was made",
+            details=tuple(map(document.plain, facts)),
+            hint="iommuctl devices shows what is where now",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from iommuctl.app.change.apply import draft_apply
-from iommuctl.app.change.devices import device_findings
+from iommuctl.app.change.devices import taken_devices
 from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host, Survey, installed_kernels, kernel_findings, survey_host
@@ -145,7 +145,7 @@ def lint_host(host: Host, *, platform: Platform | None, backend: str | None, ker
     for line in lines:
         alike = str(line.cmdline), tuple(kernel._replace(release="") for kernel in line.kernels)
         if alike not in told:
-            taken = device_findings(host, (line.cmdline,), is_asked=True) if host.is_system else ()
+            taken = taken_devices(host, (line.cmdline,), is_asked=True).findings if host.is_system else ()
             told[alike] = (*lint(_subject(found, line, surroundings, devices), rules), *taken)
         results.append((line, told[alike]))
     missing = () if kernels else kernel_findings(present)

@@ -18,6 +18,7 @@ from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
     from iommuctl.app.change.execute import Executed
+    from iommuctl.devices.planned import PlannedDevice
     from iommuctl.documents.models import PlanReport
 
 
@@ -34,6 +35,7 @@ class PlanView(NamedTuple):
     runs: bool
     findings: tuple[Finding, ...]
     fingerprint: str
+    devices: "tuple[PlannedDevice, ...]" = ()
 
 
 def plan_view(plan: Plan) -> PlanView:
@@ -50,11 +52,13 @@ def plan_view(plan: Plan) -> PlanView:
         runs=steps.runs,
         findings=steps.findings,
         fingerprint=steps.fingerprint,
+        devices=plan.devices if isinstance(plan, ApplyPlan) else (),
     )
 
 
 def document_view(plan: "PlanReport") -> PlanView:
     """Return what is shown of a plan that is read as JSON: values of the same text, good to be shown and no more."""
+    from iommuctl.devices.planned import PlannedDevice
     from iommuctl.documents.planfile import plain
 
     def text(found: str | None) -> str | None:
@@ -76,7 +80,14 @@ def document_view(plan: "PlanReport") -> PlanView:
         for one in plan.commands
     )
     findings = (
-        Finding(DeclaredRule(plain(one.rule)), one.severity, plain(one.message), text(one.parameter), text(one.hint))
+        Finding(
+            DeclaredRule(plain(one.rule)),
+            one.severity,
+            plain(one.message),
+            text(one.parameter),
+            text(one.hint),
+            text(one.address),
+        )
         for one in plan.findings
     )
     beside = Beside(tuple(map(plain, plan.added)), tuple(map(plain, plan.removed)))
@@ -91,6 +102,19 @@ def document_view(plan: "PlanReport") -> PlanView:
         runs=not any(one.left_out for one in plan.commands),
         findings=tuple(findings),
         fingerprint=plan.fingerprint,
+        devices=tuple(
+            PlannedDevice(
+                plain(one.address),
+                plain(one.id),
+                plain(one.name),
+                one.group,
+                text(one.driver_before),
+                tuple(map(plain, one.twins)),
+                tuple(map(plain, one.mates)),
+                tuple(map(plain, one.functions)),
+            )
+            for one in plan.devices
+        ),
     )
 
 
@@ -125,6 +149,10 @@ def _plan_lines(view: PlanView, *, colour: bool, verbose: bool) -> Iterator[str]
             if command.output:
                 then = f"{command.output.staging.name} is read back and renamed to {command.output.target}"
                 yield visible(f"      then {then}")
+    if view.devices:
+        yield ""
+        yield "devices for guests:"
+        yield from (visible(f"  {_device_text(one)}") for one in view.devices)
     yield from finding_lines(view.findings, colour=colour)
     yield ""
     yield f"fingerprint: {view.fingerprint}"
@@ -148,6 +176,14 @@ def _counted(counts: Iterable[tuple[int, str, str]]) -> str:
     return ", ".join(f"{count} {one if count == 1 else several}" for count, one, several in counts if count)
 
 
+def _device_text(device: "PlannedDevice") -> str:
+    name = device.id if device.name == device.id else f"{device.name} ({device.id})"
+    facts = [f"now with {device.driver_before or 'no driver'}"]
+    facts += [] if device.group is None else [f"group {device.group}"]
+    facts += [f"twins: {' '.join(device.twins)}"] if device.twins else []
+    return f"{device.address}  {name}  [{', '.join(facts)}]"
+
+
 def _change_text(before: str | None, after: str | None) -> str:
     if before is None:
         return f"add {after}"
@@ -158,6 +194,7 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
     """Return the plan as JSON; `executed` is None for a dry-run."""
     from iommuctl.app.change.shape import shape
     from iommuctl.documents import base, models
+    from iommuctl.documents.devices import PlannedDeviceReport
     from iommuctl.tree import digest
 
     return models.PlanReport(
@@ -199,4 +236,5 @@ def plan_report(plan: Plan, root: str, executed: "Executed | None") -> "PlanRepo
         added=plan.beside.added,
         removed=plan.beside.removed,
         why=plan.why,
+        devices=base.reports(PlannedDeviceReport, plan.devices) if isinstance(plan, ApplyPlan) else (),
     )
