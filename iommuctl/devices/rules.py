@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from iommuctl.devices.cards import companions
 from iommuctl.devices.inventory import Function, Inventory, Role, Use
 from iommuctl.findings import Rule, Severity
-from iommuctl.running.effect.binding import is_held
+from iommuctl.running.effect.binding import HARMLESS_MATES, is_held
 from iommuctl.running.state import PortType
 from iommuctl.value import NamedTuple
 
@@ -25,8 +25,6 @@ _SERIAL_BUS = "0c80"  # on Intel's root bus the flash with the firmware
 # What a disk may be reached by: storage, FireWire, USB.
 _DISK_BUSES = ("01", "0c00", "0c03")
 _IN_USE = {"01": "storage", "02": "the network"}  # PCI_BASE_CLASS_STORAGE, PCI_BASE_CLASS_NETWORK
-# Drivers under which a mate does not keep a group from a guest (drivers/vfio/vfio_main.c, driver_managed_dma).
-_HARMLESS_MATES = frozenset({"pci-stub", "pcieport"})
 
 
 class Choice(NamedTuple):
@@ -304,7 +302,7 @@ def blocking_mates(function: Function, choice: Choice) -> tuple[Function, ...]:
         for one in choice.inventory.mates(function)
         if choice.lacks(one)
         and one.device.driver is not None
-        and one.device.driver not in _HARMLESS_MATES
+        and one.device.driver not in HARMLESS_MATES
         and not one.device.is_bridge
         and not is_held(one.device)
     )

@@ -16,7 +16,7 @@ from iommuctl.kernel.tables import behaviour
 from iommuctl.profile.beside import NONE
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.running.effect.beside import BESIDE, judge_beside
-from iommuctl.running.effect.binding import DeviceId, judge_bindings, parse_ids
+from iommuctl.running.effect.devices import UNKNOWN, Around, Named, judge_devices
 from iommuctl.running.effect.difference import compare_line, conformed, variables
 from iommuctl.running.effect.exemption import Exemption, Situation, exempt
 from iommuctl.running.effect.group_types import Promised, judge_groups
@@ -42,21 +42,34 @@ _FIRMWARE_NAMES = {Platform.INTEL: "VT-d", Platform.AMD: "AMD-Vi (IOMMU)", Platf
 
 
 def verify(
-    observed: Observed, desired: DesiredArguments, catalogue: Catalogue, beside: DesiredArguments | None = None
+    observed: Observed,
+    desired: DesiredArguments,
+    catalogue: Catalogue,
+    beside: DesiredArguments | None = None,
+    around: Around = UNKNOWN,
 ) -> Verification:
-    """Compare what was observed with what the arguments promise, and the line with what is kept next to them."""
-    return _Comparison(observed, desired, catalogue, beside).verification()
+    """Compare what was observed with what the arguments promise, and the line with what is kept next to them.
+
+    `around` is what is known of the devices that are not named.
+    """
+    return _Comparison(observed, desired, catalogue, beside, around).verification()
 
 
 class _Comparison:
     """One running kernel and one profile."""
 
     def __init__(
-        self, observed: Observed, desired: DesiredArguments, catalogue: Catalogue, beside: DesiredArguments | None
+        self,
+        observed: Observed,
+        desired: DesiredArguments,
+        catalogue: Catalogue,
+        beside: DesiredArguments | None,
+        around: Around,
     ) -> None:
         self.observed = observed
         self.desired = desired
         self.beside = beside
+        self.around = around
         self.catalogue = catalogue
         self.vendors = vendors(observed, desired.platform)
         self.kernel = Kernel.parse(observed.release)
@@ -107,7 +120,7 @@ class _Comparison:
             self._interrupts(),
             *judge_snp(self.situation, self.promised.types),
             *judge_modules(self.observed, self.desired, self.catalogue),
-            *judge_bindings(self._ids(), self.observed.devices),
+            *judge_devices(self.observed, Named.of(self.wanted), self.cmdline, self.around),
         )
         missing = frozenset(check.name for check in effects if check.means is not Verdict.ACTIVE)
         is_there = not missing
@@ -274,13 +287,6 @@ class _Comparison:
         if self.observed.hypervisor is not None and Platform.AMD in self.vendors:
             return untold(name, "none, which an emulated AMD-Vi has only where its host gives it")
         return failure(name, "no interrupt goes through the IOMMU: a device can forge interrupts")
-
-    def _ids(self) -> tuple[DeviceId, ...]:
-        values = [one.value or "" for one in self.desired.wanted if self._is_ids(one.name)]
-        return tuple(one for value in values for one in parse_ids(value))
-
-    def _is_ids(self, name: str) -> bool:
-        return self.catalogue.define(name).name == "vfio-pci.ids"
 
 
 def _every(count: int) -> str:

@@ -313,6 +313,20 @@ def test_ids_are_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("driver", "cmdline", "verdict"),
+    [("vfio-pci", Result.SKIP, Verdict.ACTIVE), ("virtio-pci", Result.FAIL, Verdict.NOT_APPLIED)],
+)
+def test_a_device_that_is_held_without_being_asked_for_is_held(
+    tmp_path: Path, driver: str, cmdline: Result, verdict: Verdict
+) -> None:
+    device = Pci("0000:03:00.0", "8086:10d3", "020000", 0, driver)
+    host = replace(INTEL, cmdline=PASSTHROUGH_LINE, types=IDENTITY, devices=(device,))
+    wanted = (Wanted("iommuctl.vfio", "0000:03:00.0@8086:10d3", ""),)
+    found = verify(observe(host, tmp_path), DesiredArguments("own", INTEL_P, wanted, ()), CATALOGUE)
+    assert ([one.result for one in found.checks if one.name == "cmdline"], found.verdict) == ([cmdline], verdict)
+
+
+@pytest.mark.parametrize(
     ("driver", "result"), [("vfio-pci", Result.PASS), ("nvidia", Result.FAIL), (None, Result.FAIL)]
 )
 def test_a_device_that_another_driver_took_first_is_found(tmp_path: Path, driver: str | None, result: Result) -> None:

@@ -2,15 +2,19 @@
 """Running: what the running kernel shows, for the use cases that make sense on the running system alone."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from iommuctl.app.host import Host
-from iommuctl.errors import UsageError
+from iommuctl.errors import IommuctlError, UsageError
 from iommuctl.facts import Facts
+from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.profile.beside import NONE, Beside, onto
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
 from iommuctl.profile.resolve import resolve
+from iommuctl.running.effect.binding import is_held
+from iommuctl.running.effect.devices import UNKNOWN, Around, Named
 from iommuctl.running.state import Observed
 from iommuctl.running.sysfs import read_observed
 
@@ -32,6 +36,28 @@ def desired_now(
     """Resolve a profile for the running kernel too, which need not be installed any more."""
     kernels = tuple(sorted({*facts.kernels, *facts.modules, observed.release} - {""}))
     return resolve(profile, catalogue, facts._replace(kernels=kernels), inputs)
+
+
+def devices_around(host: Host, desired: DesiredArguments, observed: Observed, snapshot: str | None) -> Around:
+    """Return what is known of the devices that a profile does not give to guests: nothing where it gives none.
+
+    `snapshot` is that of its apply; None, and one that may not be read, tells of no drivers.
+    """
+    named = Named.of(Cmdline.parse(" ".join(str(one) for one in desired.wanted)))
+    if not named:
+        return UNKNOWN
+    from iommuctl.devices.conflicts import conflicts  # noqa: PLC0415 - few profiles name devices
+    from iommuctl.devices.inventory import Function  # noqa: PLC0415
+    from iommuctl.devices.reading.files import Files  # noqa: PLC0415
+    from iommuctl.devices.reading.guests import read_guests  # noqa: PLC0415
+
+    drivers: Mapping[str, str] = {}
+    with suppress(IommuctlError):
+        drivers = {} if snapshot is None else host.store.load(snapshot).drivers
+    others = tuple(one for one in observed.devices if is_held(one) and not named.names(one))
+    told = conflicts(host.root, map(Function, others))
+    elsewhere = {one.address for one in told if one.address is not None}
+    return Around(drivers, frozenset((*elsewhere, *read_guests(Files(host.root), others))))
 
 
 def beside_now(beside: Beside, catalogue: Catalogue, facts: Facts, observed: Observed) -> DesiredArguments | None:

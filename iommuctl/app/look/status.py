@@ -9,7 +9,7 @@ from iommuctl.app.change.interrupted import interrupted_findings
 from iommuctl.app.host import Host, Survey, installed_kernels, survey_host
 from iommuctl.app.look.history import newest_applied, profile_in_force
 from iommuctl.app.look.profiles import find_profile
-from iommuctl.app.look.running import beside_now, desired_now, observe_host
+from iommuctl.app.look.running import beside_now, desired_now, devices_around, observe_host
 from iommuctl.backends.base import BootConfig
 from iommuctl.backends.detection.evidence import Evidence
 from iommuctl.errors import ConflictError, IommuctlError, NotPermittedError
@@ -149,7 +149,8 @@ def _effective(
         inputs = {} if applied is None else applied.inputs
         desired = desired_now(profile, found.catalogue, found.facts, observed, inputs)
     next_to_it = beside_now(beside, found.catalogue, found.facts, observed)
-    return Effective(observed, verify(observed, desired, found.catalogue, next_to_it))
+    around = devices_around(host, desired, observed, None if applied is None else applied.id)
+    return Effective(observed, verify(observed, desired, found.catalogue, next_to_it, around))
 
 
 def _history(host: Host) -> Listing:

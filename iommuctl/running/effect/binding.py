@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Binding: which devices an id list of vfio-pci means, and whether vfio-pci or a variant of it holds them. Pure."""
-
-from collections.abc import Iterable, Iterator
+"""Binding: which devices an id list of vfio-pci means, and whether vfio-pci or a variant of it holds one. Pure."""
 
 from iommuctl.running.state import Device
-from iommuctl.running.verdict import Check, failure, success
 from iommuctl.value import NamedTuple
 
 VFIO_PCI = "vfio-pci"
 # drivers/vfio/pci: mlx5_vfio_pci, hisi_acc_vfio_pci, pds_vfio_pci, nvgrace_gpu_vfio_pci, qat_vfio_pci, virtio_vfio_pci.
 _VARIANT = "vfio-pci"
+# Other drivers under which a member of a group keeps it from no guest (drivers/vfio/vfio_main.c, driver_managed_dma).
+HARMLESS_MATES = frozenset({"pci-stub", "pcieport"})
 _ANY = 0xFFFFFFFF  # include/linux/mod_devicetable.h: PCI_ANY_ID
 
 
@@ -57,25 +56,6 @@ def parse_ids(value: str) -> tuple[DeviceId, ...]:
 def is_held(device: Device) -> bool:
     """Whether a device is with vfio-pci or a variant driver of it."""
     return (device.driver or "").replace("_", "-").endswith(_VARIANT)
-
-
-def judge_bindings(ids: tuple[DeviceId, ...], devices: Iterable[Device]) -> Iterator[Check]:
-    """Check that each id has a device, and that each such device is held for guests."""
-    if not ids:
-        return
-    name, there = "device-binding", tuple(devices)
-    missing = [one.text for one in ids if not any(map(one.means, there))]
-    named = [device for device in there if any(one.means(device) for one in ids)]
-    others = [f"{device.address} has {device.driver or 'no driver'}" for device in named if not is_held(device)]
-    problems = []
-    if missing:
-        problems.append(f"no device has the id {', '.join(missing)}")
-    if others:
-        problems.append(f"not with {VFIO_PCI}: {', '.join(others)}")
-    if problems:
-        yield failure(name, "; ".join(problems))
-    else:
-        yield success(name, f"with {VFIO_PCI}: {' '.join(device.address for device in named)}")
 
 
 def _number(text: str) -> int | None:

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping
 
 from iommuctl.facts import Platform
+from iommuctl.kernel.choice import PARAMETER as CHOICE
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.lines import Kernel
 from iommuctl.kernel.parameters import Catalogue, Definition, Kind
@@ -26,7 +27,7 @@ _GROUP_VARIABLES = frozenset(
 )
 _INTERRUPTS = frozenset({"intremap:state", "nointremap"})
 # Parameters that decide which driver a device gets, which the device itself shows.
-_BINDING = frozenset({"vfio-pci.ids", "pci-stub.ids", "rd.driver.pre", "modprobe.blacklist"})
+_BINDING = frozenset({CHOICE, "vfio-pci.ids", "pci-stub.ids", "rd.driver.pre", "modprobe.blacklist"})
 
 
 class Difference(NamedTuple):
