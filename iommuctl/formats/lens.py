@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,12 @@ class Span(NamedTuple):
 
 
 class Lens:
-    """One of the lenses in `lenses/`, such as `Grubdefault.lns`, with one Augeas handle for many texts.
+    """One of the lenses in `lenses/`, such as `Grubdefault.lns`.
 
-    The handle loads no file of the system and no lens but ours (flags NO_LOAD, NO_STDINC, NO_MODL_AUTOLOAD), so
-    neither the host's own lenses nor its configuration take part. Not to be shared between threads. Where a label is
-    named, values of no other node are edited, and none of those costs the time to find it.
+    All of them share one Augeas handle, of whose tree nothing outlasts a method. It loads no file of the system and no
+    lens but ours (flags NO_LOAD, NO_STDINC, NO_MODL_AUTOLOAD), so neither the host's own lenses nor its configuration
+    take part. For one thread. Where a label is named, values of no other node are edited, and none of those costs the
+    time to find it.
     """
 
     def __init__(self, name: str, label: str | None = None) -> None:
@@ -155,6 +157,7 @@ def _require_carried(path: PurePosixPath, value: str) -> None:
         raise LensError(path, None, f"would get a byte 0x{ord(reserved[0]):02x}, which cannot be represented")
 
 
+@cache  # to read a lens and compile its expressions takes as long as fifty texts
 def _handle() -> "augeas.Augeas":
     import augeas  # noqa: PLC0415 - loading libaugeas costs as much as the rest of a small command
 
