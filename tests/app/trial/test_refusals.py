@@ -189,8 +189,12 @@ FEDORA: dict[str, tuple[Change, str, str]] = {
     ),
     "zipl": (put("etc/zipl.conf", "x\n"), "trial-loader", "zipl writes what boots"),
     "another's default": (
-        put(
-            "boot/loader/entries/ffff0d6a5b7e4f52a9d08c6b1e2d3f40-6.99.conf", "title x\nlinux /x\noptions root=/dev/x\n"
+        both(
+            put("boot/grub2/grubenv", grubenv()),
+            put(
+                "boot/loader/entries/9fff0d6a5b7e4f52a9d08c6b1e2d3f40-6.99.conf",
+                "title x\nlinux /x\noptions root=/dev/x\n",
+            ),
         ),
         "trial-booted",
         "is not known",
@@ -209,6 +213,7 @@ ROWS = [
     for kind, make, rows in (
         ("grub", grub_host, GRUB),
         ("systemd-boot", entry_host, ENTRIES),
+        ("bls", bls_host, FEDORA),
         ("uki", uki_host, IMAGES),
     )
     for name, row in rows.items()
