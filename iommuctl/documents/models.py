@@ -229,6 +229,9 @@ class RecoverReport(Document):
     run_again: tuple[tuple[Text, ...], ...] = Field(
         description="commands whose own writing is undone only when they run again, inside the root"
     )
+    ran_again: tuple[tuple[Text, ...], ...] = Field(
+        description="those that ran again, so that what they wrote is undone"
+    )
 
 
 class LineReport(Part):

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovery: end an interrupted transaction, exactly as it was before or exactly as it was meant to be."""
 
+import shlex
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from iommuctl.errors import ConflictError, ExecutionError, IommuctlError
+from iommuctl.errors import BusyError, ConflictError, ExecutionError, IommuctlError
 from iommuctl.host.root import Root
 from iommuctl.host.signals import Interrupts
 from iommuctl.transaction.durable import Replacement, remove_any, remove_empty_directory, remove_files, replace_files
 from iommuctl.transaction.freeze import settle
 from iommuctl.transaction.journal import Journal, journal_path, remove_journal
-from iommuctl.transaction.locks import state_lock
+from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.reserve import leftovers
 from iommuctl.transaction.restoration import (
     Conflict,
@@ -35,7 +36,8 @@ class Recovered(NamedTuple):
 
     `completed` is True where it had been committed and was only to be closed, False where it was undone. `restored`
     are the files that were put back, `kept` those whose third content was accepted, `displaced` where a third
-    content that was overwritten lies now. `started` are commands that must run again, since they wrote by themselves.
+    content that was overwritten lies now. `ran` are commands that ran again, since they had written by themselves, and
+    `started` those that still must. `is_open`: that is left to the next recovery, and all else is done.
     """
 
     snapshot: Manifest
@@ -44,23 +46,34 @@ class Recovered(NamedTuple):
     kept: tuple[PurePosixPath, ...] = ()
     displaced: tuple[PurePosixPath, ...] = ()
     started: tuple[tuple[str, ...], ...] = ()
+    ran: tuple[tuple[str, ...], ...] = ()
+    is_open: bool = False
 
 
-def recover(root: Root, store: Store, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
+def recover(
+    root: Root, store: Store, resolution: Resolution = Resolution.REFUSE, *, files_only: bool = False
+) -> Recovered | None:
     """End an interrupted transaction; None where there is none. May itself be cut off at any point and run again.
 
     A file is touched only if it holds what it did before, what we meant to leave, or is a temporary file of ours. Any
     other content stays and is named in a ConflictError, after everything else is undone; ACCEPT_CURRENT makes it
     final, and forgets what cannot be read or put back, RESTORE keeps it aside in the snapshot and puts back the content
     before. Raises NewerStateError, whatever is asked, where a newer iommuctl was interrupted: only that one can end it.
+
+    What had written by itself runs again on the running system, once its sources are back, and the transaction is
+    closed only when that succeeded; `files_only` leaves both to the next recovery. In another root, and where the
+    current content is accepted, it is named instead. Raises BusyError while a package manager is at work, and
+    ExecutionError where it fails.
     """
     if not store.exists:
         return None
     with state_lock(root, store), Interrupts():
-        return recover_locked(root, store, resolution)
+        return recover_locked(root, store, resolution, files_only=files_only)
 
 
-def recover_locked(root: Root, store: Store, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
+def recover_locked(
+    root: Root, store: Store, resolution: Resolution = Resolution.REFUSE, *, files_only: bool = False
+) -> Recovered | None:
     """Do what `recover` does, for one who holds the lock and has signals held."""
     try:
         pending = read_pending(root, store)
@@ -77,7 +90,31 @@ def recover_locked(root: Root, store: Store, resolution: Resolution = Resolution
     if pending.is_committed:
         complete(root, store, pending.journal, leftovers(root, pending.journal), resolution)
         return Recovered(pending.manifest, completed=True)
-    return undo(root, store, pending, resolution)
+    if not root.is_running_system or resolution is Resolution.ACCEPT_CURRENT:
+        return undo(root, store, pending, resolution)
+    if files_only and pending.journal.started:
+        return undo(root, store, pending, resolution, closes=False)
+
+    def run_again(argv: tuple[str, ...]) -> None:
+        _run_again(root, argv)
+
+    return undo(root, store, pending, resolution, run_again=run_again)
+
+
+def _run_again(root: Root, argv: tuple[str, ...]) -> None:
+    """Run what had written by itself, whose sources are as they were. Raises BusyError, ExecutionError."""
+    from iommuctl.host.commands import SystemRunner  # noqa: PLC0415 - few runs were cut off there
+
+    if reason := package_manager_at_work(root):
+        raise BusyError("a package manager is at work", details=(reason,), hint="run the same command again later")
+    try:
+        SystemRunner(root.path).run(argv)
+    except IommuctlError as error:
+        raise ExecutionError(
+            f"every file is put back, but what {shlex.join(argv)} wrote is not: {error.brief}",
+            details=error.details,
+            hint=f"{root.command('recover')}, or keep what it wrote: {accept_current(root)}",
+        ) from error
 
 
 def complete(
@@ -113,8 +150,9 @@ def undo(
     resolution: Resolution = Resolution.REFUSE,
     *,
     run_again: Callable[[tuple[str, ...]], None] | None = None,
+    closes: bool = True,
 ) -> Recovered:
-    """Put every file of a transaction back, with its metadata and time, and close the journal.
+    """Put every file of a transaction back, with its metadata and time, and close the journal if that is asked.
 
     What we left lying about goes first, so that a disk which we filled never stops the undo. `run_again` is called
     before the end for each command that was started, so that a kill until then does not lose it.
@@ -136,17 +174,20 @@ def undo(
     if run_again is not None:
         for argv in journal.started:
             run_again(argv)
-    remove_journal(root, store)
-    with suppress(IommuctlError):  # the next run sweeps again
-        store.sweep()
-        store.write_index()
+    if closes:
+        remove_journal(root, store)
+        with suppress(IommuctlError):  # the next run sweeps again
+            store.sweep()
+            store.write_index()
     return Recovered(
         manifest,
         completed=False,
         restored=restored,
         kept=tuple(conflict.path for conflict in conflicts),
         displaced=displaced,
-        started=journal.started,
+        started=journal.started if run_again is None else (),
+        ran=() if run_again is None else journal.started,
+        is_open=not closes,
     )
 
 

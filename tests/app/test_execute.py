@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from unittest.mock import NonCallableMagicMock
+from unittest.mock import MagicMock, NonCallableMagicMock
 
 import pytest
 from pytest_mock import MockerFixture
@@ -19,11 +19,13 @@ from iommuctl.app.change.planning import Choices
 from iommuctl.app.change.recover import recover_host
 from iommuctl.app.host import Host
 from iommuctl.cli.output.recovered import recover_text
-from iommuctl.errors import ExecutionError, StalePlanError
+from iommuctl.errors import BusyError, ExecutionError, StalePlanError
 from iommuctl.findings import Rule
 from iommuctl.host.commands import Completed, SystemRunner
+from iommuctl.host.root import Root
 from iommuctl.host.signals import InterruptedRun
 from iommuctl.plan import Command, Regenerate
+from iommuctl.transaction.restoration import Resolution
 from iommuctl.transaction.transaction import UNDONE
 
 GRUB_DEFAULT = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX=""\n'
@@ -149,6 +151,81 @@ def test_a_program_that_did_not_get_to_run_again_is_named_after_a_kill(
     assert recovered is not None
     assert recovered.started == (REFRESH,)
     assert recover_host(host) is None
+
+
+def live(mocker: MockerFixture) -> MagicMock:
+    """Take a tree for the running system; gives what runs its programs, of which none runs."""
+    mocker.patch.object(Root, "is_running_system", new_callable=mocker.PropertyMock, return_value=True)
+    run: MagicMock = mocker.patch.object(SystemRunner, "run", autospec=True, return_value=Completed(REFRESH, 0, "", ""))
+    return run
+
+
+@pytest.fixture
+def cut_off(proxmox: Path, runner: NonCallableMagicMock, mocker: MockerFixture) -> Host:
+    """A host on which a run was killed in a program that writes by itself."""
+    runner.run.side_effect = kill
+    killed(Host.open(proxmox))
+    mocker.stopall()
+    return Host.open(proxmox)
+
+
+def test_on_the_running_system_a_program_runs_again_after_a_kill(cut_off: Host, mocker: MockerFixture) -> None:
+    source = cut_off.path / "etc/kernel/cmdline"
+    assert "iommu=pt" in source.read_text()
+    running, read = live(mocker), []
+    running.side_effect = lambda *_, **__: read.append(source.read_text())
+    recovered = recover_host(cut_off)
+    assert recovered is not None
+    assert (recovered.ran, recovered.started, recovered.is_open) == ((REFRESH,), (), False)
+    assert [call.args[1] for call in running.call_args_list] == [REFRESH]
+    assert ["iommu=pt" in text for text in read] == [False]
+    assert recover_text(cut_off, recovered).splitlines()[-1] == "  proxmox-boot-tool refresh: ran again"
+    assert recover_host(cut_off) is None
+
+
+def test_what_does_not_run_again_keeps_the_run_interrupted(cut_off: Host, mocker: MockerFixture) -> None:
+    running = live(mocker)
+    running.side_effect = failure()
+    for _ in range(2):
+        with pytest.raises(ExecutionError) as caught:
+            recover_host(cut_off)
+        assert caught.value.hint is not None
+        assert caught.value.hint.endswith("recover --accept-current")
+        assert "iommu=pt" not in (cut_off.path / "etc/kernel/cmdline").read_text()
+    accepted = recover_host(cut_off, Resolution.ACCEPT_CURRENT)
+    assert accepted is not None
+    assert (accepted.ran, accepted.started) == ((), (REFRESH,))
+    assert recover_host(cut_off) is None
+
+
+def test_nothing_runs_again_next_to_a_package_manager(cut_off: Host, mocker: MockerFixture) -> None:
+    running = live(mocker)
+    asked = mocker.patch("iommuctl.transaction.recovery.package_manager_at_work", return_value="dpkg is locked")
+    with pytest.raises(BusyError):
+        recover_host(cut_off)
+    assert running.call_args_list == []
+    asked.return_value = None
+    recovered = recover_host(cut_off)
+    assert recovered is not None
+    assert recovered.ran == (REFRESH,)
+
+
+def test_files_can_go_back_before_any_program_runs(cut_off: Host, mocker: MockerFixture) -> None:
+    running = live(mocker)
+    for is_first in (True, False):
+        recovered = recover_host(cut_off, files_only=True)
+        assert recovered is not None
+        assert (bool(recovered.restored), recovered.started, recovered.is_open) == (is_first, (REFRESH,), True)
+        assert recover_text(cut_off, recovered).splitlines()[-3:] == [
+            "left to the next run, for its files are not all that it wrote:",
+            "  proxmox-boot-tool refresh",
+            f"hint: {cut_off.root.command('recover')}",
+        ]
+    assert running.call_args_list == []
+    assert "iommu=pt" not in (cut_off.path / "etc/kernel/cmdline").read_text()
+    last = recover_host(cut_off)
+    assert last is not None
+    assert last.ran == (REFRESH,)
 
 
 def test_a_signal_while_a_program_runs_again_hides_neither_the_failure_nor_the_undo(

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 _TRIAL = STAGING.parent / "trial.json"
 
 
-def recover_host(host: Host, resolution: Resolution = Resolution.REFUSE) -> Recovered | None:
-    """Undo an interrupted transaction; None where there is none. Raises ConflictError for a file of a third content."""
-    return recover(host.root, host.store, resolution)
+def recover_host(
+    host: Host, resolution: Resolution = Resolution.REFUSE, *, files_only: bool = False
+) -> Recovered | None:
+    """Undo an interrupted transaction; None where there is none. Raises ConflictError for a file of a third content,
+    BusyError and ExecutionError where a program that must run again does not. `files_only` leaves those for later.
+    """
+    return recover(host.root, host.store, resolution, files_only=files_only)
 
 
 def end_trial(host: Host) -> "TrialRecord | None":

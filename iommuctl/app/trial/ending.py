@@ -38,7 +38,7 @@ def end_what_is_over(host: Host) -> TrialRecord | None:
     with ExitStack() as held:
         held.enter_context(state_lock(host.root, host.store))
         held.enter_context(Interrupts())
-        recovered = recover_locked(host.root, host.store)
+        recover_locked(host.root, host.store)
         record = read_record(host.root, host.store)
         if record is None or record.phase.is_over or not _is_over(host, record):
             return None
@@ -46,10 +46,7 @@ def end_what_is_over(host: Host) -> TrialRecord | None:
             return arming.withdraw(host.root, host.store, record, Phase.CANCELLED, arming.CUT_OFF)
         if record.phase is Phase.CONFIRMING and _is_committed(host, record):
             return arming.withdraw(host.root, host.store, record, Phase.CONFIRMED, "it was confirmed")
-        reason = state_of(host.root, record).reason
-        for argv in () if recovered is None else recovered.started:
-            reason += f"; what {host.typed(argv)} wrote is not undone before it runs again"
-        return arming.withdraw(host.root, host.store, record, Phase.RETURNED, reason)
+        return arming.withdraw(host.root, host.store, record, Phase.RETURNED, state_of(host.root, record).reason)
 
 
 def confirm_trial(host: Host, *, by: str = "confirm") -> TrialRecord:

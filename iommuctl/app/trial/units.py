@@ -36,7 +36,8 @@ def units(trial: str, terms: Terms, program: tuple[str, ...]) -> dict[PurePosixP
         ),
         "iommuctl-trial-return.service": (
             f"[Unit]\nDescription=Tidy up after trial boot {trial} of iommuctl\n{elsewhere}\n"
-            f"RequiresMountsFor=/boot /var/lib/iommuctl\n\n[Service]\nType=oneshot\nExecStart={command}\n"
+            "RequiresMountsFor=/boot /var/lib/iommuctl\nAfter=iommuctl-recover.service\n\n"
+            f"[Service]\nType=oneshot\nExecStart={command}\n"
         ),
     }
     wanted = ["iommuctl-trial.timer", "iommuctl-trial-return.service"]

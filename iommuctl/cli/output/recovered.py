@@ -24,6 +24,11 @@ def recover_text(host: "Host", recovered: "Recovered | None", *, verbose: bool =
     lines += [f"  {path}: put back" for path in recovered.restored]
     lines += [f"  {path}: kept as it is" for path in recovered.kept]
     lines += [f"  {path}: what stood there before" for path in recovered.displaced]
+    lines += [f"  {host.typed(argv)}: ran again" for argv in recovered.ran]
+    if recovered.is_open:
+        lines += ["left to the next run, for its files are not all that it wrote:"]
+        lines += [f"  {host.typed(argv)}" for argv in recovered.started]
+        return "".join(f"{visible(line)}\n" for line in (*lines, f"hint: {host.root.command('recover')}"))
     for argv in recovered.started:
         lines += ["what this one wrote is not undone before it runs again:", f"hint: {host.typed(argv)}"]
     return "".join(f"{visible(line)}\n" for line in lines)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trial's life on trees: armed, booted, confirmed, returned, cancelled; what is permanent stays byte for byte."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from iommuctl.app.trial import ending, state
 from iommuctl.app.trial.settle import settle_trial
 from iommuctl.app.trial.start import Wishes
 from iommuctl.app.trial.units import HUNG
+from iommuctl.host.commands import SystemRunner
 from iommuctl.running.verdict import Verification
-from iommuctl.transaction.recovery import Recovered
 from iommuctl.transaction.trial import oneshot
 from iommuctl.transaction.trial.record import ConfirmBy, OnFailure, Phase
 
@@ -181,19 +182,29 @@ def test_a_check_that_fails_ends_the_trial(
         nothing_left(host)
 
 
-def test_what_cannot_be_undone_of_a_confirmation_is_named(tmp_path: Path, mocker: MockerFixture) -> None:
+def test_an_image_of_a_confirmation_that_was_cut_off_is_made_anew(tmp_path: Path, mocker: MockerFixture) -> None:
     host = uki_host(tmp_path / "host")
-    opened = live_in(host, mocker)
+    opened, before = live_in(host, mocker), host.permanent()
     armed(opened)
     host.reboot()
     settle_trial(opened)
-    host.reboot()
-    undone = mocker.Mock(spec=Recovered, started=(("mkinitcpio", "-P"),))
-    mocker.patch("iommuctl.app.trial.ending.recover_locked", return_value=undone)
+    made = host.run
+
+    def die(command: tuple[str, ...]) -> None:
+        made(command)
+        os._exit(9)
+
+    if (child := os.fork()) == 0:
+        mocker.patch.object(SystemRunner, "run", lambda _, command, **__: die(command))
+        ending.confirm_trial(opened)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert set(WANTED) < set(host.reboot().split()), "the image has the new line"
     over = settle_trial(opened)
     assert over is not None
     assert over.phase is Phase.RETURNED
-    assert over.reason.endswith("; what mkinitcpio -P wrote is not undone before it runs again")
+    assert host.permanent() == before
+    assert not set(WANTED) & set(host.reboot().split())
+    nothing_left(host)
 
 
 def test_a_kernel_that_came_meanwhile_is_not_confirmed_by_itself(host: TrialHost, mocker: MockerFixture) -> None:
