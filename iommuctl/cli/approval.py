@@ -23,11 +23,15 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class Request(NamedTuple):
-    """What is asked for: a profile or a snapshot by its name, what was chosen next to it, and the plan approved."""
+    """What is asked for: a profile or a snapshot by its name, what was chosen next to it, and the plan approved.
+
+    `words` call the command that does so, where it is another one than that of the plan.
+    """
 
     name: str | None
     choices: Choices
     approved: "PlanFile | None" = None
+    words: tuple[str, ...] = ()
 
 
 def check_options(change: ChangeOptions) -> None:
@@ -66,11 +70,11 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
     is_file = asked is not None and ("/" in asked or asked.endswith(".toml"))
     named = (asked,) if asked is not None and is_file else ()
 
-    def again(*more: str, of: str = command) -> str:
-        return host.root.command(of, *named, "--plan", str(change.plan), *more)
+    def again(*more: str, of: tuple[str, ...] = typed.words or (command,)) -> str:
+        return host.root.command(*of, *named, "--plan", str(change.plan), *more)
 
     if found.plan.command != command:
-        raise UsageError(f"{change.plan} is the plan of {found.plan.command}", hint=again(of=found.plan.command))
+        raise UsageError(f"{change.plan} is the plan of {found.plan.command}", hint=again(of=(found.plan.command,)))
     chosen = typed.choices
     said: dict[str, object] = {
         "--platform": chosen.platform,
@@ -111,7 +115,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
         agreed=chosen.agreed,
         devices=tuple(map(plain, found.choices.devices)),
     )
-    return Request(asked, choices, found)
+    return Request(asked, choices, found, typed.words)
 
 
 def require_approval(host: Host, plan: Plan, change: ChangeOptions, request: Request) -> None:
@@ -155,7 +159,8 @@ def _document(host: Host, plan: Plan, request: Request) -> "PlanFile":
 
 def _again(host: Host, plan: Plan, request: Request) -> str:
     """The command that shows the plan as it would be now."""
-    words = ["apply" if isinstance(plan, ApplyPlan) else "rollback", *((request.name,) if request.name else ())]
+    called = request.words or ("apply" if isinstance(plan, ApplyPlan) else "rollback",)
+    words = [*called, *((request.name,) if request.name else ())]
     regenerate = request.choices.regenerate
     words += request.choices.options
     words += () if regenerate is Regenerate.AUTO else ("--regenerate", regenerate.value)

@@ -30,6 +30,7 @@ def chosen_devices(
     wanted: list[str] | None,
     *,
     with_group: bool,
+    command: str = "apply",
 ) -> Chosen:
     """Return the inputs with the ids of the devices that were named, or that somebody chooses on the terminal.
 
@@ -45,7 +46,7 @@ def chosen_devices(
     taken = _input_of(host, profile)
     if taken is None:
         if wanted:
-            raise UsageError(f"profile {profile!r} takes no devices", hint="iommuctl apply vfio-bind --device ADDRESS")
+            raise UsageError(f"profile {profile!r} takes no devices", hint=_hint(command))
         return Chosen(inputs)
     if wanted:
         if taken.name in inputs:
@@ -55,7 +56,7 @@ def chosen_devices(
         found = choose(host, wanted, with_group=with_group)
         return Chosen({**inputs, taken.name: found.ids}, found.addresses)
     is_open = taken.name not in inputs and taken.required and taken.default is None
-    return _asked(context, host, taken.name, inputs) if is_open and host.is_system else Chosen(inputs)
+    return _asked(context, host, taken.name, inputs, command) if is_open and host.is_system else Chosen(inputs)
 
 
 def _input_of(host: Host, profile: str) -> "Input | None":
@@ -66,18 +67,22 @@ def _input_of(host: Host, profile: str) -> "Input | None":
     return next((one for one in find_profile(host, profile).inputs if one.type is InputType.PCI_IDS), None)
 
 
-def _asked(context: typer.Context, host: Host, name: str, inputs: dict[str, str]) -> Chosen:
+def _hint(command: str) -> str:
+    return f"iommuctl {command} vfio-bind --device ADDRESS"
+
+
+def _asked(context: typer.Context, host: Host, name: str, inputs: dict[str, str], command: str) -> Chosen:
     """Show the cards and ask for numbers. Raises ProfileError where nobody can be asked, or nothing can be chosen."""
     from iommuctl.app.look.devices import read_host_devices
     from iommuctl.devices.cards import card_name
 
-    found = read_host_devices(host, "apply")
+    found = read_host_devices(host, command)
     usable = [one for one in found.cards if one.is_usable]
     if session(context).json or not is_interactive() or not usable:
         raise ProfileError(
             "no device is named" if usable else "no device of this host can go to a guest",
             details=tuple(f"{' '.join(one.card.addresses)}  {card_name(one.card, found.names)}" for one in usable),
-            hint="iommuctl apply vfio-bind --device ADDRESS" if usable else "iommuctl devices",
+            hint=_hint(command) if usable else "iommuctl devices",
         )
     from iommuctl.app.change.devices import choose_cards
     from iommuctl.cli.output.devices import card_lines

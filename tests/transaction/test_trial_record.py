@@ -59,6 +59,7 @@ RECORD = TrialRecord(
     added=("nosmt", "hugepages=16"),
     removed=("quiet",),
     why="the database",
+    devices=("0000:01:00.0",),
 )
 WRONG: tuple[object, ...] = (None, True, -1, 1.5, "", "/..", "\0zz", [], {}, "\x1b[2J")
 SHAPES = {

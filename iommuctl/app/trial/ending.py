@@ -72,6 +72,7 @@ def confirm_trial(host: Host, *, by: str = "confirm") -> TrialRecord:
         force=_known_rules(record),
         beside=asked_for(record.added, record.removed),
         why=record.why or None,
+        devices=record.devices,
     )
     plan = plan_apply(host, record.asked, choices)
     if plan.steps.is_changed and promise_of(plan.steps) != record.permanent:

@@ -150,6 +150,7 @@ def start_trial(host: Host, plan: TrialPlan, choices: Choices) -> TrialRecord:
         added=choices.beside.added,
         removed=choices.beside.removed,
         why=choices.why or "",
+        devices=choices.devices,
         boot=read_boot(host.root).id,
         phase=Phase.ARMING,
     )

@@ -12,6 +12,7 @@ from iommuctl.cli.command import examples, with_options
 from iommuctl.cli.session import is_interactive, print_result, session, wants_colour
 from iommuctl.errors import UsageError
 from iommuctl.findings import Rule
+from iommuctl.plan import Regenerate
 from iommuctl.transaction.trial.record import ConfirmBy, OnFailure
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from iommuctl.transaction.trial.record import TrialRecord
 
 _DECLINED = 1
+_START = ("trial", "start")
 
 trial = typer.Typer(
     name="trial",
@@ -31,16 +33,26 @@ trial = typer.Typer(
 )
 
 
-@trial.command("start", epilog=examples("trial start passthrough-perf --dry-run", "trial start iommu-off --reboot"))
+@trial.command(
+    "start",
+    epilog=examples(
+        "trial start passthrough-perf --dry-run",
+        "trial start iommu-off --reboot",
+        "trial start vfio-bind --device 0000:01:00.0",
+        "trial start --plan plan.json --confirm auto --reboot",
+    ),
+)
 @with_options()
 def trial_start(
     context: typer.Context,
     *,
-    profile: options.Profile,
+    profile: options.ProfileOrPlan = None,
     root: options.RunningRoot = options.ROOT,
     platform: options.PlatformOption = "auto",
     backend: options.Backend = None,
     inputs: options.Set = None,
+    device: options.Device = None,
+    with_group: options.WithGroup = False,
     add: options.Add = None,
     remove: options.Remove = None,
     why: options.Why = None,
@@ -60,53 +72,79 @@ def trial_start(
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     force: options.Force = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    plan: options.PlanOption = None,
     expect: options.Expect = None,
 ) -> None:
     """Arm one boot with the parameters of a profile.
 
     The default entry and every permanent source stay as they are. It is refused where it is not certain that the host
-    comes back by itself.
+    comes back by itself. --plan tries what `apply --dry-run --out` wrote, or this command; a confirmation then makes
+    exactly that permanent.
     """
     from iommuctl.app.change.planning import Choices
     from iommuctl.app.trial.ending import end_what_is_over
     from iommuctl.app.trial.start import Wishes, plan_trial, require_promise, start_trial
     from iommuctl.app.trial.state import state_of
-    from iommuctl.cli.approval import require_fingerprint
+    from iommuctl.cli.approval import Request, check_options, requested, require_approval, write_plan
+    from iommuctl.cli.choice import chosen_devices
     from iommuctl.cli.output.trial import plan_text, state_text, trial_report
     from iommuctl.profile.beside import asked_for
 
-    require_fingerprint(expect)
+    if profile is None and plan is None:
+        raise UsageError("iommuctl trial start: PROFILE is missing", hint="iommuctl profile list")
+    change = options.ChangeOptions(dry_run=dry_run, yes=yes, out=out, overwrite=overwrite, plan=plan, expect=expect)
+    check_options(change)
     host = _opened(root)
+    asked = profile if plan is None else None
+    chosen = chosen_devices(
+        context, host, asked, options.parse_inputs(inputs), device, with_group=with_group, command=" ".join(_START)
+    )
+    # Who approves a plan says nothing of loaders that no trial was booted with: who starts the trial does.
+    unproven = frozenset(force or ()) & {Rule.TRIAL_UNPROVEN.value}
     choices = Choices(
         platform=options.parse_platform(platform),
         backend=backend,
-        inputs=options.parse_inputs(inputs),
-        force=frozenset(force or ()),
+        inputs=chosen.inputs,
+        force=frozenset(force or ()) - unproven,
         beside=asked_for(add or (), remove or ()),
         why=options.parse_why(why),
+        agreed=yes,
+        devices=chosen.addresses,
     )
+    request = requested("apply", host, Request(profile, choices, words=_START), change)
+    choices = request.choices._replace(force=request.choices.force | unproven)
+    if choices.regenerate is Regenerate.NEVER:
+        raise UsageError(
+            "the plan leaves generated files as they are, so a confirmation would make nothing permanent that boots",
+            hint=f"iommuctl apply --plan {plan}",
+        )
     wishes = Wishes(confirm, timeout, on_failure, attended, choices.inputs)
     if not dry_run:
         end_what_is_over(host)
-    plan = plan_trial(host, profile, choices, wishes, _program())
-    again = host.root.command("trial", "start", profile, *choices.options, "--dry-run")
-    require_promise(plan, expect, again=again)
+    made = plan_trial(host, request.name or "", choices, wishes, _program())
+    require_approval(host, made.permanent, change._replace(expect=None), request)
+    again = host.root.command(*_START, request.name or "", *choices.options, "--dry-run")
+    require_promise(made, expect, again=again)
     colour = wants_colour(sys.stdout)
-    if plan.entry is None or dry_run:
-        changed = plan.entry is not None
+    if made.entry is None or dry_run:
+        changed = made.entry is not None
         print_result(
             context,
-            lambda: trial_report(host, None, plan, dry_run=dry_run, changed=changed),
-            lambda: plan_text(plan, colour=colour) + ("dry-run: nothing was written\n" if changed else "unchanged\n"),
+            lambda: trial_report(host, None, made, dry_run=dry_run, changed=changed),
+            lambda: plan_text(made, colour=colour) + ("dry-run: nothing was written\n" if changed else "unchanged\n"),
         )
+        if out is not None:
+            write_plan(host, made.permanent, out, request, overwrite=overwrite)
         return
     if not session(context).json:
-        typer.echo(plan_text(plan, colour=colour), nl=False)
-    _ask(context, plan, choices.force, yes=yes)
-    record = start_trial(host, plan, choices)
+        typer.echo(plan_text(made, colour=colour), nl=False)
+    _ask(context, made, choices.force, yes=yes or plan is not None)
+    record = start_trial(host, made, choices)
     state = state_of(host.root, record)
     print_result(
-        context, lambda: trial_report(host, state, plan, changed=True), lambda: state_text(state, colour=colour)
+        context, lambda: trial_report(host, state, made, changed=True), lambda: state_text(state, colour=colour)
     )
     if reboot:
         host.runner.run(("systemctl", "reboot"))

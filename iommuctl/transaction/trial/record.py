@@ -100,7 +100,8 @@ class Terms(NamedTuple):
 class TrialRecord(NamedTuple):
     """One trial. `boot` is the boot that armed it, `trial_boot` the one that ran it, by the kernel's boot ids.
 
-    `asked` names the profile, or its file; `added` and `removed` are what was asked for next to it, `why` the reason.
+    `asked` names the profile, or its file; `added` and `removed` are what was asked for next to it, `why` the reason,
+    `devices` the addresses of devices that were named.
     `tokens` are parameters that its line has for certain, `permanent` is the
     hash of what a confirmation would do, `confirming_since` the time before the permanent change began; `is_checked`:
     every check has passed.
@@ -132,6 +133,7 @@ class TrialRecord(NamedTuple):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     why: str = ""
+    devices: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the content of its file."""
@@ -152,6 +154,7 @@ class TrialRecord(NamedTuple):
                 "checks": [check._asdict() for check in self.checks],
                 "added": list(self.added),
                 "removed": list(self.removed),
+                "devices": list(self.devices),
                 "confirming_since": None if self.confirming_since is None else time_text(self.confirming_since),
             }
         )

@@ -100,6 +100,7 @@ class TrialModel(StateModel):
     added: tuple[Text, ...] = ()
     removed: tuple[Text, ...] = ()
     why: Text = ""
+    devices: tuple[Text, ...] = ()
 
     def value(self) -> TrialRecord:
         """Return the value that it validated."""
@@ -134,6 +135,7 @@ class TrialModel(StateModel):
             added=self.added,
             removed=self.removed,
             why=self.why,
+            devices=self.devices,
         )
 
 

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of trials as scripts and people call them: JSON by its schema, exit codes, and who is asked."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from devicetrees import MACHINES, Machine
 from invoked import invoke, report
 from pytest_mock import MockerFixture
-from trialhosts import PROFILE, TrialHost, bls_host, entry_host, grub_host, live_in, uki_host
+from trialhosts import BEFORE, PROFILE, RELEASE, TrialHost, bls_host, entry_host, grub_host, live_in, uki_host
 
 from iommuctl.app.host import Host
 from iommuctl.app.look.overview import read_overview
 
-START = ("trial", "start", PROFILE)
+TRY = ("trial", "start")
+START = (*TRY, PROFILE)
 
 
 @pytest.fixture
@@ -127,6 +130,86 @@ def test_only_what_is_expected_is_tried(host: TrialHost) -> None:
     assert invoke(host.path, *START, "--add", "nosmt", *expected)[0] == 75
     assert not host.has("boot/grub/custom.cfg")
     assert invoke(host.path, *START, *expected)[0] == 0
+
+
+@pytest.fixture
+def plan(host: TrialHost, tmp_path: Path) -> str:
+    """The plan of a trial, as a file to approve."""
+    path = tmp_path / "plan.json"
+    assert invoke(host.path, *START, "--add", "nosmt", "--dry-run", "--out", str(path))[0] == 0
+    return str(path)
+
+
+def test_the_plan_of_a_trial_is_that_of_an_apply(host: TrialHost, plan: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    assert invoke(host.path, "apply", PROFILE, "--add", "nosmt", "--dry-run", "--out", str(other))[0] == 0
+    first, second = (json.loads(Path(path).read_text()) for path in (plan, other))
+    assert {**first, "created": ""} == {**second, "created": ""}
+    assert invoke(host.path, "apply", "--plan", plan)[0] == 0
+
+
+def test_an_approved_plan_is_tried_without_asking_and_confirmed(host: TrialHost, plan: str) -> None:
+    assert invoke(host.path, *TRY, "--plan", plan, "--dry-run")[0] == 0
+    assert not host.has("boot/grub/custom.cfg")
+    assert report(host.path, "trial", *TRY, "--plan", plan)[1]["state"] == "armed"
+    assert "nosmt" in host.reboot().split()
+    assert report(host.path, "trial", "trial", "confirm")[1]["state"] == "confirmed"
+    assert "nosmt" in host.reboot().split()
+    assert invoke(host.path, *TRY, "--plan", plan)[1].splitlines()[-1] == "unchanged"
+
+
+def test_a_plan_of_what_is_not_there_any_more_is_not_tried(host: TrialHost, plan: str) -> None:
+    host.write("etc/default/grub", host.read("etc/default/grub") + "# changed\n")
+    assert invoke(host.path, *TRY, "--plan", plan)[0] == 75
+    assert not host.has("boot/grub/custom.cfg")
+
+
+@pytest.mark.parametrize(
+    ("made", "tried", "brief"),
+    [
+        (("rollback",), (), "is the plan of rollback"),
+        (("apply", PROFILE, "--regenerate", "never"), (), "nothing permanent that boots"),
+        (("apply", PROFILE), ("--set", "a=1"), "--set does not go with --plan"),
+        (("apply", PROFILE), ("--device", "0000:01:00.0"), "--device goes with a profile"),
+    ],
+    ids=["a rollback", "sources alone", "more inputs", "devices"],
+)
+def test_what_no_trial_can_carry_out_of_a_plan_is_refused(
+    host: TrialHost, tmp_path: Path, made: tuple[str, ...], tried: tuple[str, ...], brief: str
+) -> None:
+    path = str(tmp_path / "plan.json")
+    if made == ("rollback",):
+        assert invoke(host.path, "apply", PROFILE, "--yes")[0] == 0
+    assert invoke(host.path, *made, "--dry-run", "--out", path)[0] == 0
+    code, text = invoke(host.path, *TRY, "--plan", path, *tried)
+    assert (code, brief in text) == (2, True), text
+    assert not host.has("boot/grub/custom.cfg")
+
+
+def test_a_plan_says_nothing_of_loaders_that_were_not_booted(tmp_path: Path, mocker: MockerFixture) -> None:
+    host, path = uki_host(tmp_path / "host"), str(tmp_path / "plan.json")
+    live_in(host, mocker)
+    assert invoke(host.path, *START, "--dry-run", "--out", path)[0] == 0
+    assert invoke(host.path, *TRY, "--plan", path)[0] == 2
+    assert invoke(host.path, *TRY, "--plan", path, "--force", "trial-unproven")[0] == 0
+
+
+def test_without_a_profile_or_a_plan_nothing_is_tried(host: TrialHost) -> None:
+    assert invoke(host.path, *TRY, "--yes") == (2, "iommuctl trial start: PROFILE is missing")
+    assert invoke(host.path, *START, "--out", str(host.path / "x"))[0] == 2
+
+
+def test_a_device_is_tried_by_its_address_and_kept(host: TrialHost) -> None:
+    MACHINES["gpu-with-usb-c"](Machine(host.path))
+    host.started(f"BOOT_IMAGE=/boot/vmlinuz-{RELEASE} {BEFORE}")
+    code, text = invoke(host.path, *TRY, "vfio-bind", "--device", "0000:01:00.0", "--yes")
+    assert code == 0, text
+    ids = "vfio-pci.ids=10de:1e07,10de:10f7,10de:1ad6,10de:1ad7"
+    assert ids in host.reboot().split()
+    assert report(host.path, "trial", "trial", "confirm")[1]["state"] == "confirmed"
+    assert ids in host.reboot().split()
+    code, text = invoke(host.path, *TRY, PROFILE, "--device", "0000:01:00.0")
+    assert (code, text) == (2, f"profile {PROFILE!r} takes no devices")
 
 
 def test_the_bare_command_tells_of_a_trial_until_something_else_is_applied(host: TrialHost) -> None:
