@@ -93,15 +93,23 @@ def forcible_rules(root: Path, profile: str | None) -> tuple[str, ...]:
     return tuple(sorted({*map(str, shipped), *own}))
 
 
-def device_addresses() -> tuple[str, ...]:
-    """Return the addresses of the devices of the running system, without its bridges."""
-    system = Root(Path("/"))
-    try:
-        names = system.names(_DEVICES)
-        kinds = {name: system.read(_DEVICES / name / "class") or b"" for name in names}
-    except IommuctlError:
+def device_names(root: Path) -> tuple[tuple[str, str], ...]:
+    """Return what means one device of a root: each address with its name, then each name that no other has in it.
+
+    Bridges and what else no guest can have are left out.
+    """
+    from iommuctl.devices.cards import device_name
+    from iommuctl.running.sysfs import read_cards, read_names
+
+    place = Root(root)
+    devices = [one for one in read_cards(place) if not one.device_class.startswith("06")]
+    if not devices:
         return ()
-    return tuple(name for name, kind in kinds.items() if not kind.startswith(b"0x06"))
+    known = read_names(place, devices)
+    names = [device_name(one, known) for one in devices]
+    alone = [one for one in names if sum(one.lower() in other.lower() for other in names) == 1]
+    addresses = [(one.address, name) for one, name in zip(devices, names, strict=True)]
+    return (*addresses, *((one, "") for one in alone))
 
 
 def kernel_releases(root: Path) -> tuple[str, ...]:

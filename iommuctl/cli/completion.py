@@ -16,13 +16,15 @@ from pathlib import Path
 import typer
 
 _VARIABLE = "_IOMMUCTL_COMPLETE"
+# What bash takes apart or for something else; the other shells quote what they put in by themselves.
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]")
 _LINE = re.compile(r"(?m)^(_arguments '\*: :\(\()?(\"?)(?=\S)")
 
 
 def answer(run: Callable[[], object]) -> int:
     """Have `run` print what a word can become; print that as the shell takes it, and return the exit code."""
     shell = os.environ[_VARIABLE].removeprefix("complete_")
-    kept, last = _whole_words() if shell == "bash" else ("", _typed_line().rpartition(" ")[2])
+    kept, last = _whole_words() if shell == "bash" else ("", _last_word())
     option = _option_of(last)
     printed, code = io.StringIO(), 0
     with redirect_stdout(printed):
@@ -32,7 +34,8 @@ def answer(run: Callable[[], object]) -> int:
             code = end.code if isinstance(end.code, int) else 0
     text = printed.getvalue()
     if shell == "bash":
-        text = "".join(f"{option}{line}".removeprefix(kept) + "\n" for line in text.splitlines() if line)
+        rows = (f"{option}{line}".removeprefix(kept) for line in text.splitlines() if line)
+        text = "".join(f"{_SPECIAL.sub(_escaped, row)}\n" for row in rows)
     elif option:
         text = _LINE.sub(lambda found: f"{found[0]}{option}", text)
     sys.stdout.write(text)
@@ -60,6 +63,15 @@ def _whole_words() -> tuple[str, str]:
     os.environ["COMP_WORDS"] = " ".join(map(_typed, words))
     os.environ["COMP_CWORD"] = str(len(words) - 1)
     return words[-1] if glued else words[-1].removesuffix(before[-1]), words[-1]
+
+
+def _last_word() -> str:
+    line = _typed_line()
+    return "" if line.endswith(" ") else _words(line)[-1]
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
 
 
 def _words(line: str) -> list[str]:

@@ -65,10 +65,12 @@ def _complete_input(context: typer.Context, incomplete: str) -> list[str]:
     return _fitting((f"{name}={before}{one}" for one in values if one), incomplete)
 
 
-def _complete_device(incomplete: str) -> list[str]:
-    from iommuctl.app.completion import device_addresses
+def _complete_device(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from iommuctl.app.completion import device_names
+    from iommuctl.cli.completion import root_of
 
-    return _fitting(device_addresses(), incomplete)
+    # A shell that shows what a word is for shows the name next to the address.
+    return [one for one in device_names(root_of(context)) if one[0].startswith(incomplete)]
 
 
 def _complete_parameter(incomplete: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from iommuctl.devices.inventory import Function, Inventory
 from iommuctl.pattern import pattern
 from iommuctl.running.pci_ids import Names
+from iommuctl.running.state import Device
 from iommuctl.value import NamedTuple
 
 _ADDRESS = pattern(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-7]))?")
@@ -95,7 +96,11 @@ def card_name(card: Card, names: Names) -> str:
 
 def function_name(function: Function, names: Names) -> str:
     """Return vendor and device of a function by the system's list, else its ids."""
-    device = function.device
+    return device_name(function.device, names)
+
+
+def device_name(device: Device, names: Names) -> str:
+    """Return vendor and device by the system's list, else the ids."""
     vendor, name = names.vendor(device.vendor), names.device(device.vendor, device.device)
     if vendor is None and name is None:
         return f"{device.vendor}:{device.device}"

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completion: every value that can be told beforehand is offered, in the form in which each shell takes it."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 from console import code_of, in_process
+from devicetrees import Machine
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -12,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 def offered(shell: str, line: str) -> set[str]:
     """What a shell offers for the last word of a line, of which bash has parted the words at `=` and `:`."""
     parted = line.replace("=", " = ").replace(":", " : ") if shell == "bash" else line
-    number = len(parted.split()) - (0 if parted.endswith(" ") else 1)
+    number = len(shlex.split(parted)) - (0 if parted.endswith(" ") else 1)
     done = in_process(
         env={
             "_IOMMUCTL_COMPLETE": f"complete_{shell}",
@@ -76,6 +78,41 @@ def test_snapshots_are_those_of_the_root_that_is_typed(shell: str, line: str, sa
     names = {one.name for one in (sample_host / "var/lib/iommuctl/snapshots").iterdir()}
     assert len(names) == 1
     assert offered(shell, line.format(root=sample_host)) - {"latest"} == names
+
+
+SOUND = "NVIDIA Corporation GP104 High Definition Audio Controller"
+CARD = "NVIDIA Corporation GP104 [GeForce GTX 1080]"
+BASH = {one: "".join(rf"\{char}" if char in " []" else char for char in one) for one in (SOUND, CARD)}
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "rows"),
+    [
+        ("bash", "--device 0000:01", {"01:00.0", "01:00.1"}),
+        ("zsh", "--device 0000:01", {f'0000:01:00.0":"{CARD}', f'0000:01:00.1":"{SOUND}'}),
+        ("fish", "--device 0000:01", {f"0000:01:00.0\t{CARD}", f"0000:01:00.1\t{SOUND}"}),
+        ("bash", "--device NVIDIA", {BASH[SOUND], BASH[CARD]}),
+        ("zsh", "--device NVIDIA", {SOUND, CARD}),
+        ("fish", "--device NVIDIA", {SOUND, CARD}),
+        ("bash", r"--device NVIDIA\ Corporation\ GP104\ H", {BASH[SOUND]}),
+        ("zsh", r"--device NVIDIA\ Corporation\ GP104\ H", {SOUND}),
+        ("fish", r"--device=NVIDIA\ Corporation\ GP104\ H", {f"--device={SOUND}"}),
+        ("bash", "--device Intel\\ Corporation\\ 8", set()),
+        ("bash", "--device 0000:00:0", {"05.0", "06.0"}),
+        ("bash", "--device 0000:00:1", set()),
+        ("bash", "--force device-is-b", {"device-is-bmc", "device-is-boot-display"}),
+    ],
+)
+def test_devices_are_those_of_the_root_that_is_typed_by_address_and_by_name(
+    shell: str, words: str, rows: set[str], tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path).bridge("0000:00:01.0")
+    machine.pci("0000:00:01.0/0000:01:00.0", "10de:1b80", "030000", "nouveau", 1)
+    machine.pci("0000:00:01.0/0000:01:00.1", "10de:10f0", "040300", "snd_hda_intel", 1)
+    for number in (5, 6):  # a name that means two of them is of no use
+        machine.pci(f"0000:00:0{number}.0", "8086:10d3", "020000", "e1000e", number)
+    machine.pci("0000:00:1f.0", "8086:a2c5", "060100", None, 9)
+    assert offered(shell, f"iommuctl apply vfio-bind --root {tmp_path} {words}") == rows
 
 
 @pytest.mark.parametrize(
