@@ -106,9 +106,12 @@ def conform_file(
     file = read_file(tree, reading.path)
     others = [one for path in reading.beside if (one := read_file(tree, path)) is not None]
     has_others = any(one.lines for one in others)
+    made = None
     if file is None and not (reading.beside_suffice and has_others and read_file(tree, VENDOR) is None):
-        return _made(tree, conformer, default, reading)
-    if reading.first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
+        made = file = _made(tree, default, reading)
+        if file is None:
+            return CmdlineEdit()
+    elif reading.first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
         raise BootConfigError(reading.path, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
     files = others if file is None else [file, *others]
     places: list[tuple[KernelCmdline, CmdlineLine | None]] = [(each, line) for each in files for line in each.lines]
@@ -137,6 +140,11 @@ def conform_file(
             for (owner, line), done in zip(places, changed, strict=True)
             if owner is each and (done or (line is None and start.tokens))
         ]
+        if each is made:
+            new = _new_file(tree, each, mine)
+            edits += new.edits
+            changes += new.changes
+            continue
         if mine:
             edits.append(_edit(tree, each, mine, start, conformer.desired))
         changes += [
@@ -194,27 +202,31 @@ def _edit(
     return FileEdit(file.path, FileClass.SOURCE, tree.read(file.path), content, reason)
 
 
-def _made(tree: Tree, conformer: Conformer, default: Cmdline | None, reading: Reading) -> CmdlineEdit:
-    """A file of one line, of the vendor's file or the default entry, where the next kernel would miss the profile."""
+def _made(tree: Tree, default: Cmdline | None, reading: Reading) -> KernelCmdline | None:
+    """A file of one line, of the vendor's file or the default entry; None where no program needs it."""
     if reading.path != KERNEL_CMDLINE:
         raise BootConfigError(reading.path, None, "is missing, and images are built of it")
     vendor = read_file(tree, VENDOR)
     start = vendor.cmdline if vendor is not None else None if default is None else new_kernel_cmdline(default)
     # A vendor's file has a reader, whoever that is: what is in front of it counts.
     if start is None or not (vendor is not None or reading.is_read or has_reader(tree)):
+        return None
+    text = " ".join(token.text for token in start.tokens)
+    return KernelCmdline(KERNEL_CMDLINE, text, (CmdlineLine(1, text, 0, len(text)),))
+
+
+def _new_file(
+    tree: Tree, made: KernelCmdline, changed: list[tuple[CmdlineLine | None, tuple[TokenChange, ...]]]
+) -> CmdlineEdit:
+    """The making of the file, where the next kernel would miss the profile without it."""
+    is_of_vendor = read_file(tree, VENDOR) is not None
+    if is_of_vendor and not changed:
         return CmdlineEdit()
-    line = Cmdline.parse(" ".join(token.text for token in start.tokens))
-    try:
-        changes = conform_lines([stretches(str(line), None)], conformer, joined=True)[0]
-    except LineError as error:
-        raise BootConfigError(KERNEL_CMDLINE, 1, error.message) from error
-    if vendor is not None and not changes:
-        return CmdlineEdit()
-    after = apply_changes(line, changes)
-    source = "the default entry" if vendor is None else str(VENDOR)
+    after = apply_changes(made.cmdline, (change for _, done in changed for change in done))
+    source = str(VENDOR) if is_of_vendor else "the default entry"
     reason = f"made of {source}: without it a new kernel would boot with whatever runs when it is installed"
     edit = FileEdit(KERNEL_CMDLINE, FileClass.SOURCE, None, f"{after}\n".encode("utf-8", "surrogateescape"), reason)
-    made = tuple(
+    records = tuple(
         Change(Op.ADD, None, token.text, KERNEL_CMDLINE, str(KERNEL_CMDLINE), reason) for token in after.tokens
     )
-    return CmdlineEdit(made, (edit,))
+    return CmdlineEdit(records, (edit,))

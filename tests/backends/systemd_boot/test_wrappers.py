@@ -127,6 +127,21 @@ def test_sdbootutil_gets_the_file_that_it_would_do_without(vendor: dict[str, str
     assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"
 
 
+@pytest.mark.parametrize(
+    ("vendor", "line"),
+    [
+        ({}, f"{OPTIONS} iommu=pt intel_iommu=on"),
+        ({"/usr/lib/kernel/cmdline": f"{OPTIONS}\n"}, f"{OPTIONS} {ADDED}"),
+    ],
+)
+def test_a_file_that_is_made_counts_together_with_its_drop_ins(vendor: dict[str, str], line: str) -> None:
+    drop_in = "/etc/kernel/cmdline.d/50-site.conf"
+    files = {"/usr/bin/sdbootutil": "", drop_in: "# ours\niommu=nopt\n", ENTRY: entry(f"{OPTIONS} iommu=nopt")}
+    after = applied(arch({**files, **vendor}))
+    assert after.files[drop_in] == b"# ours\n"
+    assert str(BACKEND.read(after, facts()).future.cmdline) == line
+
+
 def test_what_proxmox_reads_of_two_lines_is_what_the_next_kernel_has() -> None:
     tree = arch({**NO_ENTRY, **PROXMOX, CMDLINE: f"root=x\n{ADDED}\n"})
     config = BACKEND.read(tree, facts())
