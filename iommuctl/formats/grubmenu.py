@@ -133,7 +133,8 @@ def default_entry(cfg: GrubCfg, saved: str | None = None) -> MenuEntry | None:
 
     GRUB takes a number for a place in its menu, counted from 0 with submenus, and any other text for an id or a title;
     `>` leads into a submenu, and `>>` is that character. What names nothing is the first place
-    (grub-core/normal/menu.c get_entry_number and run_menu). Of a submenu that is named alone GRUB shows the menu.
+    (grub-core/normal/menu.c get_entry_number and run_menu). Of a submenu that is named alone the first place boots:
+    GRUB enters it with no time to wait and no default (the same, grub_menu_execute_entry).
     """
     name = cfg.default
     if name in _SAVED:
@@ -141,10 +142,9 @@ def default_entry(cfg: GrubCfg, saved: str | None = None) -> MenuEntry | None:
     if name is None or "$" in name:
         return None
     parent: int | None = None
-    for component in _COMPONENTS.split(name):
-        listed = [(number, place) for number, place in enumerate(cfg.places) if place.parent == parent]
-        if not listed:
-            return None
+    components = iter(_COMPONENTS.split(name))
+    while listed := [(number, place) for number, place in enumerate(cfg.places) if place.parent == parent]:
+        component = next(components, "")
         parent, place = listed[_place_of(component.replace(">>", ">"), [each for _, each in listed])]
         if place.entry is not None:
             return cfg.entries[place.entry]

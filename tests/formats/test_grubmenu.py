@@ -75,8 +75,10 @@ def test_reads_the_release_out_of_a_kernel_name(path: str, release: str | None) 
     ("default", "title"),
     [
         ("0", "A"),
-        ("1", None),
+        ("1", "C"),
+        ("submenu-id", "C"),
         ("2", "D"),
+        ("3", None),
         ("9", "A"),
         ("id-c", "A"),
         ("1>1", "E"),
@@ -99,6 +101,7 @@ menuentry C --id id-c {{\n linux /c\n}}
 menuentry E --id id-e {{\n linux /e\n}}
 }}
 menuentry D --id id-d {{\n linux /d\n}}
+submenu F {{\n}}
 """
     found = default_entry(parse_menu(PATH, text))
     assert (found.title if found else None) == title

@@ -9,7 +9,7 @@ from iommuctl.tree import Tree
 # The ESP and the extended boot loader partition: file-hierarchy and UAPI.1 name the first two, older hosts the third.
 MOUNT_POINTS = tuple(PurePosixPath(path) for path in ("/efi", "/boot", "/boot/efi"))
 _FSTAB = PurePosixPath("/etc/fstab")
-_MOUNT_POINT_FIELD = 1  # fstab(5)
+_UUIDS = ("UUID=", "/dev/disk/by-uuid/")
 
 
 def distinct(tree: Tree, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
@@ -23,11 +23,27 @@ def unmounted(tree: Tree, runtime: Runtime | None) -> tuple[PurePosixPath, ...]:
 
     On the running system its mounts tell; in another root an empty directory does.
     """
-    text = (tree.read(_FSTAB) or b"").decode("utf-8", "replace")
-    fields = [line.split() for line in text.split("\n") if not line.lstrip().startswith("#")]
-    named = {each[_MOUNT_POINT_FIELD] for each in fields if len(each) > _MOUNT_POINT_FIELD}
+    named = {point for _, point in _fstab(tree)}
     return tuple(
         point
         for point in MOUNT_POINTS
         if str(point) in named and (not tree.names(point) if runtime is None else str(point) not in runtime.mounts)
     )
+
+
+def is_of_another(tree: Tree, uuid: str) -> bool:
+    """Whether a file system is none of this root's: fstab(5) names the root by its UUID, and this one nowhere."""
+    named = {
+        point: device.removeprefix(start).strip('"').lower()
+        for device, point in _fstab(tree)
+        for start in _UUIDS
+        if device.startswith(start)
+    }
+    return "/" in named and uuid.lower() not in named.values()
+
+
+def _fstab(tree: Tree) -> tuple[tuple[str, str], ...]:
+    """What fstab(5) has mounted, and where."""
+    text = (tree.read(_FSTAB) or b"").decode("utf-8", "replace")
+    lines = [line.split() for line in text.split("\n") if not line.lstrip().startswith("#")]
+    return tuple((device, point) for device, point, *_ in (line for line in lines if len(line) > 1))

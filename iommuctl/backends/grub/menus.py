@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from iommuctl.backends.detection.bootmounts import unmounted
+from iommuctl.backends.detection.bootmounts import is_of_another, unmounted
 from iommuctl.errors import NotPermittedError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.pattern import pattern
@@ -38,6 +38,8 @@ _NUMBERED_ROOT = pattern(r"""^[ \t]*(?:set[ \t]+)?root=["']?\(?hd[0-9]""", re.MU
 _ANY_SEARCH = pattern(r"^[ \t]*search(?:\.\w+)?[ \t]", re.MULTILINE)
 _SEARCH = pattern(r"^[ \t]*search(?:\.fs_uuid[ \t]+(\S+)|[^\n]*--fs-uuid[^\n]*?[ \t]([\w-]+)[ \t]*$)", re.MULTILINE)
 _DEVICE = pattern(r"\([^()]*\)")
+_NAMED_DEVICE = pattern(r"\((?![$)]|cmdpath\))")
+_INSIDE_PROGRAM = "(memdisk)"
 _OWN_DEVICE = "(cmdpath)"  # for that of `cmdpath`, the directory of the program that was started
 _FAT_UUID = pattern(r"[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}")  # the serial number of a FAT file system, as an ESP has
 
@@ -78,10 +80,14 @@ def boot_menu(tree: Tree, family: "GrubFamily | None", facts: Facts) -> BootMenu
         return BootMenu(written, None, written, doubt, way)
     if _WHOLE.search(content):
         return BootMenu(stub, None, _linked(tree, stub, content, written))
-    target = _target(tree, stub, content.decode("utf-8", "replace"), written)
+    text = content.decode("utf-8", "replace").replace("\r", "")  # GRUB drops them (grub-core/kern/file.c)
+    target = _target(tree, stub, text, written)
+    way = f"run grub-install, which writes {stub} anew"
     if target is None:
-        way = f"run grub-install, which writes {stub} anew"
         return BootMenu(written, stub, written, f"where {stub} leads to cannot be told", way)
+    if (uuid := _searched(text)) and not _FAT_UUID.fullmatch(uuid) and is_of_another(tree, uuid):
+        doubt = f"{stub} leads to the file system {uuid}, which is none of /etc/fstab"
+        return BootMenu(written, stub, written, doubt, way)
     if _is_same(tree, target, written):
         return BootMenu(written, stub, written)
     return BootMenu(target, stub, _linked(tree, target, tree.read(target), written))
@@ -156,10 +162,11 @@ def _stub(tree: Tree, facts: Facts) -> PurePosixPath | None:
     if runtime is not None and not runtime.is_efi:
         return None
     stubs = {
-        point / "EFI" / name / _NAME: name.lower()
+        point / "EFI" / name / file: name.lower()
         for point in _ESPS
         for name in tree.names(point / "EFI")
-        if _NAME in tree.names(point / "EFI" / name)
+        for file in tree.names(point / "EFI" / name)
+        if file.lower() == _NAME  # as FAT finds it
     }
     booted = None if runtime is None else runtime.boot_program
     if booted is not None:
@@ -185,11 +192,10 @@ def _target(tree: Tree, stub: PurePosixPath, text: str, written: PurePosixPath) 
         known[name] = "" if name == "root" else _expanded(value, known)
     target = _expanded(leads[-1] or _NORMAL, known)
     inside = PurePosixPath("/", _DEVICE.sub("", target).lstrip("/"))
-    if "$" in str(inside):
+    if "$" in str(inside) or _INSIDE_PROGRAM in target:
         return None
-    found = _SEARCH.findall(text)
-    uuid = next((text for text in found[-1] if text), "") if found else ""
-    is_searched = bool(found) or _ANY_SEARCH.search(text) is not None
+    uuid = _searched(text)
+    is_searched = bool(uuid) or _ANY_SEARCH.search(text) is not None
     if _OWN_DEVICE in target:
         return point / inside.relative_to("/")
     if _names_partition(text, target):
@@ -197,6 +203,12 @@ def _target(tree: Tree, stub: PurePosixPath, text: str, written: PurePosixPath) 
     if not is_searched or _FAT_UUID.fullmatch(uuid):
         return point / inside.relative_to("/")
     return _elsewhere(inside, written)
+
+
+def _searched(text: str) -> str:
+    """The UUID of the file system that is searched for last; empty where none is."""
+    found = _SEARCH.findall(text)
+    return next((text for text in found[-1] if text), "") if found else ""
 
 
 def _elsewhere(inside: PurePosixPath, written: PurePosixPath) -> PurePosixPath | None:
@@ -208,8 +220,8 @@ def _elsewhere(inside: PurePosixPath, written: PurePosixPath) -> PurePosixPath |
 
 
 def _names_partition(text: str, target: str) -> bool:
-    """Whether the place is given by a partition's number, (hd0,gpt2), which says nothing of what is mounted where."""
-    if "(hd" in target:
+    """Whether the place is given by a device's name, (hd0,gpt2), which says nothing of what is mounted where."""
+    if _NAMED_DEVICE.search(target):
         return True
     numbered = [match.start() for match in _NUMBERED_ROOT.finditer(text)]
     searches = [match.start() for match in _ANY_SEARCH.finditer(text)]

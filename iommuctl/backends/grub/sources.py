@@ -26,6 +26,7 @@ _PROGRAMS = tuple(
 # What grub-mkconfig sources before the settings: its functions are commands to them.
 _LIBRARY = "grub-mkconfig_lib"
 _LIBRARIES = (PurePosixPath("/usr/share/grub"), PurePosixPath("/usr/share/grub2"))
+_AT_RUNTIME = ("/dev/", "/proc/", "/run/", "/sys/")  # what is there when the settings are read is not in a tree
 _SHELLS = ("bin/sh", "usr/bin/sh")
 _HEAD = 64 * 1024  # bytes of a program, which tell it from any other
 
@@ -128,7 +129,7 @@ def _require_sourceable(tree: Tree, family: GrubFamily, files: tuple[ShellFile, 
             file.calls,
             file.last_list,
             file.shell,
-            is_there=lambda path: _is_there(tree, PurePosixPath(path)),
+            is_there=lambda path: path.startswith(_AT_RUNTIME) or _is_there(tree, PurePosixPath(path)),
             is_missing_program=lambda name: _is_missing_program(tree, name),
             functions=functions,
         )

@@ -12,7 +12,7 @@ from iommuctl.formats.shell import tokens
 from iommuctl.formats.shell.hazards import REDEFINED, Effect, literal
 from iommuctl.formats.shell.heredoc import HereDocument
 from iommuctl.formats.shell.obstacles import AFTER_OPERATOR, IN_BASH_FUNCTION, IN_FUNCTION, INSIDE
-from iommuctl.formats.shell.stops import Call, tested_file
+from iommuctl.formats.shell.stops import Call, missing_file, tested_file
 from iommuctl.formats.shell.words import METACHARACTERS, Opaque, Reach, Shell, Source, Word, WordScanner, walk
 
 
@@ -25,15 +25,16 @@ class ShellGrammar(ABC):
         self.at = at
         self.calls: list[Call] = []
         self.functions: set[str] = set()
-        # The calls of the last list of commands at top level, where && joins all of them: its status is the file's.
+        # The simple commands of the last list at top level, where && joins all of it: its status is the file's.
         self.last_list: tuple[Call, ...] = ()
+        self._is_simple = True
         self._context: list[str] = []
         self._guards: list[set[str]] = []
         self._loops = 0
         self._here_documents: list[HereDocument] = []
         self._scanner = WordScanner(source, self._substitution)
-        self._compounds: dict[str, Callable[[], None]] = {
-            "{": self._group,
+        self._compounds: dict[str, Callable[[], object]] = {
+            "{": lambda: self._until("}"),
             "if": self._if,
             "while": self._loop,
             "until": self._loop,
@@ -88,10 +89,9 @@ class ShellGrammar(ABC):
         return keyword if keyword in closers else ""
 
     def _and_or(self) -> None:
-        first = since = len(self.calls)
-        start = self.at
-        self._pipeline()
-        self._blanks()
+        since, start = len(self.calls), self.at
+        calls = self._one_pipeline()
+        absent = missing_file(calls[0]) if len(calls) == 1 else None
         guards: set[str] = set()
         joined = self.text.startswith("&&", self.at)
         while self.text.startswith(("&&", "||"), self.at):
@@ -99,16 +99,26 @@ class ShellGrammar(ABC):
             self._uncount(since)
             joined = joined and self.text.startswith("&&", self.at)
             guards |= self._tested(since, start)
-            since, start = len(self.calls), self.at + 2
+            is_or = self.text.startswith("||", self.at)
+            read = guards if joined else {absent} if is_or and absent is not None else set()
+            absent = None
             self.at += 2
+            since, start = len(self.calls), self.at
             self._newlines()
-            with self._inside(AFTER_OPERATOR), self._guarded(guards if joined else set()):
-                self._pipeline()
-            self._blanks()
+            with self._inside(AFTER_OPERATOR), self._guarded(read):
+                calls += self._one_pipeline()
         if self.text.startswith("&", self.at):
             self._uncount(since)
         if not self._context:
-            self.last_list = tuple(self.calls[first:]) if joined else ()
+            self.last_list = calls if joined else ()
+
+    def _one_pipeline(self) -> tuple[Call, ...]:
+        """Read a pipeline and the blanks after it; give the one simple command that it is, with a name."""
+        since = len(self.calls)
+        self._is_simple = True
+        self._pipeline()
+        self._blanks()
+        return tuple(self.calls[since:]) if self._is_simple else ()
 
     def _uncount(self, since: int) -> None:
         self.calls[since:] = [each._replace(counts=False) for each in self.calls[since:]]
@@ -133,6 +143,7 @@ class ShellGrammar(ABC):
             self._blanks()
             with self._inside(f"after {keyword}"):
                 self._pipeline()
+            self._is_simple = False
             return
         since = len(self.calls)
         self._command()
@@ -144,6 +155,7 @@ class ShellGrammar(ABC):
             self._newlines()
             with self._inside("in a pipeline"):
                 self._command()
+            self._is_simple = False
             self._blanks()
 
     def _command(self) -> None:
@@ -178,13 +190,11 @@ class ShellGrammar(ABC):
         else:
             self._simple()
             return
+        self._is_simple = keyword == "[["
         self._redirections()
 
     def _until(self, *closers: str) -> str:
         return self.commands(frozenset(closers))
-
-    def _group(self) -> None:
-        self._until("}")
 
     def _if(self) -> None:
         while True:

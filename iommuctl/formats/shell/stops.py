@@ -63,6 +63,15 @@ def tested_file(call: Call) -> str | None:
             return None
 
 
+def missing_file(call: Call) -> str | None:
+    """Return the file that a command tests not to be there, and nothing else; None for any other command."""
+    match call.words:
+        case (("test" | "[" | "[["), "!", *rest):
+            return tested_file(call._replace(words=(call.words[0], *rest)))
+        case _:
+            return None
+
+
 def included_file(words: Iterable[str | None]) -> str | None:
     """Return the file that a command reads as a part of this one, by its absolute path; None for any other command."""
     match tuple(words):
@@ -93,7 +102,7 @@ def first_stop(
         message = None if is_own else _why(call, shell, is_there, is_missing_program)
         if message is not None:
             return Stop(call.line, message)
-    if len(last_list) > 1:
+    if last_list:
         path = tested_file(last_list[0])
         if path is not None and not is_there(path):
             return Stop(last_list[0].line, f"the file ends with a test that fails, since {path} is not there")

@@ -68,6 +68,8 @@ def host(name: str, *like: str, runtime: Runtime | None = None) -> Facts:
          "/boot/efi/EFI/mine/grub.cfg", None, BOOT),
         (host("debian", runtime=running(is_efi=False)), {BOOT: MENU, "/boot/efi/EFI/debian/grub.cfg": MENU}, BOOT, None,
          BOOT),
+        (host("debian"), {BOOT: MENU, "/boot/efi/EFI/DEBIAN/GRUB.CFG": MENU}, "/boot/efi/EFI/DEBIAN/GRUB.CFG", None,
+         BOOT),
         (host("debian"), {"/usr/sbin/update-grub": "#!/bin/sh\nexec grub-mkconfig -o /efi/grub/grub.cfg\n"},
          "/efi/grub/grub.cfg", None, "/efi/grub/grub.cfg"),
     ],
@@ -94,6 +96,9 @@ OTHER = "search --no-floppy --file --set=root /boot/grub2/grub.cfg\nset prefix=(
         ("set root='hd0,gpt2'\nset prefix=($root)/boot/grub2\nconfigfile $prefix/grub.cfg\n", BOOT2),
         (f"{DEBIAN_STUB}root=hd0,msdos1\nconfigfile /grub2/grub.cfg\n", BOOT2),
         ("configfile (hd0,gpt2)/boot/grub2/grub.cfg\n", BOOT2),
+        ("configfile (lvm/vg-root)/boot/grub2/grub.cfg\n", BOOT2),
+        ("configfile (memdisk)/grub.cfg\n", None),
+        (f"{OTHER}normal\n".replace("\n", "\r\n"), BOOT2),
         (f"set root='hd0,gpt2'\n{OTHER}normal\n", BOOT2),  # a search finds another
         ("set root=(hd0,gpt1)\nconfigfile /EFI/debian/real.cfg\n", "/boot/efi/EFI/debian/real.cfg"),
         ("set root='hd0,gpt2'\nconfigfile /twice/grub.cfg\n", None),  # on the ESP and on /boot
@@ -126,6 +131,23 @@ def test_an_esp_that_is_not_mounted_is_told(runtime: Runtime | None, files: dict
     system = host("debian", runtime=runtime)
     found = boot_menu(tree, grub_family(system.distribution), system)
     assert [(one.rule, one.hint) for one in unproven(found)] == ([("menu-unproven", hint)] if hint else [])
+
+
+@pytest.mark.parametrize(
+    ("fstab", "doubt"),
+    [
+        ("UUID=8E0E7A53-96a4-4ae8-8f4b-2f1e6d4c5b3a / ext4 defaults 0 1\n", None),
+        ("UUID=1 / ext4\n/dev/disk/by-uuid/8e0e7a53-96a4-4ae8-8f4b-2f1e6d4c5b3a /boot ext4\n", None),
+        ("/dev/mapper/vg-root / ext4\n", None),
+        ("# UUID=1 / ext4\n", None),
+        ('UUID="1" / ext4\nUUID=2 /boot ext4\n', "which is none of /etc/fstab"),
+    ],
+)
+def test_a_stub_that_leads_to_another_system_proves_nothing(fstab: str, doubt: str | None) -> None:
+    stub = "/boot/efi/EFI/debian/grub.cfg"
+    tree = MemoryTree.of({BOOT: MENU, "/etc/fstab": fstab, stub: DEBIAN_STUB + LEAD})
+    found = boot_menu(tree, grub_family(Distribution("debian")), host("debian"))
+    assert (str(found.path), doubt in found.doubt if found.doubt and doubt else found.doubt) == (BOOT, doubt and True)
 
 
 def test_what_may_not_be_read_is_the_distributions_own() -> None:

@@ -52,6 +52,8 @@ def rules(tree: MemoryTree, system: Facts) -> list[str]:
         ({DROP_IN: QUIET}, "value-filtered"),
         ({MAIN: SETTINGS + INCLUDE}, None),
         ({MAIN: SETTINGS + "[ -r /etc/default/grub.local ] && . /etc/default/grub.local\nGRUB_TIMEOUT=5\n"}, None),
+        ({MAIN: SETTINGS + "[ ! -r /etc/default/grub.local ] || . /etc/default/grub.local\n"}, None),
+        ({MAIN: SETTINGS + "[ -e /sys/firmware/efi/vars ] && GRUB_TIMEOUT=5\n"}, None),
     ],
 )
 def test_packaged_settings_are_edited_and_what_is_left_alone_is_named(
@@ -73,6 +75,7 @@ def test_packaged_settings_are_edited_and_what_is_left_alone_is_named(
         ({DROP_IN: f'if true; then {V}="x${V}"; fi\n'}, f":1: {V} is assigned inside the 'if' of line 1"),
         ({DROP_IN: f'{V}="$(echo "${V}" | sed \'s/quiet/intel_iommu=off/\')"\n'}, "changes 'intel_iommu=off'"),
         ({MAIN: SETTINGS + INCLUDE, "/etc/default/grub.local": "A=1\n"}, "'.' may change what"),
+        ({MAIN: SETTINGS + "[ ! -r /etc/other ] || . /etc/default/grub.local\n"}, "'.' may change what"),
     ],
 )
 def test_what_takes_part_is_refused_and_still_read(files: Mapping[str, str], message: str) -> None:
