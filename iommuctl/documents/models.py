@@ -305,6 +305,9 @@ class DeviceReport(Part):
     usable: bool = Field(description="whether nothing stops it from going to a guest, its group with it")
     obstacles: tuple[ObjectionReport, ...] = Field(description="what stops it")
     carries: tuple[UseReport, ...] = Field(description="what hangs on it")
+    reset_methods: tuple[Text, ...] = Field(description="`reset`, by the name that `devices` has for it")
+    numvfs: int = Field(description="`virtual_functions`, by the name that `devices` has for it")
+    totalvfs: int = Field(description="`maximal_virtual_functions`, by the name that `devices` has for it")
 
 
 class GroupReport(Part):

@@ -76,6 +76,9 @@ def test_what_shares_a_group_goes_together(tmp_path: Path) -> None:
         "usable": True,
         "obstacles": [],
         "carries": [],
+        "reset_methods": ["bus"],
+        "numvfs": 0,
+        "totalvfs": 0,
     }
 
 

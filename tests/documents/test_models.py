@@ -74,7 +74,17 @@ PAIRS = [
         Device,
         models.DeviceReport,
         {"capabilities", "group", "is_master", "is_removable", "port", "subsystem", "unit"},
-        {"carries", "class_name", "device_name", "obstacles", "usable", "vendor_name"},
+        {
+            "carries",
+            "class_name",
+            "device_name",
+            "numvfs",
+            "obstacles",
+            "reset_methods",
+            "totalvfs",
+            "usable",
+            "vendor_name",
+        },
     ),
     (Verification, models.VerifyReport, set(), {"command", "ok"}),
     (

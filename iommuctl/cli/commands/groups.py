@@ -168,4 +168,7 @@ def _device(device: "Device", found: "Groups", members: "GroupMembers | None" = 
         usable=is_usable,
         obstacles=reports(ObjectionReport, own),
         carries=() if function is None else reports(UseReport, function.uses),
+        reset_methods=device.reset,
+        numvfs=device.virtual_functions,
+        totalvfs=device.maximal_virtual_functions,
     )
