@@ -376,10 +376,14 @@ class _Draft:
         if target >= self.live:
             barrier = self.segments[self.live - 1].cmdline
             raise SegmentError(self.live - 1, barrier.kernel_count, "'--' ends the kernel's parameters before")
-        cmdline = apply_changes(self.segments[target].cmdline, (edit for edit in edits if edit.segment == target))
-        for index, token in enumerate(self.segments[target].cmdline.tokens):
-            if not token.is_closed and not cmdline.is_closed:
-                raise SegmentError(target, index, f"an open quote in {token.text!r} would swallow an addition")
+        for number, segment in enumerate(self.segments[: target + 1]):
+            quote = next((index for index, token in enumerate(segment.cmdline.tokens) if not token.is_closed), None)
+            if quote is None:
+                continue
+            left = apply_changes(segment.cmdline, (edit for edit in edits if edit.segment == number))
+            if not left.is_closed:
+                text = segment.cmdline.tokens[quote].text
+                raise SegmentError(number, quote, f"an open quote in {text!r} would swallow an addition")
         return target
 
 

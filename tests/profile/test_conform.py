@@ -294,6 +294,13 @@ def test_no_segment_for_additions_is_refused() -> None:
         Conformer(want("iommu=pt"), CATALOGUE).conform((Segment(Cmdline.parse("a"), takes_additions=False),))
 
 
+def test_an_open_quote_of_an_earlier_part_would_swallow_an_addition_too() -> None:
+    parts = (Segment(Cmdline.parse('a="x'), takes_additions=False), Segment(Cmdline.parse(""), takes_additions=True))
+    with pytest.raises(SegmentError, match="would swallow an addition") as caught:
+        Conformer(want("iommu=pt"), CATALOGUE).conform(parts)
+    assert (caught.value.segment, caught.value.index) == (0, 0)
+
+
 def test_a_closing_edit_makes_an_open_line_ready_for_additions() -> None:
     assert run(want("intel_iommu=on", absent=("iommu=nopt",)), 'a iommu="nopt') == ("a intel_iommu=on",)
 

@@ -147,6 +147,7 @@ def test_a_variable_that_agrees_stays_where_it_is() -> None:
         (entry().replace("options", "grub_users\noptions"), 6, "it stops at line 5"),
         (entry().replace("options ", "options\t"), 5, "behind a tab"),
         (entry(f'{OPTIONS} x="a'), 5, "open quote"),
+        (entry(f"{OPTIONS} $k'\"'x $tuned_params"), 5, "open quote"),
         (entry(f"{OPTIONS} x=\udcff"), 5, "is not UTF-8"),
         (entry(f"{OPTIONS} {'x' * 2000}"), None, "the kernel reads 2047 and cuts the rest silently"),
     ],
