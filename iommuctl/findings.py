@@ -51,6 +51,7 @@ class Rule(StrEnum):
     WRONG_PLATFORM = "wrong-platform", "a parameter of another platform"
 
     # A device that is to go to a guest
+    ADDRESS_MOVED = "address-moved", "a chosen device that is not at its address any more, or another one is"
     CHOICE_MALFORMED = "choice-malformed", "a choice of devices that the script in the initramfs does not read"
     BEHIND_PCI_BRIDGE = "behind-pci-bridge", "a device after a PCI bridge, which shares its group with all others there"
     BOUND_ELSEWHERE = "bound-elsewhere", "a file or program that binds devices too, or keeps their drivers off"
@@ -75,6 +76,12 @@ class Rule(StrEnum):
     GROUP_MATE_ESSENTIAL = "group-mate-essential", "a member of the same group that has to stay with the host"
     GROUP_MATES = "group-mates", "devices that go to a guest only together with others that the host uses"
     ID_MATCHES_NOTHING = "id-matches-nothing", "an id for vfio-pci that no device has"
+    IMAGE_KEEPS_MECHANISM = "image-keeps-mechanism", "images that still hold the script, which does nothing by itself"
+    IMAGE_KEPT = "image-kept", "the image from before is kept until the new one has booted"
+    IMAGE_WITHOUT_MECHANISM = (
+        "image-without-mechanism",
+        "no image with the script that binds devices, so the choice is not written",
+    )
     IDENTICAL_IDS = "identical-ids", "an id that several devices have, all of which vfio-pci takes"
     NO_IOMMU_GROUP = "no-iommu-group", "a device in no group, or a host without an active IOMMU"
     NO_RESET = "no-reset", "a device that cannot be reset, or only with others that the host uses"
@@ -199,6 +206,7 @@ NEVER_FORCED = frozenset(
 # What can stop an apply because of a device, and what a --force lifts.
 FORCED_FOR_DEVICES = frozenset(
     (
+        Rule.ADDRESS_MOVED,
         Rule.DEVICE_CARRIES_STORAGE,
         Rule.DEVICE_IS_BMC,
         Rule.DEVICE_IS_BOOT_DISPLAY,

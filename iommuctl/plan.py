@@ -49,13 +49,17 @@ class Change(NamedTuple):
 
 
 class FileEdit(NamedTuple):
-    """One file's bytes before and after. `before` is None for a file to create, `after` for one to remove."""
+    """One file's bytes before and after. `before` is None for a file to create, `after` for one to remove.
+
+    `mode` is what a file to create gets, where that is not what files have.
+    """
 
     path: PurePosixPath
     file_class: FileClass
     before: bytes | None
     after: bytes | None
     reason: str
+    mode: int | None = None
 
     @property
     def diff(self) -> str:
@@ -80,11 +84,28 @@ class Generated(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A program to run inside the root. When it succeeded its `output`, if it has one, is checked and published."""
+    """A program to run inside the root. When it succeeded its `output`, if it has one, is checked and published.
+
+    `undo` takes back what it did by itself; None where running it again does, or nothing has to. It failed where what
+    it prints lacks one of the parts of `shows`.
+    """
 
     argv: tuple[str, ...]
     reason: str
     output: Generated | None = None
+    undo: tuple[str, ...] | None = None
+    shows: tuple[str, ...] = ()
+
+
+class Ahead(NamedTuple):
+    """What a plan does before everything else: the first of its edits, then the first of its commands.
+
+    `room` is how many bytes they take in /boot.
+    """
+
+    edits: tuple[FileEdit, ...] = ()
+    commands: tuple[Command, ...] = ()
+    room: int = 0
 
 
 class Rendering(NamedTuple):

@@ -71,6 +71,8 @@ def input_values(root: Path, profile: str) -> tuple[str, ...]:
                 values: tuple[str, ...] = ("true", "false")
             case InputType.PCI_IDS:
                 values = _device_ids()
+            case InputType.DEVICES:
+                values = ()  # --device completes them
             case InputType.STRING:
                 values = () if one.default is None else (one.default,)
             case _:

@@ -12,6 +12,7 @@ from iommuctl.errors import ProfileError, UsageError
 from iommuctl.value import NamedTuple
 
 if TYPE_CHECKING:
+    from iommuctl.app.change.devices import Chosen as Named
     from iommuctl.profile.profile import Input
 
 
@@ -31,6 +32,7 @@ def chosen_devices(
     *,
     with_group: bool,
     command: str = "apply",
+    backend: str | None = None,
 ) -> Chosen:
     """Return the inputs with the ids of the devices that were named, or that somebody chooses on the terminal.
 
@@ -49,14 +51,21 @@ def chosen_devices(
             raise UsageError(f"profile {profile!r} takes no devices", hint=_hint(command))
         return Chosen(inputs)
     if wanted:
-        if taken.name in inputs:
-            raise UsageError(f"either --device or --set {taken.name}, not both", hint="iommuctl devices")
+        if given := next((name for name in (taken.name, taken.alternative) if name in inputs), None):
+            raise UsageError(f"either --device or --set {given}, not both", hint="iommuctl devices")
         from iommuctl.app.change.devices import choose
 
-        found = choose(host, wanted, with_group=with_group)
-        return Chosen({**inputs, taken.name: found.ids}, found.addresses)
-    is_open = taken.name not in inputs and taken.required and taken.default is None
-    return _asked(context, host, taken.name, inputs, command) if is_open and host.is_system else Chosen(inputs)
+        found = choose(host, wanted, with_group=with_group, backend=backend)
+        return Chosen({**inputs, **_filled(taken, found)}, found.addresses)
+    is_open = not inputs.keys() & {taken.name, taken.alternative} and taken.required and taken.default is None
+    return _asked(context, host, taken, inputs, command, backend) if is_open and host.is_system else Chosen(inputs)
+
+
+def _filled(taken: "Input", found: "Named") -> dict[str, str]:
+    """Return the input that means the devices: each by its address, where profile and host know how, else all ids."""
+    if found.by_address and taken.alternative is not None:
+        return {taken.alternative: found.choice}
+    return {taken.name: found.ids}
 
 
 def _input_of(host: Host, profile: str) -> "Input | None":
@@ -71,7 +80,9 @@ def _hint(command: str) -> str:
     return f"iommuctl {command} vfio-bind --device ADDRESS"
 
 
-def _asked(context: typer.Context, host: Host, name: str, inputs: dict[str, str], command: str) -> Chosen:
+def _asked(
+    context: typer.Context, host: Host, taken: "Input", inputs: dict[str, str], command: str, backend: str | None
+) -> Chosen:
     """Show the cards and ask for numbers. Raises ProfileError where nobody can be asked, or nothing can be chosen."""
     from iommuctl.app.look.devices import read_host_devices
     from iommuctl.devices.cards import card_name
@@ -96,5 +107,5 @@ def _asked(context: typer.Context, host: Host, name: str, inputs: dict[str, str]
     if not numbers:
         typer.echo("nothing was written", err=True)
         raise typer.Exit(1)
-    picked = choose_cards(found, [number - 1 for number in numbers])
-    return Chosen({**inputs, name: picked.ids}, picked.addresses)
+    picked = choose_cards(host, found, [number - 1 for number in numbers], backend)
+    return Chosen({**inputs, **_filled(taken, picked)}, picked.addresses)

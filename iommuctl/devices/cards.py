@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cards: functions that are one piece to a person, and how a card is named and found by name or address. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from iommuctl.devices.inventory import Function, Inventory
+from iommuctl.kernel.choice import ChosenDevice
 from iommuctl.pattern import pattern
 from iommuctl.running.pci_ids import Names
 from iommuctl.running.state import Device
@@ -112,6 +113,11 @@ def twins(card: Card, inventory: Inventory) -> tuple[Function, ...]:
     ids = sorted({(one.device.vendor, one.device.device) for one in card.functions})
     every = (one for ident in ids for one in inventory.ids[ident])
     return tuple(one for one in every if one.address not in card.addresses and not one.device.is_bridge)
+
+
+def choice_of(functions: Iterable[Function]) -> tuple[ChosenDevice, ...]:
+    """Return functions as a line chooses them: by address, each with its ids."""
+    return tuple(ChosenDevice(one.address, one.device.vendor, one.device.device) for one in functions)
 
 
 def ids_of(functions: tuple[Function, ...], inventory: Inventory) -> str:

@@ -7,6 +7,7 @@ from iommuctl.devices.cards import Card, cards, twins
 from iommuctl.devices.inventory import Function, Inventory
 from iommuctl.devices.rules import RULES, Choice, blocking_mates
 from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.kernel.choice import PARAMETER, ChosenDevice
 from iommuctl.running.effect.binding import DeviceId, parse_ids
 from iommuctl.value import NamedTuple
 
@@ -77,6 +78,38 @@ def judge_ids(inventory: Inventory, value: str, meant: frozenset[str]) -> tuple[
     return tuple(found)
 
 
+def judge_choice(inventory: Inventory, chosen: tuple[ChosenDevice, ...]) -> tuple[Finding, ...]:
+    """Return what speaks against devices that a line chooses by their addresses. What is only good to know is left out.
+
+    One that is not there, or has other ids there, is not bound, and what is there stays with the host.
+    """
+    found: list[Finding] = []
+    there = {one.address for one in chosen_functions(inventory, chosen)}
+    for one in chosen:
+        if one.address not in there:
+            other = inventory.at(one.address)
+            what = (
+                "no device is there" if other is None else f"{other.device.vendor}:{other.device.device} is there now"
+            )
+            message = f"{one.address}: {what}, not {one.vendor}:{one.device}, so nothing is bound"
+            token = f"{PARAMETER}={one}"
+            found.append(Finding(Rule.ADDRESS_MOVED, Severity.ERROR, message, token, "iommuctl devices", one.address))
+    tokens = {one.address: f"{PARAMETER}={one}" for one in chosen}
+    objections = judge(Choice(inventory, frozenset(there)))
+    found += [one.as_finding(tokens[one.address]) for one in objections if one.severity is not Severity.INFO]
+    return tuple(found)
+
+
+def chosen_functions(inventory: Inventory, chosen: Iterable[ChosenDevice]) -> tuple[Function, ...]:
+    """Return the functions that are at their addresses and have their ids, in the order of the choice."""
+    found = ((one, inventory.at(one.address)) for one in chosen)
+    return tuple(
+        function
+        for one, function in found
+        if function is not None and (function.device.vendor, function.device.device) == (one.vendor, one.device)
+    )
+
+
 def taken_by(inventory: Inventory, value: str) -> tuple[Function, ...]:
     """Return the functions that vfio-pci takes by a value of vfio-pci.ids, by address."""
     found = {one.address: one for ident in parse_ids(value) for one in _having(inventory, ident)}
@@ -121,8 +154,8 @@ def _shared(inventory: Inventory, ids: tuple[DeviceId, ...], meant: frozenset[st
         if meant and others:
             own = next((address for address in every if address in meant), every[0])
             message = (
-                f"{own} has the same id as {', '.join(others)}; vfio-pci.ids takes both, and this version binds by ids "
-                "alone, so it cannot take one and spare the other"
+                f"{own} has the same id as {', '.join(others)}; vfio-pci.ids takes both, and what builds the images of "
+                "this host cannot be told to take one and spare the other"
             )
             hint = f"driverctl set-override {own} vfio-pci binds one of them, after the host's driver had it"
             yield Finding(Rule.IDENTICAL_IDS, Severity.ERROR, message, _parameter(ident), hint, own)

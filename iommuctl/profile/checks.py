@@ -3,6 +3,7 @@
 
 import re
 
+from iommuctl.kernel.choice import PARAMETER as CHOICE
 from iommuctl.kernel.cmdline import OF_ONE_BOOT, canonical_name
 
 # A value reaches files that sh sources as root, GRUB's script language and sed expressions of generators, so what is
@@ -41,6 +42,11 @@ def check_parameter(parameter: str) -> str:
     if value:  # an empty one is a value: lib/cmdline.c next_arg
         check_value(value)
     return parameter
+
+
+def check_profile_parameter(parameter: str) -> str:
+    """Let what `check_parameter` does pass, and the name of the choice of devices, whose value is an input's."""
+    return parameter if parameter == CHOICE else check_parameter(parameter)
 
 
 def check_value(value: str) -> str:

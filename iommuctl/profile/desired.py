@@ -65,3 +65,7 @@ class DesiredArguments(NamedTuple):
     unwanted: tuple[Unwanted, ...]
     findings: tuple[Finding, ...] = ()
     watched: tuple[Watched, ...] = ()
+
+    def without(self, name: str) -> "DesiredArguments":
+        """Return it without asking for a parameter, which stays as it is found."""
+        return self._replace(wanted=tuple(one for one in self.wanted if one.name != name))

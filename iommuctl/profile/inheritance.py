@@ -64,8 +64,8 @@ def _check_inputs(profile: Profile, source: str) -> None:
                 raise ProfileError(
                     f"{source}: no input {used!r} is declared, though it is used", details=suggestion(used, types)
                 )
-        if entry.when is not None and types[entry.when] is not InputType.BOOL:
-            raise ProfileError(f"{source}: when: the input {entry.when!r} is not of type bool")
+        if entry.when is not None and types[entry.when] is InputType.STRING:
+            raise ProfileError(f"{source}: when: the input {entry.when!r} is not of type bool, pci-ids or devices")
 
 
 def suggestion(word: str, candidates: Iterable[str]) -> tuple[str, ...]:

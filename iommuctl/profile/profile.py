@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from iommuctl.facts import Platform
 from iommuctl.findings import Severity
+from iommuctl.kernel.choice import parse_choice
 from iommuctl.kernel.cmdline import Parameter
 from iommuctl.profile.checks import check_pci_ids, check_value
 from iommuctl.value import NamedTuple
@@ -14,18 +15,19 @@ MOST_BYTES = 64 * 1024  # of one profile
 
 
 class InputType(StrEnum):
-    """What an input takes: any allowed text, `true` or `false`, or device ids with commas between."""
+    """What an input takes: any allowed text, `true` or `false`, device ids or devices with commas between."""
 
     STRING = "string"
     BOOL = "bool"
     PCI_IDS = "pci-ids"
+    DEVICES = "devices"
 
 
 class Setting(NamedTuple):
     """A parameter to set; its name alone where `value_from` names the input that gives the value.
 
     This, like all that has `platforms` and `when`, holds on those platforms (none named: on all), and only where the
-    bool input `when`, if there is one, is true.
+    bool input `when`, if there is one, is true, or another input of that name is given.
     """
 
     parameter: Parameter
@@ -84,7 +86,10 @@ class Reset(NamedTuple):
 
 
 class Input(NamedTuple):
-    """Something that `--set NAME=VALUE` fills. `pattern` has to match the whole value."""
+    """Something that `--set NAME=VALUE` fills. `pattern` has to match the whole value.
+
+    `alternative` is another input, which may be given in its place, and never together with it.
+    """
 
     name: str
     type: InputType
@@ -92,6 +97,7 @@ class Input(NamedTuple):
     pattern: str | None = None
     required: bool = False
     default: str | None = None
+    alternative: str | None = None
 
     def check(self, value: str) -> str:
         """Return the value as it is written. Raises ValueError for one that the input does not take."""
@@ -102,6 +108,8 @@ class Input(NamedTuple):
                     raise ValueError(f"{value!r} is neither 'true' nor 'false'")
             case InputType.PCI_IDS:
                 check_pci_ids(value)
+            case InputType.DEVICES:
+                parse_choice(value)
             case InputType.STRING:
                 pass
         if self.pattern is not None and not re.fullmatch(self.pattern, value):

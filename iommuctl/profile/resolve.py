@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from iommuctl.errors import ProfileError
 from iommuctl.facts import Facts, Platform
 from iommuctl.findings import DeclaredRule, Finding, Rule, Severity
+from iommuctl.kernel.choice import PARAMETER as CHOICE
+from iommuctl.kernel.choice import parse_choice
 from iommuctl.kernel.cmdline import canonical_name
 from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import (
@@ -24,6 +26,8 @@ from iommuctl.profile.beside import NONE
 from iommuctl.profile.desired import DesiredArguments, Unwanted, Wanted, Watched, may_repeat
 from iommuctl.profile.profile import Absence, InputType, Notice, Profile, Refusal, Setting, Warn, members
 from iommuctl.value import NamedTuple
+
+_IDS = "vfio-pci.ids"
 
 
 def resolve(profile: Profile, catalogue: Catalogue, facts: Facts, inputs: Mapping[str, str]) -> DesiredArguments:
@@ -77,7 +81,12 @@ class _Resolution:
 
     def _holds(self, entry: Setting | Absence | Warn | Notice | Refusal) -> bool:
         on = bool(members(entry.platforms) & self.facts.platform.members)
-        return on and (entry.when is None or self.values.get(entry.when) == "true")
+        return on and (entry.when is None or self._is_given(entry.when))
+
+    def _is_given(self, name: str) -> bool:
+        """Whether a bool input is true, or another one has a value."""
+        is_bool = any(one.name == name and one.type is InputType.BOOL for one in self.profile.inputs)
+        return self.values.get(name) == "true" if is_bool else name in self.values
 
     def _value(self, entry: Setting | Absence | Warn) -> str | None:
         return entry.parameter.value if entry.value_from is None else self.values.get(entry.value_from)
@@ -155,6 +164,11 @@ class _Resolution:
         """Return what must go, without the older spellings that stay and without what one vendor of x86 sets itself."""
         several = len(self.facts.platform.members) > 1
         result: dict[tuple[str, str | None], Unwanted] = {}
+        for one in asked:
+            # vfio-pci would take a twin by the id, and its ids are of no use to what is bound by its address.
+            for device in parse_choice(one.value or "") if one.name == CHOICE else ():
+                ident = f"{device.vendor}:{device.device}"
+                result[canonical_name(_IDS), ident] = Unwanted(_IDS, ident, f"{device.address} is bound by its address")
         for absence in self.profile.absent:
             value = self._value(absence)
             if not self._holds(absence) or (absence.value_from is not None and value is None):
@@ -251,6 +265,13 @@ def _values(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
         )
     values: dict[str, str] = {}
     for name, one in declared.items():
+        if one.alternative in given:
+            if name in given:
+                raise ProfileError(
+                    f"profile {profile.name!r} takes either {name!r} or {one.alternative!r}, not both",
+                    hint=f"iommuctl profile show {profile.name}",
+                )
+            continue
         value = given.get(name, one.default)
         if value is None and one.type is InputType.BOOL:
             value = "false"

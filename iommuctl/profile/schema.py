@@ -15,9 +15,9 @@ from iommuctl.kernel.cmdline import Parameter
 from iommuctl.kernel.spelling import meant
 from iommuctl.profile.checks import (
     check_name,
-    check_parameter,
     check_pattern,
     check_profile_name,
+    check_profile_parameter,
     check_rule,
     check_text,
 )
@@ -34,7 +34,7 @@ from iommuctl.profile.profile import (
     Warn,
 )
 
-ParameterText = Annotated[str, AfterValidator(check_parameter)]
+ParameterText = Annotated[str, AfterValidator(check_profile_parameter)]
 Text = Annotated[str, AfterValidator(check_text)]
 InputName = Annotated[str, AfterValidator(check_name)]
 ProfileName = Annotated[str, AfterValidator(check_profile_name)]
@@ -142,6 +142,7 @@ class InputModel(_Table):
     pattern: Annotated[str, Field(max_length=200), AfterValidator(check_pattern)] | None = None
     required: StrictBool = False
     default: str | None = None
+    alternative: InputName | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "InputModel":
@@ -153,7 +154,9 @@ class InputModel(_Table):
 
     def value(self) -> Input:
         """Return it as the rest of the package knows it."""
-        return Input(self.name, self.type, self.description, self.pattern, self.required, self.default)
+        return Input(
+            self.name, self.type, self.description, self.pattern, self.required, self.default, self.alternative
+        )
 
 
 class ProfileModel(_Table):

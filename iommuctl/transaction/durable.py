@@ -42,8 +42,8 @@ class Replacement(NamedTuple):
     """One file to bring from a known content to another.
 
     `path` is a final path, `temporary` a name in the same directory, `expected` the hash that the file has now
-    (None: no file), `content` None to remove it. `metadata` None means that of a new file; `keep_time` sets its time as
-    well.
+    (None: no file), `content` None to remove it. `metadata` None means that of a new file, which has `mode`;
+    `keep_time` sets its time as well.
     """
 
     path: PurePosixPath
@@ -52,6 +52,7 @@ class Replacement(NamedTuple):
     content: bytes | None
     metadata: Metadata | None = None
     keep_time: bool = False
+    mode: int = NEW_FILE_MODE
 
 
 def temporary_name() -> str:
@@ -260,7 +261,7 @@ def _check_final(place: Place, path: PurePosixPath) -> None:
 
 
 def _write_temporary(place: Place, replacement: Replacement, content: bytes, *, fragile: bool) -> None:
-    mode = replacement.metadata.mode if replacement.metadata else NEW_FILE_MODE
+    mode = replacement.metadata.mode if replacement.metadata else replacement.mode
     metadata = replacement.metadata
     if place.missing:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

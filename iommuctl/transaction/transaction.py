@@ -3,7 +3,7 @@
 
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -17,6 +17,7 @@ from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
 from iommuctl.plan import Change, FileEdit
 from iommuctl.profile.beside import Beside
 from iommuctl.transaction.durable import (
+    NEW_FILE_MODE,
     Metadata,
     Replacement,
     remove_empty_directory,
@@ -109,6 +110,7 @@ class Transaction:
         self._reserved = reserved
         self._interrupts = interrupts
         self._held = held
+        self._ahead: frozenset[PurePosixPath] = frozenset()
         self._again: dict[tuple[str, ...], Callable[[], None]] = {}
 
     @classmethod
@@ -175,16 +177,23 @@ class Transaction:
         """The empty directory that generators may write, emptied at the end; mode 0700."""
         return self._store.staging
 
+    def write_ahead(self, paths: Iterable[PurePosixPath]) -> None:
+        """Write these edits, in order, before any other, once. Raises ExecutionError, NotPermittedError, BusyError."""
+        self._ahead = frozenset(paths)
+        self._replace([index for index, one in enumerate(self._targets) if one.path in self._ahead])
+
     def write(self) -> None:
-        """Write every edit, in order. Raises ExecutionError, NotPermittedError, BusyError."""
-        self._replace([index for index, one in enumerate(self._targets) if one.path not in self._work.generated])
+        """Write every edit that is not written yet, in order. Raises ExecutionError, NotPermittedError, BusyError."""
+        done = self._ahead.union(self._work.generated)
+        self._replace([index for index, one in enumerate(self._targets) if one.path not in done])
         for directory in self._journal.removed_directories:
             remove_empty_directory(self._root, directory.path)
 
     def note_start(self, command: tuple[str, ...], run_again: Callable[[], None]) -> None:
         """Put on disk that a command is about to run that writes by itself, so that recovery names it.
 
-        An undo calls `run_again` once the files are back, of which the command made what it wrote.
+        An undo calls `run_again` once the files are back, of which the command made what it wrote. `command` is what
+        takes that back, which is the same one where it makes it anew.
         """
         self._again[command] = run_again
         self._journal = self._journal._replace(started=(*self._journal.started, command))
@@ -314,12 +323,17 @@ class Transaction:
 
     def _replace(self, indexes: list[int]) -> None:
         replacements: list[Replacement] = []
+        modes = {edit.path: edit.mode for edit in self._work.edits if edit.mode is not None}
         for index in indexes:
             target, file = self._targets[index], self._journal.files[index]
             if target.missing:
                 self._root.make_directories(target.final.parent, NEW_DIRECTORY_MODE)
             metadata = self._work.metadata.get(target.path, target.metadata)
-            replacements.append(Replacement(target.final, file.temporary, file.before_sha256, target.after, metadata))
+            mode = modes.get(target.path, NEW_FILE_MODE)
+            if metadata is not None and target.path in modes:
+                metadata = metadata._replace(mode=mode)
+            expected = file.before_sha256
+            replacements.append(Replacement(target.final, file.temporary, expected, target.after, metadata, mode=mode))
         replace_files(self._root, replacements)
 
 

@@ -211,7 +211,7 @@ def test_what_depends_on_an_input_does_not_displace() -> None:
         (texts(a=setting("x", 'value_from = "y"')), "a.toml: no input 'y' is declared, though it is used"),
         (
             texts(a=setting("x", 'when = "y"\n') + '[[input]]\nname = "y"\ntype = "string"\ndescription = "d"'),
-            "a.toml: when: the input 'y' is not of type bool",
+            "a.toml: when: the input 'y' is not of type bool, pci-ids or devices",
         ),
         ({"a": ProfileText(HEAD, "a.toml")}, "a.toml: name: 'mine' must be the file's name, 'a'"),
     ],

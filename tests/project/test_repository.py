@@ -48,6 +48,7 @@ SHELL_PROGRAMS = (
 SHELL_TEXTS = (
     *SHELL_PROGRAMS,
     *("scripts/lib.sh", "packaging/deb/iommuctl.postrm", "packaging/deb/iommuctl.prerm"),
+    *(f"iommuctl/app/initramfs/scripts/{name}.sh" for name in ("bind", "dracut-module-setup", "initramfs-tools-hook")),
 )
 SAMPLE = PROJECT / "examples" / "debian-12"
 

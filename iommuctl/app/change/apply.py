@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from iommuctl.app.change.basis import asked_items, basis, device_items, fingerprint
+from iommuctl.app.change.basis import Item, asked_items, basis, device_items, fingerprint
 from iommuctl.app.change.interrupted import Settled, settle_view
 from iommuctl.app.change.plan import ApplyPlan, Steps
 from iommuctl.app.change.planning import (
@@ -22,13 +22,14 @@ from iommuctl.backends.base import BootConfig
 from iommuctl.errors import IommuctlError, UnavailableError
 from iommuctl.facts import Facts
 from iommuctl.findings import FORCED_FOR_DEVICES, Finding, Rule, Severity
+from iommuctl.kernel.choice import PARAMETER as CHOICE
 from iommuctl.kernel.cmdline import Cmdline, canonical_name
 from iommuctl.kernel.lines import Kernel, distinct, parse_kernels
 from iommuctl.kernel.parameters import Catalogue
 from iommuctl.lint.engine import Linter, Subject, lint_desired
 from iommuctl.lint.host_rules import HOST_RULES
 from iommuctl.lint.line_rules import RULES
-from iommuctl.plan import STAGING, Rendering
+from iommuctl.plan import STAGING, Ahead, Rendering
 from iommuctl.profile.beside import Beside, critical_findings, merged, onto
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.profile.profile import Profile
@@ -39,6 +40,7 @@ from iommuctl.tree import Overlay
 
 if TYPE_CHECKING:
     from iommuctl.app.change.devices import Taken
+    from iommuctl.app.initramfs.groundwork import Groundwork
     from iommuctl.running.state import Device
 
 _BINDS = "vfio-pci.ids"
@@ -71,22 +73,30 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
 
     found = survey_host(host, platform=choices.platform, backend=choices.backend, files=settled.tree, asked=resolved)
     desired = resolved(found.catalogue, found.facts)
+    runs = runs_commands(host, choices.regenerate)
+    again = _again(host, profile_name, choices)
+    ground = _groundwork(host, found, desired, runs=runs, again=again)
+    if ground is not None and not ground.is_ready:
+        desired = desired.without(CHOICE)
     rendering, config = _render(found, desired)
     kernels = installed_kernels(found.facts, config)
     if kernels != found.facts.kernels:  # only the entries tell of some
         facts = found.facts._replace(kernels=kernels)
         asked = desired
         desired = resolved(found.catalogue, facts)
+        if ground is not None and not ground.is_ready:
+            desired = desired.without(CHOICE)
         if desired != asked:
             rendering, config = _render(found, desired)
-    runs = runs_commands(host, choices.regenerate)
     if not runs:
         _require_normal_entry(config)
         if rendering.unproven is not None:
             raise rendering.unproven
     lines = _lines(config, rendering)
     taken = _taken(host, lines, desired, frozenset(choices.devices))
-    held = () if runs else pending(host, rendering.commands, again=_again(host, profile_name, choices))
+    held = () if runs else pending(host, rendering.commands, again=again)
+    ahead, images = (Ahead(), ()) if ground is None else (ground.ahead, ground.images)
+    edits, commands = (*ahead.edits, *rendering.edits), (*ahead.commands, *rendering.commands)
     findings = (
         *settled.findings,
         *_assumed(found),
@@ -95,26 +105,39 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
         *critical_findings(desired),
         *_led(rendering.findings, held),
         *_lint(host, found, lines, rendering, desired, distinct(parse_kernels(kernels)), taken),
+        *(() if ground is None else ground.findings),
         *held,
-        *lagging(host, rendering.edits, rendering.commands, runs=runs),
-        *obstacles(host, rendering.edits, rendering.commands, runs=runs),
+        *lagging(host, edits, rendering.commands, runs=runs),
+        *obstacles(host, edits, commands, runs=runs),
     )
-    asked_for = (*asked_items(desired), *(() if taken is None else device_items(taken.devices)))
-    rests_on = basis(found, asked_for, rendering.edits, rendering.commands, kernels=kernels, config=config, runs=runs)
+    # Which kernel runs decides in which order images are built, so the commands that build them do not count.
+    built = (Item("asked", f"image {one.release}", str(one.path)) for one in images)
+    asked_for = (*asked_items(desired), *built, *(() if taken is None else device_items(taken.devices)))
+    rests_on = basis(found, asked_for, edits, rendering.commands, kernels=kernels, config=config, runs=runs)
     steps = Steps(
         survey=found,
         changes=rendering.changes,
-        edits=rendering.edits,
-        commands=rendering.commands,
+        edits=edits,
+        commands=commands,
         runs=runs,
         findings=findings,
         basis=rests_on,
         fingerprint=fingerprint(rests_on),
         entries=rendering.entries,
         kernels=kernels,
+        ahead=ahead,
     )
     plan = ApplyPlan(steps, profile.name, desired, choices.inputs, kept, choices.why, records=kept != was)
     return plan if taken is None else plan._replace(devices=taken.devices, drivers=taken.drivers)
+
+
+def _groundwork(host: Host, found: Survey, desired: DesiredArguments, *, runs: bool, again: str) -> "Groundwork | None":
+    """Return what has to be in the images before the line chooses devices; None where it does not choose any."""
+    if not any(one.name == CHOICE for one in desired.wanted):
+        return None
+    from iommuctl.app.initramfs.groundwork import lay_groundwork  # noqa: PLC0415 - few profiles choose devices
+
+    return lay_groundwork(host, found, runs=runs, again=again)
 
 
 def _kept(host: Host, settled: Settled, profile: str) -> Beside:
@@ -200,11 +223,11 @@ def _lines(config: BootConfig, rendering: Rendering) -> tuple[Cmdline, ...]:
 
 def _taken(host: Host, lines: tuple[Cmdline, ...], desired: DesiredArguments, meant: frozenset[str]) -> "Taken | None":
     """Return which devices the lines take; None where none names any. `meant` are the addresses that were named."""
-    if not any(True for line in lines for _ in line.named(_BINDS)):
+    if not any(True for line in lines for name in (_BINDS, CHOICE) for _ in line.named(name)):
         return None
     from iommuctl.app.change.devices import taken_devices  # noqa: PLC0415 - few lines name a device
 
-    is_asked = any(canonical_name(one.name) == canonical_name(_BINDS) for one in desired.wanted)
+    is_asked = any(canonical_name(one.name) in {canonical_name(_BINDS), CHOICE} for one in desired.wanted)
     return taken_devices(host, lines, is_asked=is_asked, meant=meant)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execute: carry out a plan as one transaction; everything it did is undone when anything goes wrong."""
 
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -46,17 +47,31 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Callable[[]
     steps = plan.steps
     commands = steps.commands if steps.runs else ()
     purpose, work = _purpose(plan, origin()), _work(plan, commands)
-    in_place = writing_in_place(commands)
+    ahead = steps.ahead.commands if steps.runs else ()
+    following = commands[len(ahead) :]
+    in_place = writing_in_place(following)
     findings: list[Finding] = []
+    if ahead:
+        from iommuctl.app.initramfs.groundwork import require_room  # noqa: PLC0415 - few plans build an image
+
+        require_room(host, steps.ahead)
+
+    def take_back(argv: tuple[str, ...]) -> None:
+        host.runner.run(argv, timeout=_COMMAND_TIMEOUT)
 
     def run(command: Command) -> None:
         with progress(command):
-            if command in in_place:
+            if command in ahead or command in in_place:
                 completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT)
             else:
                 # What is published is read whole, so what is longer than can be read need not be written.
                 with files_limited(READ_LIMIT), room_kept(host.root, host.store.directory) as room:
                     completed = host.runner.run(command.argv, timeout=_COMMAND_TIMEOUT, room=room)
+        if lacking := [one for one in command.shows if one not in completed.stdout]:
+            raise ExecutionError(
+                f"{shlex.join(command.argv)} does not show what has to be there",
+                details=[f"missing: {one}" for one in lacking],
+            )
         if completed.left:
             message = f"{command.argv[0]} has left running: {', '.join(completed.left)}"
             hint = "see that it has ended, then look at the result: " + host.root.command("status")
@@ -65,8 +80,13 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Callable[[]
     with Transaction.begin(
         host.root, host.store, host.clock, purpose, work, verify_unchanged=lambda: changed_inputs(host, plan)
     ) as transaction:
+        transaction.write_ahead(edit.path for edit in steps.ahead.edits)
+        for command in ahead:
+            if command.undo is not None:
+                transaction.note_start(command.undo, partial(take_back, command.undo))
+            run(command)
         transaction.write()
-        for command in commands:
+        for command in following:
             if command in in_place:
                 # Such as proxmox-boot-tool. What publishes through us is undone like every file.
                 transaction.note_start(command.argv, partial(run, command))
@@ -81,7 +101,7 @@ def carry_out(host: Host, plan: Plan, *, progress: Progress, origin: Callable[[]
                 _raise_problems(_problems(plan, preview, generated=True))
                 transaction.publish(command.output.target, staged)
         with host.root.held() as written:
-            problems = _problems(plan, written, generated=bool(commands))
+            problems = _problems(plan, written, generated=bool(following))
             _raise_problems((*problems, *_left_over(plan, written)))
     return Executed(transaction.snapshot.id, tuple(findings))
 

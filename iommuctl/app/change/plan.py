@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from iommuctl.app.host import Survey
 from iommuctl.findings import Finding
 from iommuctl.kernel.cmdline import Cmdline
-from iommuctl.plan import Change, Command, FileEdit
+from iommuctl.plan import Ahead, Change, Command, FileEdit
 from iommuctl.profile.beside import Beside
 from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
@@ -27,6 +27,7 @@ class Steps(NamedTuple):
 
     `runs` tells whether the commands are part of it or only listed. `basis` is what all that rests on and comes to, and
     `fingerprint` its hash. `entries` are those that are files of their own, `kernels` the releases that are installed.
+    `ahead` are the edits and commands, the first of all, that are done before the others are begun.
     """
 
     survey: Survey
@@ -39,6 +40,7 @@ class Steps(NamedTuple):
     fingerprint: str
     entries: tuple[PurePosixPath, ...] = ()
     kernels: tuple[str, ...] = ()
+    ahead: Ahead = Ahead()
 
     @property
     def is_changed(self) -> bool:

@@ -17,6 +17,7 @@ from iommuctl.app.change.planning import (
     stop_on_errors,
 )
 from iommuctl.app.host import Host, Survey, survey_host
+from iommuctl.app.initramfs.groundwork import left_by_rollback
 from iommuctl.app.look.history import newest_applied, require_whole
 from iommuctl.app.rollback.history import Way, find_entries, touched_files
 from iommuctl.app.rollback.inverse import differences, parameters
@@ -126,6 +127,7 @@ def plan_rollback(host: Host, name: str | None, choices: Choices) -> RollbackPla
         *listing.findings,
         *draft.findings,
         *map(_vanished, entries.vanished),
+        *left_by_rollback(found.tree, draft.edits),
         *(() if runs else pending(host, commands, again=_again(host, oldest, choices))),
         *lagging(host, tuple(draft.edits), commands, runs=runs),
         *obstacles(host, tuple(draft.edits), commands, runs=runs),

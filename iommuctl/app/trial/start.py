@@ -85,6 +85,11 @@ def plan_trial(host: Host, profile: str, choices: Choices, wishes: Wishes, progr
     permanent = draft_apply(host, profile, choices._replace(force=choices.force - unproven, inputs=wishes.inputs))
     steps = permanent.steps
     stop_on_errors(steps.findings, choices.force)
+    if steps.ahead.commands:
+        raise UnavailableError(
+            "no image holds the script yet that reads which devices a line chooses, so a trial would bind none",
+            hint=f"iommuctl apply {profile}, whose images a later trial has",
+        )
     trial, watchdog = _new_id(host), read_watchdog(host.root)
     promise = promise_of(steps)
     is_path = "/" in profile or profile.endswith(".toml")  # as `find_profile` takes it

@@ -49,7 +49,8 @@ def apply(
         raise UsageError("iommuctl apply: PROFILE is missing", hint="iommuctl profile list")
     host = opened(root, change)
     asked = profile if change.plan is None else None
-    chosen = chosen_devices(context, host, asked, options.parse_inputs(inputs), device, with_group=with_group)
+    given = options.parse_inputs(inputs)
+    chosen = chosen_devices(context, host, asked, given, device, with_group=with_group, backend=backend)
     choices = Choices(
         platform=options.parse_platform(platform),
         backend=backend,

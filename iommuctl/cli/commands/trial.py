@@ -98,9 +98,8 @@ def trial_start(
     check_options(change)
     host = _opened(root)
     asked = profile if plan is None else None
-    chosen = chosen_devices(
-        context, host, asked, options.parse_inputs(inputs), device, with_group=with_group, command=" ".join(_START)
-    )
+    given, words = options.parse_inputs(inputs), " ".join(_START)
+    chosen = chosen_devices(context, host, asked, given, device, with_group=with_group, command=words, backend=backend)
     # Who approves a plan says nothing of loaders that no trial was booted with: who starts the trial does.
     unproven = frozenset(force or ()) & {Rule.TRIAL_UNPROVEN.value}
     choices = Choices(

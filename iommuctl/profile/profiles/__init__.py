@@ -76,6 +76,7 @@ PROFILES = (
             Absence(_p("iommu.passthrough"), "means nothing without an IOMMU"),
             Absence(_p("iommu.strict"), "means nothing without an IOMMU"),
             Absence(_p("vfio-pci.ids"), "binds devices to vfio-pci that no guest can have without an IOMMU"),
+            Absence(_p("iommuctl.vfio"), "binds devices to vfio-pci that no guest can have without an IOMMU"),
         ),
         notices=(
             Notice(
@@ -294,17 +295,28 @@ PROFILES = (
     ),
     Profile(
         "vfio-bind",
-        "passthrough-perf, and devices with the given ids bound to vfio-pci for guests",
+        "passthrough-perf, and devices bound to vfio-pci for guests, each by its address or all of an id",
         extends="passthrough-perf",
         inputs=(
+            Input(
+                "devices",
+                InputType.DEVICES,
+                "devices by address and id, such as 0000:01:00.0@10de:2484 (--device ADDRESS fills it)",
+            ),
             Input(
                 "vfio-pci.ids",
                 InputType.PCI_IDS,
                 "device ids with commas between, such as 10de:1b80,10de:10f0 (lspci -nn shows them)",
                 required=True,
+                alternative="devices",
             ),
         ),
         sets=(
+            Setting(
+                _p("iommuctl.vfio"),
+                "the initramfs gives exactly these devices to vfio-pci, before another driver has them",
+                value_from="devices",
+            ),
             Setting(
                 _p("vfio-pci.ids"),
                 "vfio-pci takes every device with one of these ids before it goes to a guest",
@@ -312,6 +324,7 @@ PROFILES = (
             ),
         ),
         absent=(
+            Absence(_p("iommuctl.vfio"), "ids are asked for in the place of single devices", when="vfio-pci.ids"),
             Absence(_p("pci-stub.ids"), "pci-stub would take the device before vfio-pci", value_from="vfio-pci.ids"),
         ),
         notices=(
@@ -320,6 +333,7 @@ PROFILES = (
                 Severity.INFO,
                 "vfio-pci claims all devices with these ids, a boot GPU or disk included, once its module is loaded",
                 hint="check the devices with lspci -nnk; put vfio-pci into the initramfs where another driver would be first",
+                when="vfio-pci.ids",
             ),
         ),
     ),
