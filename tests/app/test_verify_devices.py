@@ -2,6 +2,7 @@
 """What verify says of devices after a boot, with what the snapshot of their apply keeps and other programs claim."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from devicetrees import MACHINES, Machine
 from kernelhosts import link, write
 from pytest_mock import MockerFixture
 
+from iommuctl.app.initramfs.mechanism import FOR_INITRAMFS_TOOLS
 from iommuctl.host.root import Root
 
 FIRST, TWIN = "0000:00:05.0", "0000:00:06.0"
@@ -93,3 +95,29 @@ def test_metrics_count_the_checks_of_devices(host: Path, tmp_path: Path) -> None
     before = failed()
     bind(host, FIRST, None)
     assert failed() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("built", "has_script", "result"),
+    [((2000, 2000), True, "pass"), ((2000, 500), True, "fail"), ((2000, 2000), False, "fail")],
+    ids=["after the script", "one before it", "without the script"],
+)
+def test_the_image_of_each_kernel_was_built_since_the_script_is_there(
+    built: tuple[int, int], has_script: bool, result: str, host: Path
+) -> None:
+    for program in ("update-initramfs", "mkinitramfs"):
+        write(host / "usr/sbin" / program, "#!/bin/sh\n")
+    for one in FOR_INITRAMFS_TOOLS if has_script else ():
+        path = host / one.path.relative_to("/")
+        write(path, one.content.decode())
+        os.utime(path, (1000, 1000))
+    for time, release in zip(built, ("6.1.0-37-amd64", "6.1.0-40-amd64"), strict=True):
+        os.utime(host / f"boot/initrd.img-{release}", (time, time))
+    bind(host, FIRST, "vfio-pci")
+    choice = ("vfio-bind", "--set", f"devices={FIRST}@8086:10d3")
+    assert checks(host, *choice)["mechanism-in-image"] == result
+    assert "mechanism-in-image" not in checks(host, "vfio-bind", "--set", "vfio-pci.ids=144d:a808")
+
+
+def test_where_nothing_builds_images_nothing_is_claimed_of_them(host: Path) -> None:
+    assert checks(host, "vfio-bind", "--set", f"devices={FIRST}@8086:10d3")["mechanism-in-image"] == "skip"

@@ -58,7 +58,7 @@ def lay_groundwork(host: Host, found: Survey, *, runs: bool, again: str) -> Grou
         for one in builder.files
         if (before := found.tree.read(one.path)) != one.content
     )
-    stale = every if edits else tuple(one for one in every if _is_older(host, one, builder))
+    stale = every if edits else tuple(one for one in every if is_older(host, one, builder))
     ahead = Ahead(edits, tuple(command for one in stale for command in builder.build(one)), _room(host, stale))
     if not runs:
         return Groundwork(ahead, _left_out(host, builder, again) if stale else (), stale, is_ready=not stale)
@@ -111,7 +111,7 @@ def _unable(builder: Builder | None, backend: str) -> UnavailableError:
     return UnavailableError(brief, details=details, hint=_BY_IDS)
 
 
-def _is_older(host: Host, image: Image, builder: Builder) -> bool:
+def is_older(host: Host, image: Image, builder: Builder) -> bool:
     """Whether an image was there before a file of the script: whoever built it since built that in."""
     built = host.root.stat(image.path)
     files = [host.root.stat(one.path) for one in builder.files]

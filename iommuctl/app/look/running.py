@@ -38,7 +38,9 @@ def desired_now(
     return resolve(profile, catalogue, facts._replace(kernels=kernels), inputs)
 
 
-def devices_around(host: Host, desired: DesiredArguments, observed: Observed, snapshot: str | None) -> Around:
+def devices_around(
+    host: Host, desired: DesiredArguments, facts: Facts, observed: Observed, snapshot: str | None
+) -> Around:
     """Return what is known of the devices that a profile does not give to guests: nothing where it gives none.
 
     `snapshot` is that of its apply; None, and one that may not be read, tells of no drivers.
@@ -57,7 +59,23 @@ def devices_around(host: Host, desired: DesiredArguments, observed: Observed, sn
     others = tuple(one for one in observed.devices if is_held(one) and not named.names(one))
     told = conflicts(host.root, map(Function, others))
     elsewhere = {one.address for one in told if one.address is not None}
-    return Around(drivers, frozenset((*elsewhere, *read_guests(Files(host.root), others))))
+    taken = frozenset((*elsewhere, *read_guests(Files(host.root), others)))
+    images, build = _images(host, facts) if named.chosen else ({}, "")
+    return Around(drivers, taken, images, build)
+
+
+def _images(host: Host, facts: Facts) -> tuple[Mapping[str, bool], str]:
+    """Return of each kernel whether its image was built since the script is there, and what builds images."""
+    from iommuctl.app.initramfs.builder import builder_of, images_of  # noqa: PLC0415 - few profiles choose devices
+    from iommuctl.app.initramfs.groundwork import is_older  # noqa: PLC0415
+
+    with suppress(IommuctlError):
+        builder = builder_of(host.root)
+        if builder is not None:
+            releases = {*facts.kernels, *facts.modules}
+            images = images_of(host.root, builder, releases, None)
+            return {one.release: not is_older(host, one, builder) for one in images}, " ".join(builder.every)
+    return {}, ""
 
 
 def beside_now(beside: Beside, catalogue: Catalogue, facts: Facts, observed: Observed) -> DesiredArguments | None:

@@ -149,7 +149,7 @@ def _effective(
         inputs = {} if applied is None else applied.inputs
         desired = desired_now(profile, found.catalogue, found.facts, observed, inputs)
     next_to_it = beside_now(beside, found.catalogue, found.facts, observed)
-    around = devices_around(host, desired, observed, None if applied is None else applied.id)
+    around = devices_around(host, desired, found.facts, observed, None if applied is None else applied.id)
     return Effective(observed, verify(observed, desired, found.catalogue, next_to_it, around))
 
 

@@ -37,7 +37,7 @@ def verify_host(
     profile, facts = find_profile(host, profile_name), facts_of(host, platform)
     desired = desired_now(profile, catalogue, facts, observed, inputs)
     next_to_it = beside_now(beside, catalogue, facts, observed)
-    found = verify(observed, desired, catalogue, next_to_it, devices_around(host, desired, observed, snapshot))
+    found = verify(observed, desired, catalogue, next_to_it, devices_around(host, desired, facts, observed, snapshot))
     # What was cut off decides about the next boot; what runs now does what it does all the same.
     noted = (Check(one.rule, Result.SKIP, f"{one.message}: {one.hint}") for one in interrupted_findings(host))
     return found._replace(checks=(*found.checks, *noted))

@@ -9,12 +9,12 @@ from iommuctl.kernel.choice import ChosenDevice, parse_choice
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.running.effect.binding import HARMLESS_MATES, VFIO_PCI, DeviceId, is_held, parse_ids
 from iommuctl.running.state import Device, Group, Observed
-from iommuctl.running.verdict import Check, failure, success, untold
+from iommuctl.running.verdict import Check, Verdict, failure, success, untold
 from iommuctl.value import NamedTuple
 
 IDS = "vfio-pci.ids"
 _BINDING, _MOVED, _VIABLE = "device-binding", "address-moved", "group-viable"
-_TWINS, _LOSS = "twins-untouched", "no-other-loss"
+_TWINS, _LOSS, _IMAGE = "twins-untouched", "no-other-loss", "mechanism-in-image"
 
 
 class Around(NamedTuple):
@@ -22,10 +22,14 @@ class Around(NamedTuple):
 
     `drivers` are those that each had when the profile was applied, by `ADDRESS@VENDOR:DEVICE`; none if nothing tells.
     `elsewhere` are the addresses that another program or a guest takes: what becomes of those is not ours.
+    `images` tells of each installed kernel whether its image was built since the script that binds by address is there;
+    of none where nothing tells. `build` is the command that builds them.
     """
 
     drivers: Mapping[str, str] = MappingProxyType({})
     elsewhere: frozenset[str] = frozenset()
+    images: Mapping[str, bool] = MappingProxyType({})
+    build: str = ""
 
 
 UNKNOWN = Around()
@@ -68,6 +72,7 @@ def judge_devices(observed: Observed, named: Named, cmdline: Cmdline, around: Ar
     yield from _groups(observed.real_groups, named, taken)
     if named.chosen:
         yield _twins(devices, named, around)
+        yield _images(around)
     yield _losses(devices, named, around)
 
 
@@ -150,6 +155,16 @@ def _twins(devices: tuple[Device, ...], named: Named, around: Around) -> Check:
     if not alike:
         return success(_TWINS, "no other device has the ids of a chosen one")
     return success(_TWINS, f"left to the host: {', '.join(one.address for one in alike)}")
+
+
+def _images(around: Around) -> Check:
+    """Judge the images of all kernels, for the next boot may be of any; by their age, which everybody may see."""
+    if not around.images:
+        return untold(_IMAGE, "no image is known that takes the script")
+    if lacking := [release for release, is_built in around.images.items() if not is_built]:
+        what = f"older than the script that binds devices: the image of {', '.join(lacking)}"
+        return failure(_IMAGE, f"{what}; {around.build} builds it anew", Verdict.DRIFT)
+    return success(_IMAGE, f"built since the script is there: the image of {', '.join(around.images)}")
 
 
 def _losses(devices: tuple[Device, ...], named: Named, around: Around) -> Check:

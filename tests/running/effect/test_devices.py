@@ -190,5 +190,23 @@ def test_no_other_device_loses_its_driver(
     assert found["no-other-loss"] == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "result", "detail"),
+    [
+        ({}, SKIP, "no image is known that takes the script"),
+        ({"6.1": True, "6.12": True}, PASS, "built since the script is there: the image of 6.1, 6.12"),
+        (
+            {"6.1": True, "6.12": False},
+            FAIL,
+            "older than the script that binds devices: the image of 6.12; make images builds it anew",
+        ),
+    ],
+)
+def test_every_image_was_built_with_the_script(images: Mapping[str, bool], result: Result, detail: str) -> None:
+    around = Around(images=images, build="make images")
+    assert judged(BY_ADDRESS, NIC, around=around)["mechanism-in-image"] == (result, detail)
+    assert "mechanism-in-image" not in judged(BY_ID, CARD, around=around)
+
+
 def test_without_a_snapshot_no_loss_is_claimed_and_none_denied() -> None:
     assert judged(BY_ADDRESS, NIC)["no-other-loss"] == (SKIP, "no snapshot tells which drivers the devices had before")
