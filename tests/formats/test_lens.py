@@ -17,6 +17,7 @@ GRUB = PurePosixPath("/etc/default/grub")
 DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("test", sorted((LENSES / "tests").glob("*.aug")), ids=lambda path: path.stem)
 def test_augparse_accepts_the_lens_and_its_tests(test: Path) -> None:
     augparse = shutil.which("augparse")
@@ -25,6 +26,7 @@ def test_augparse_accepts_the_lens_and_its_tests(test: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.programs
 def test_augparse_refuses_a_wrong_expectation(tmp_path: Path) -> None:
     wrong = tmp_path / "test_wrong.aug"
     wrong.write_text('module Test_wrong = test Grubdefault.lns get "A=1\\n" = { "line" = "A=2" }\n')
