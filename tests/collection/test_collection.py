@@ -124,11 +124,6 @@ hypervisors:
     convert_verify_retries: 1
     convert_verify_delay: 0
 """
-TASK = """\
-- name: {name}
-  ansible.builtin.shell: {command}
-  changed_when: false
-"""
 WAVES = """\
 - name: Convert in waves
   hosts: hypervisors
@@ -148,22 +143,11 @@ def running_hosts(control: Control) -> dict[str, Path]:
     for name, path in made.items():
         control.stage.running("host", path)
         control.wrap(name, path)
-    log = control.work / "log"
     reboot = f"SHOWN_HOST={control.work}/hosts/{{{{ inventory_hostname }}}} {control.stage.folder}/bin/reboot"
-    for name, command in (("drain", ""), ("undrain", ""), ("reboot", f" && {reboot}")):
-        text = TASK.format(name=name, command=f"echo {name} {{{{ inventory_hostname }}}} >>{log}{command}")
-        (control.work / f"{name}.yml").write_text(text)
+    control.add_tasks({"reboot": reboot})
     (control.work / "hosts.yml").write_text(HOSTS)
     (control.work / "waves.yml").write_text(WAVES)
     return made
-
-
-def logged(control: Control) -> dict[str, list[str]]:
-    """What was done to each host, in order, since the last time."""
-    log = control.work / "log"
-    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-    log.unlink(missing_ok=True)
-    return {host: [what for what, whose in lines if whose == host] for _, host in lines}
 
 
 @pytest.mark.slow
@@ -184,7 +168,7 @@ def test_a_wave_that_fails_is_finished_and_is_the_last(control: Control) -> None
     before = {name: live(path, times=False) for name, path in hosts.items()}
     done = control.play(*play)
     assert done.code == 2, done.text
-    assert logged(control) == {
+    assert control.logged() == {
         "node1": ["drain", "reboot", "undrain"],
         "node3": ["drain", "reboot", "reboot", "undrain"],
     }
@@ -204,7 +188,7 @@ def test_a_wave_that_fails_is_finished_and_is_the_last(control: Control) -> None
     kept.rename(after)
     done = control.play(*play)
     assert (done.code, done.count("changed")) == (0, {"node1": 0, "node2": 2, "node3": 2, "node4": 2}), done.text
-    assert logged(control) == {name: ["drain", "reboot", "undrain"] for name in ("node2", "node3", "node4")}
+    assert control.logged() == {name: ["drain", "reboot", "undrain"] for name in ("node2", "node3", "node4")}
     assert sorted(path.name for path in (control.work / "plans").glob("*error*")) == []
     verdicts = [json.loads(path.read_text())["verdict"] for path in (control.work / "plans").glob("*.verify.json")]
     assert verdicts == ["active"] * 4
@@ -216,7 +200,7 @@ def test_a_host_that_nobody_reviewed_stops_the_run_before_anything_is_done(contr
     hosts = running_hosts(control)
     before = {name: live(path) for name, path in hosts.items()}
     done = control.play("-i", "hosts.yml", "waves.yml", "-e", json.dumps({"convert_reviewed": {"node1": "a" * 64}}))
-    assert (done.code, logged(control)) == (2, {})
+    assert (done.code, control.logged()) == (2, {})
     assert "not reviewed: node2 node3 node4; nothing was done on any host" in done.text
     assert {name: live(path) for name, path in hosts.items()} == before
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from kernelhosts import IDENTITY, INTEL
+from kernelhosts import INTEL, started
 from project import PROJECT
 from shownhosts import Stage
 
@@ -96,6 +96,12 @@ class Lab:
     def hash(self, host: str) -> str:
         return _hash(self.tree(host))
 
+    def environment(self, host: str = "") -> dict[str, str]:
+        """What the script and programs see. Byte code is kept, in the lab, as it is where the program is installed."""
+        seen = self.stage.environment(host)
+        del seen["PYTHONDONTWRITEBYTECODE"]
+        return {**seen, "PYTHONPYCACHEPREFIX": str(self.stage.folder / "bytecode")}
+
     def run(self, name: str, hosts: Iterable[str], *arguments: str, **settings: str) -> tuple[int, Rows]:
         """Run the script on hosts; give its exit code and the cells of each host's row after its name."""
         names = [*hosts]
@@ -104,7 +110,7 @@ class Lab:
                 [str(PROJECT / "examples/fleet.sh"), *arguments],
                 cwd=self.stage.work,
                 env={
-                    **self.stage.environment(),
+                    **self.environment(),
                     "FLEET_PARALLEL": str(self.parallel),
                     "FLEET_TRIES": "1",
                     **settings,
@@ -206,15 +212,7 @@ def boot(tree: Path) -> None:
     entry = _entry(tree)
     keys = dict(line.split(None, 1) for line in entry.read_text().splitlines() if " " in line)
     line = " ".join(word for word in keys["options"].split() if not word.startswith("$"))
-    words = {*line.split()}
-    shown = replace(
-        INTEL, cmdline=f"BOOT_IMAGE=(hd0,gpt2){keys['linux']} {line}", release=keys["version"], types=IDENTITY
-    )
-    if "intel_iommu=on" not in words:
-        shown = replace(shown, units={}, types={}, devices=tuple(replace(one, group=None) for one in INTEL.devices))
-    elif "iommu=pt" not in words:
-        shown = replace(shown, types=dict.fromkeys(IDENTITY, "DMA-FQ"))
-    shown.write(tree)
+    started(f"BOOT_IMAGE=(hd0,gpt2){keys['linux']} {line}", keys["version"]).write(tree)
 
 
 def simulate(directory: Path, count: int, parallel: int) -> str:
@@ -266,7 +264,7 @@ def _alone(lab: Lab, hosts: list[str]) -> None:
     words = (str(lab.stage.folder / "bin/iommuctl"), "apply", PROFILE, "--dry-run", "--json")
     with _Measured(lab.steps, "program alone", len(hosts)):
         for host in hosts:
-            environment = lab.stage.environment(str(lab.tree(host)))
+            environment = lab.environment(str(lab.tree(host)))
             subprocess.run(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
@@ -325,10 +323,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="fleet-simulation", description="Convert and roll back simulated hosts.")
     parser.add_argument("count", type=int, nargs="?", default=1000, help="hosts (default: 1000)")
     parser.add_argument("--parallel", type=int, default=2 * (os.cpu_count() or 1), help="at a time")
+    parser.add_argument("--ansible", action="store_true", help="by the Ansible collection, up to the conversion")
     parser.add_argument("--keep", type=Path, help="leave hosts and documents in this directory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        sys.stdout.write(simulate((options.keep or Path(directory)).resolve(), options.count, options.parallel) + "\n")
+        place = (options.keep or Path(directory)).resolve()
+        if options.ansible:
+            from fleetplay import simulate as play  # noqa: PLC0415 - it needs an ansible-core, and this module
+
+            figures = play(place, options.count)
+        else:
+            figures = simulate(place, options.count, options.parallel)
+        sys.stdout.write(f"{figures}\n")
 
 
 if __name__ == "__main__":

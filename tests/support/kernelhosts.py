@@ -206,3 +206,12 @@ RMRR = replace(
     types={0: "identity", 1: "identity", 2: "DMA"},
     regions={2: "0x00000000bdf6f000 0x00000000bdf7efff direct\n0x00000000fee00000 0x00000000feefffff msi\n"},
 )
+
+
+def started(line: str, release: str) -> KernelHost:
+    """What a host with an Intel IOMMU shows after a start with a line: it follows from that line alone."""
+    words = {*line.split()}
+    shown = replace(INTEL, cmdline=line, release=release, types=IDENTITY)
+    if "intel_iommu=on" not in words:
+        return replace(shown, units={}, types={}, devices=tuple(replace(one, group=None) for one in INTEL.devices))
+    return shown if "iommu=pt" in words else replace(shown, types=dict.fromkeys(IDENTITY, "DMA-FQ"))

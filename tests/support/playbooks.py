@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,33 @@ from lacking import lacks
 from project import PROJECT
 from shownhosts import Stage
 
-# The controller of ansible-core 2.16 takes no Python newer than 3.12 (scripts/ansible-env).
-VERSIONS = ("2.19",) if sys.version_info >= (3, 13) else ("2.16", "2.19")
+# Which Python the controller of each runs on, first and last (scripts/ansible-env).
+_CONTROLLERS = {"2.16": ((3, 10), (3, 12)), "2.19": ((3, 11), (3, 13)), "2.21": ((3, 12), (3, 14))}
+VERSIONS = tuple(name for name, (first, last) in _CONTROLLERS.items() if first <= sys.version_info[:2] <= last)
 NEWEST = VERSIONS[-1]
 TIMEOUT_SECONDS = 900
 _RECAP = re.compile(r"^(\w+) +: (.*)$", re.MULTILINE)
+
+_TASK = """\
+- name: {name}
+  ansible.builtin.shell: {command}
+  changed_when: false
+"""
+_LOST = """
+
+def _reach(self, *arguments, _execute=Connection.exec_command, **named):
+    from pathlib import Path
+    from ansible.errors import AnsibleConnectionFailure
+    down = Path("{hosts}", self._play_context.remote_addr + ".down")
+    if down.exists():
+        left = int(down.read_text()) - 1
+        down.write_text(str(left)) if left else down.unlink()
+        raise AnsibleConnectionFailure("nobody answers")
+    return _execute(self, *arguments, **named)
+
+
+Connection.exec_command = _reach
+"""
 
 
 def program(name: str, version: str = NEWEST) -> str:
@@ -94,6 +117,39 @@ class Control:
         path.write_text(f'#!/bin/sh\n{exports}exec {self.stage.folder}/bin/iommuctl "$@"\n')
         path.chmod(0o755)
         return path
+
+    def wrap_played(self, name: str, host: Path) -> Path:
+        """Make a program in `local/`: iommuctl of a host for trials."""
+        path = self.stage.folder / "local" / name
+        said = self.stage.environment()
+        places = os.pathsep.join((str(PROJECT / "tests/support"), said["PYTHONPATH"]))
+        exports = f"export PYTHONPATH='{places}' PYTHONDONTWRITEBYTECODE=1\n"
+        path.write_text(f'#!/bin/sh\n{exports}exec {sys.executable} -m trialplay {host} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+    def add_tasks(self, commands: Mapping[str, str]) -> None:
+        """Write task files that write down whom they drain, undrain and reboot, and then run a command."""
+        for name in ("drain", "undrain", "reboot"):
+            more = f" && {commands[name]}" if name in commands else ""
+            command = f"echo {name} {{{{ inventory_hostname }}}} >>{self.work / 'log'}{more}"
+            (self.work / f"{name}.yml").write_text(_TASK.format(name=name, command=command))
+
+    def logged(self) -> dict[str, list[str]]:
+        """What was done to each host, in order, since the last time."""
+        log = self.work / "log"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        log.unlink(missing_ok=True)
+        return {host: [what for what, whose in lines if whose == host] for _, host in lines}
+
+    def add_connection_that_is_lost(self) -> None:
+        """Make the connection `reached`: this version's local one, which finds nobody as often as HOST.down says."""
+        where = "import ansible.plugins.connection.local as local; print(local.__file__)"
+        named = [program("python", self.version), "-c", where]
+        source = Path(subprocess.run(named, check=True, capture_output=True, text=True).stdout.strip())
+        plugins = self.work / "connection_plugins"
+        plugins.mkdir()
+        (plugins / "reached.py").write_text(source.read_text() + _LOST.format(hosts=self.work / "hosts"))
 
     def play(self, *arguments: str) -> Played:
         """Run `ansible-playbook ARGUMENTS`."""

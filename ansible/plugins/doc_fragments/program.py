@@ -58,6 +58,26 @@ options:
     default: []
 """
 
+    BESIDE = r"""
+options:
+  add:
+    description:
+      - Parameters to have next to the profile, now and with every later apply of it.
+    type: list
+    elements: str
+    default: []
+  remove:
+    description:
+      - Parameters to take away, or an earlier O(add) to take back.
+    type: list
+    elements: str
+    default: []
+  why:
+    description:
+      - The reason, for the history.
+    type: str
+"""
+
     PLAN = r"""
 options:
   fingerprint:

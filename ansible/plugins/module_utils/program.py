@@ -19,6 +19,11 @@ CHOICE_OPTIONS = {
     "set": {"type": "dict", "default": {}},
     "force": {"type": "list", "elements": "str", "default": []},
 }
+BESIDE_OPTIONS = {
+    "add": {"type": "list", "elements": "str", "default": []},
+    "remove": {"type": "list", "elements": "str", "default": []},
+    "why": {"type": "str"},
+}
 PLAN_OPTIONS = {
     "fingerprint": {"type": "str"},
     "plan": {"type": "dict"},

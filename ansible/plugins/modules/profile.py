@@ -15,6 +15,7 @@ author: The iommuctl contributors (@iommuctl)
 extends_documentation_fragment:
   - iommuctl.iommu.program
   - iommuctl.iommu.program.choices
+  - iommuctl.iommu.program.beside
   - iommuctl.iommu.program.plan
 attributes:
   check_mode:
@@ -26,22 +27,6 @@ options:
     description:
       - A profile's name, or the path of a TOML file on the managed node.
       - Needed unless O(plan) names it. A profile that is a file is named with O(plan) too.
-    type: str
-  add:
-    description:
-      - Parameters to have next to the profile, now and with every later apply of it.
-    type: list
-    elements: str
-    default: []
-  remove:
-    description:
-      - Parameters to take away, or an earlier O(add) to take back.
-    type: list
-    elements: str
-    default: []
-  why:
-    description:
-      - The reason, for the history.
     type: str
 seealso:
   - module: iommuctl.iommu.rollback
@@ -92,6 +77,7 @@ rc:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.iommuctl.iommu.plugins.module_utils.program import (
+    BESIDE_OPTIONS,
     CHOICE_OPTIONS,
     PLAN_OPTIONS,
     PROGRAM_OPTIONS,
@@ -103,14 +89,9 @@ from ansible_collections.iommuctl.iommu.plugins.module_utils.program import (
 
 def main():
     """Run the module."""
-    options = dict(
-        PROGRAM_OPTIONS,
-        name={"type": "str"},
-        add={"type": "list", "elements": "str", "default": []},
-        remove={"type": "list", "elements": "str", "default": []},
-        why={"type": "str"},
-    )
+    options = dict(PROGRAM_OPTIONS, name={"type": "str"})
     options.update(CHOICE_OPTIONS)
+    options.update(BESIDE_OPTIONS)
     options.update(PLAN_OPTIONS)
     module = AnsibleModule(
         options,

@@ -13,6 +13,7 @@ author: The iommuctl contributors (@iommuctl)
 extends_documentation_fragment:
   - iommuctl.iommu.program
   - iommuctl.iommu.program.choices
+  - iommuctl.iommu.program.beside
 attributes:
   check_mode:
     support: full
@@ -22,8 +23,9 @@ attributes:
 options:
   state:
     description:
-      - V(armed) arms one boot, unless that profile is armed or runs on trial already.
-      - V(confirmed) makes permanent what runs on trial. V(absent) takes away a trial that is armed or runs.
+      - V(armed) arms one boot, unless that profile is armed or runs on trial already, on the same terms (O(confirm),
+        O(timeout), O(on_failure)). Any other trial that is under way is left alone, and this fails.
+      - V(confirmed) makes permanent what runs on trial. V(absent) takes away a trial that is under way, however far it is.
     type: str
     choices: [armed, confirmed, absent]
     default: armed
@@ -33,8 +35,8 @@ options:
     type: str
   fingerprint:
     description:
-      - Arm it only if this is the fingerprint of what a confirmation would make permanent. It is compared right before the
-        trial is armed.
+      - Arm it only if this is the fingerprint of what a confirmation would make permanent. It is that which
+        M(iommuctl.iommu.profile) returns in check mode for the same choices.
     type: str
   confirm:
     description:
@@ -86,6 +88,7 @@ rc:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.iommuctl.iommu.plugins.module_utils.program import (
+    BESIDE_OPTIONS,
     CHOICE_OPTIONS,
     PROGRAM_OPTIONS,
     Program,
@@ -96,7 +99,9 @@ from ansible_collections.iommuctl.iommu.plugins.module_utils.program import (
 )
 
 UNDER_WAY = ("armed", "running")
+OVER = ("none", "confirmed", "returned", "cancelled")
 STALE = 75  # EX_TEMPFAIL, as iommuctl itself ends
+TERMS = ("confirm", "timeout", "on_failure")
 
 
 def arm(program, params):
@@ -104,28 +109,42 @@ def arm(program, params):
     start = ["trial", "start", params["name"], "--confirm", params["confirm"], "--timeout", str(params["timeout"])]
     start += ["--on-failure", params["on_failure"], *choice_words(params)]
     now = program.run(["trial", "status"])
-    if now["state"] in UNDER_WAY and now["trial"]["profile"] == params["name"]:
+    if now["state"] in UNDER_WAY and is_asked_for(now["trial"], params):
         return dict(now, changed=False)
     planned = program.run([*start, "--dry-run"])
-    would = planned["plan"]["fingerprint"]
-    if planned["changed"] and params["fingerprint"] not in (None, would):
+    permanent = planned["permanent"]["fingerprint"]
+    if planned["changed"] and params["fingerprint"] not in (None, permanent):
         error = trouble(STALE, "stale-plan", "the plan is not the expected one", "look at the new plan")
-        error["details"] = ["expected {0}".format(params["fingerprint"]), "but it is {0}".format(would)]
+        error["details"] = ["expected {0}".format(params["fingerprint"]), "but it is {0}".format(permanent)]
         raise ProgramError(error)
-    return planned if program.module.check_mode else program.run([*start, "--yes"])
+    if program.module.check_mode or not planned["changed"]:
+        return planned
+    # What was compared is what is armed: the trial's own fingerprint is of the same permanent change.
+    return program.run([*start, "--expect", planned["plan"]["fingerprint"], "--yes"])
 
 
-def settle(program, command, ends):
-    """Return the report of a confirmation or cancellation, of the state alone where there is nothing to do."""
+def is_asked_for(under_way, params):
+    """Return whether a trial is of the profile and on the terms that are asked for."""
+    return under_way["profile"] == params["name"] and all(under_way[name] == params[name] for name in TERMS)
+
+
+def confirm(program):
+    """Return the report of a confirmation, of the state alone where there is nothing to do."""
     now = program.run(["trial", "status"])
-    if now["state"] not in ends:
-        if command == "confirm" and now["state"] != "confirmed":
-            brief = "no trial runs that could be confirmed: it is {0}".format(now["state"])
-            raise ProgramError(trouble(None, "not-found", brief, "iommuctl trial status"))
+    if now["state"] == "confirmed":
         return dict(now, changed=False)
-    if program.module.check_mode:
-        return dict(now, changed=True)
-    return program.run(["trial", command])
+    if now["state"] not in ("running", "kept"):
+        brief = "no trial runs that could be confirmed: it is {0}".format(now["state"])
+        raise ProgramError(trouble(None, "not-found", brief, "iommuctl trial status"))
+    return dict(now, changed=True) if program.module.check_mode else program.run(["trial", "confirm"])
+
+
+def cancel(program):
+    """Return the report of a cancellation, of the state alone where no trial is under way."""
+    now = program.run(["trial", "status"])
+    if now["state"] in OVER:
+        return dict(now, changed=False)
+    return dict(now, changed=True) if program.module.check_mode else program.run(["trial", "cancel"])
 
 
 def main():
@@ -140,15 +159,16 @@ def main():
         on_failure={"type": "str", "default": "reboot", "choices": ["reboot", "stay"]},
     )
     options.update(CHOICE_OPTIONS)
+    options.update(BESIDE_OPTIONS)
     module = AnsibleModule(options, required_if=[("state", "armed", ["name"])], supports_check_mode=True)
     program = Program(module)
     try:
         if module.params["state"] == "armed":
             report = arm(program, module.params)
         elif module.params["state"] == "confirmed":
-            report = settle(program, "confirm", ("running", "kept"))
+            report = confirm(program)
         else:
-            report = settle(program, "cancel", ("armed", "running", "kept"))
+            report = cancel(program)
     except ProgramError as problem:
         program.fail(problem)
     else:

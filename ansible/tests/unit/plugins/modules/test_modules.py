@@ -102,20 +102,24 @@ def test_a_host_without_the_program_is_told(monkeypatch):
 
 
 def state(name, **more):
-    trial_part = None if name == "none" else {"profile": "p", "reason": ""}
+    terms = {"confirm": "manual", "timeout": 900, "on_failure": "reboot"}
+    trial_part = None if name == "none" else dict(terms, profile="p", reason="")
     return {
         "schema_version": 1,
         "changed": False,
         "state": name,
         "trial": trial_part,
         "plan": None,
+        "permanent": None,
         "reboot_required": name == "armed",
         **more,
     }
 
 
-PLANNED = state("none", changed=True, plan={"fingerprint": FINGERPRINT, "files": []})
-ARMED = state("armed", changed=True, plan={"fingerprint": FINGERPRINT, "files": []})
+PROMISE = "c" * 64  # the trial's own fingerprint, of the same permanent change
+WOULD = {"changed": True, "plan": {"fingerprint": PROMISE, "files": []}, "permanent": {"fingerprint": FINGERPRINT}}
+PLANNED = state("none", **WOULD)
+ARMED = state("armed", **WOULD)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,8 @@ ARMED = state("armed", changed=True, plan={"fingerprint": FINGERPRINT, "files": 
         ("confirmed", "returned", False, "trial status", None),
         ("absent", "armed", False, "trial cancel", True),
         ("absent", "armed", True, "trial status", True),
+        ("absent", "failed", False, "trial cancel", True),
+        ("absent", "confirmed", False, "trial status", False),
         ("absent", "none", False, "trial status", False),
     ],
 )
@@ -147,6 +153,21 @@ def test_a_trial_comes_to_its_state_and_stays_there(monkeypatch, wanted, now, ch
     assert done.asked[-1].startswith(last)
     assert done.result.get("changed") is changed
     assert not (check_mode and any("--yes" in words for words in done.asked))
+
+
+def test_what_is_armed_is_what_was_compared(monkeypatch):
+    given = {"name": "p", "root": "/", "add": ["nosmt"], "why": "w", "fingerprint": FINGERPRINT}
+    done = run(monkeypatch, trial, given, [("trial status", state("none")), ("trial start", ARMED)])
+    start = "trial start p --confirm manual --timeout 900 --on-failure reboot --add nosmt --why w"
+    assert done.asked[1:] == [start + " --dry-run --json", start + " --expect {0} --yes --json".format(PROMISE)]
+
+
+@pytest.mark.parametrize("other", [{"name": "q"}, {"confirm": "auto"}, {"timeout": 600}, {"on_failure": "stay"}])
+def test_a_trial_on_other_terms_is_not_taken_for_what_is_asked_for(monkeypatch, other):
+    refused = {"code": 2, "kind": "usage", "brief": "a trial is armed", "details": [], "hint": "h"}
+    given = dict({"name": "p", "root": "/"}, **other)
+    done = run(monkeypatch, trial, given, [("trial status", state("armed")), ("trial start", refused)])
+    assert done.result["error"] == refused
 
 
 def test_a_trial_of_a_plan_that_nobody_approved_is_not_armed(monkeypatch):
