@@ -35,6 +35,7 @@ SHELL_PROGRAMS = (
         "scripts/package-host",
         "scripts/fuzz",
         "scripts/ansible-env",
+        "scripts/collection-test",
         "scripts/fleet-simulation",
         ".ci/run",
     ),
