@@ -111,6 +111,14 @@ GRUB: dict[str, tuple[Change, str, str]] = {
         "trial-booted",
         "",
     ),
+    "a line that is full": (
+        both(
+            menu(line=f"quiet x={'y' * 1900}"),
+            lambda host: host.started(f"{KERNEL} {BEFORE} x={'y' * 1900}"),
+        ),
+        "trial-loader",
+        "and the kernel reads 2047",
+    ),
     "no kernel": (gone(f"boot/vmlinuz-{RELEASE}"), "trial-files", "vmlinuz"),
     "no initramfs": (gone(f"boot/initrd.img-{RELEASE}"), "trial-files", "initrd"),
     "no systemd": (gone("run/systemd/system"), "trial-timer", "nothing ends the trial"),
@@ -162,6 +170,19 @@ ENTRIES: dict[str, tuple[Change, str, str]] = {
         both(gone("etc/kernel/cmdline"), put("usr/lib/kernel/install.d/90-loaderentry.install", "")),
         "trial-next-kernel",
         "that of the trial",
+    ),
+    "Proxmox's ESPs": (
+        both(put("usr/sbin/proxmox-boot-tool", ""), put("etc/kernel/proxmox-boot-uuids", "5A60-1B2C\n")),
+        "trial-loader",
+        "proxmox-boot-tool writes the entries",
+    ),
+    "a line that is full": (
+        both(
+            put("boot/loader/entries/debian.conf", ENTRY.replace(" quiet", f" quiet x={'y' * 1900}")),
+            lambda host: host.started(f"{BEFORE} x={'y' * 1900}"),
+        ),
+        "trial-loader",
+        "the kernel reads 2047",
     ),
     "a wrapper": (
         both(put("usr/bin/sdbootutil", "")),
