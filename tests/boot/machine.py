@@ -61,7 +61,8 @@ class Machine:
     """What a boot needs: a PC, or with the SMMU an ARM64 machine. The guest changes `disk`, and UEFI `variables`.
 
     `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `memory` is in MiB. `cut` is one more
-    disk, raw and with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites.
+    disk, raw and with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites. One
+    that `reboots` goes on after a reset, by its firmware; else a reset is its end.
     """
 
     disk: Path
@@ -75,6 +76,7 @@ class Machine:
     log: Path | None = None
     memory: int = MEMORY
     timeout: float = TIMEOUT_SECONDS
+    reboots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
         *(
             "-nodefaults",
             "-no-user-config",
-            "-no-reboot",
+            *(() if machine.reboots else ("-no-reboot",)),
             "-display",
             "none",
             "-accel",

@@ -25,6 +25,12 @@ _CUTS = """
 
 [boot-lab.md](boot-lab.md#power-cuts) tells what a moment is, and what is looked for.
 """
+_TRIALS = """
+## Trial boots
+
+[boot-lab.md](boot-lab.md#trial-boots) tells what is looked for on each. With `--full` alone: every loader but GRUB of
+Debian 13 by BIOS, the power cut at the loader, the kernel package that comes meanwhile, and the drill.
+"""
 _COLUMNS = (
     *("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "by"),
     *("seconds", "result"),
@@ -66,6 +72,8 @@ def document(folder: Path) -> str:
     lines += [_line([line[name] for name in _COLUMNS]) for line in rows]
     if cuts := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("powercut-*.txt"))]:
         lines += [_CUTS, *(f"- {cut}" for cut in cuts)]
+    if trials := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("trial-*.txt"))]:
+        lines += [_TRIALS, *(f"- {trial}" for trial in trials)]
     return "\n".join(lines) + "\n"
 
 
