@@ -111,8 +111,8 @@ def conform_file(
         made = file = _made(tree, default, reading)
         if file is None:
             return CmdlineEdit()
-    elif reading.first_line_only and file is not None and (not file.lines or file.lines[0].number > 1):
-        raise BootConfigError(reading.path, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
+    elif reading.first_line_only and file is not None:
+        _require_first_line(file)
     files = others if file is None else [file, *others]
     places: list[tuple[KernelCmdline, CmdlineLine | None]] = [(each, line) for each in files for line in each.lines]
     start = Cmdline.parse("")
@@ -154,6 +154,14 @@ def conform_file(
         ]
     # The main file last: its time must not be older than that of GRUB's settings.
     return CmdlineEdit(tuple(changes), tuple(reversed(edits)), () if file is None else file.findings)
+
+
+def _require_first_line(file: KernelCmdline) -> None:
+    """Raise BootConfigError for a first line that proxmox-boot-tool does not take (zz-proxmox-boot)."""
+    if not file.lines or file.lines[0].number > 1:
+        raise BootConfigError(file.path, 1, "holds no parameter, and proxmox-boot-tool reads no other line")
+    if not Cmdline.parse(file.first_line).named("root"):
+        raise BootConfigError(file.path, 1, "has no root=, without which proxmox-boot-tool writes no entry")
 
 
 def _target(places: list[tuple[KernelCmdline, CmdlineLine | None]], main: PurePosixPath, catalogue: Catalogue) -> int:

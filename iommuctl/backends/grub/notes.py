@@ -175,6 +175,14 @@ def settings_line(tree: Tree, family: GrubFamily, catalogue: Catalogue) -> tuple
         return None, (not_understood(error, then),)
 
 
+def given(tree: Tree, family: GrubFamily) -> Cmdline | None:
+    """Return what the settings give an entry; None where that is not known. Raises what `settings_line` raises."""
+    try:
+        return read(tree, family).cmdline
+    except NotRepresentableError:
+        return None
+
+
 def unproven(place: BootMenu) -> tuple[Finding, ...]:
     """Return that which menu GRUB starts from cannot be told, and which one is taken for it."""
     if place.doubt is None:

@@ -17,7 +17,7 @@ from iommuctl.backends.grub.distributions import GrubFamily, grub_family
 from iommuctl.backends.systemd_boot import dracut, kernelstub
 from iommuctl.backends.systemd_boot.images import Image
 from iommuctl.backends.systemd_boot.layout import Layout, look, look_anyhow
-from iommuctl.backends.systemd_boot.wrappers import Wrapper
+from iommuctl.backends.systemd_boot.wrappers import Wrapper, hidden_esps, is_systemd_boots
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import Facts
 from iommuctl.findings import Finding, Rule, Severity
@@ -30,7 +30,6 @@ from iommuctl.profile.conform import Conformer
 from iommuctl.profile.desired import DesiredArguments
 from iommuctl.tree import Tree
 
-_SYSTEMD_BOOT_INFO = "systemd-boot "
 _LOADER_USE = "systemd-boot boots"
 _GRUB_USE = "grub-mkconfig makes the menu of"
 
@@ -46,12 +45,12 @@ class SystemdBoot:
     def read(self, tree: Tree, facts: Facts) -> BootConfig:
         """Read the entries and images, and what the next kernel would boot with."""
         layout, refused = look_anyhow(tree, facts)
-        coming = _future(tree, layout)
+        coming = _future(tree, facts, layout)
         settings, told = self._settings(tree, facts, layout)
         told += () if coming.cmdline is not None else _not_understood(tree, layout)
         findings = (
             *_left_alone(layout),
-            *_about_host(layout, facts),
+            *_about_host(tree, layout, facts),
             *refused,
             *_about_files(tree, layout),
             *told,
@@ -85,7 +84,7 @@ class SystemdBoot:
         commands = _commands(layout) if sources.edits or stale else ()
         findings = (
             *_left_alone(layout),
-            *_about_host(layout, facts),
+            *_about_host(tree, layout, facts),
             *_unwritten(layout),
             *sources.findings,
             *self._drift(tree, facts, layout),
@@ -113,7 +112,7 @@ class SystemdBoot:
     def read_back(self, tree: Tree, facts: Facts, desired: DesiredArguments, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, how entries, images and sources fall short. What a hidden ESP holds is not read."""
         layout = look(tree, facts)
-        coming = _future(tree, layout)
+        coming = _future(tree, facts, layout)
         images = layout.rebuilt if generated else ()
         read = layout.ours if layout.wrapper is None else layout.wrapped if generated else ()
         lines = [(str(each.entry.path), each.cmdline) for each in read]
@@ -131,12 +130,12 @@ class SystemdBoot:
     def out_of_step(self, tree: Tree, facts: Facts, *, generated: bool) -> tuple[str, ...]:
         """Tell, in words, which images have another command line than the one that the next is built with."""
         layout = look(tree, facts)
-        coming = _future(tree, layout)
+        coming = _future(tree, facts, layout)
         lagging = (each for each in (layout.rebuilt if generated else ()) if self._lags(each, coming))
         return tuple(f"{each.path}: {each.id} does not follow {coming.source}" for each in lagging)
 
     def _drift(self, tree: Tree, facts: Facts, layout: Layout) -> tuple[Finding, ...]:
-        coming = _future(tree, layout)
+        coming = _future(tree, facts, layout)
         own = {each.entry.path for each in layout.found} | {each.path for each in layout.images}
         use = _use(layout)
         told = (*((coming,) if coming.source not in own else ()), *self._settings(tree, facts, layout)[0])
@@ -183,7 +182,7 @@ def _sources(tree: Tree, facts: Facts, layout: Layout, conformer: Conformer) -> 
         return dracut.conform_setting(builder.setting, conformer)
     edit = CmdlineEdit()
     for reading in _readings(tree, layout):
-        default = None if reading.path != KERNEL_CMDLINE else _basis(layout)
+        default = None if reading.path != KERNEL_CMDLINE else _basis(layout, facts)
         one = cmdlinefile.conform_file(tree, conformer, default=default, reading=reading)
         edit = CmdlineEdit((*one.changes, *edit.changes), (*one.edits, *edit.edits), (*one.findings, *edit.findings))
         made_of = (cmdlinefile.VENDOR, *reading.beside)
@@ -207,14 +206,18 @@ def _readings(tree: Tree, layout: Layout) -> tuple[Reading, ...]:
     wrapper, builder = layout.wrapper, layout.builder
     if builder is not None:
         return tuple(
-            Reading(path, builder.drop_ins if path == KERNEL_CMDLINE else (), beside_suffice=path == KERNEL_CMDLINE)
+            Reading(path, builder.drop_ins, beside_suffice=True, is_read=True)
+            if path == KERNEL_CMDLINE
+            else Reading(path)
             for path in builder.files
         )
     if wrapper is None:
         return (Reading(is_read=layout.is_empty),)
     beside = _drop_ins(tree, wrapper)
-    # Without the file sdbootutil takes what runs, as kernel-install's plugins do (sdbootutil, update_entries).
-    return (Reading(KERNEL_CMDLINE, beside, first_line_only=wrapper.first_line_only, is_read=bool(wrapper.drop_ins)),)
+    # Without the file sdbootutil and proxmox-boot-tool take what runs, as kernel-install's plugins do (sdbootutil,
+    # update_entries; proxmox-kernel-helper, zz-proxmox-boot).
+    is_read = wrapper.settings is None
+    return (Reading(KERNEL_CMDLINE, beside, first_line_only=wrapper.first_line_only, is_read=is_read),)
 
 
 def _use(layout: Layout) -> str:
@@ -261,10 +264,14 @@ def _entry(layout: Layout, found: FoundEntry) -> Entry:
     )
 
 
-def _basis(layout: Layout) -> Cmdline | None:
-    """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image."""
+def _basis(layout: Layout, facts: Facts) -> Cmdline | None:
+    """What a new /etc/kernel/cmdline is made of: the default entry, or what is inside the newest image.
+
+    Where entries are hidden it is what runs, if that came of them.
+    """
     if layout.hides_entries:
-        return None
+        runtime = facts.runtime
+        return Cmdline.parse(runtime.cmdline) if runtime is not None and is_systemd_boots(runtime) else None
     if layout.basis is not None:
         return layout.basis.cmdline
     return None if layout.newest_image is None else layout.newest_image.inside
@@ -283,7 +290,7 @@ def _commands(layout: Layout) -> tuple[Command, ...]:
     return () if layout.builder is None else layout.builder.commands
 
 
-def _future(tree: Tree, layout: Layout) -> Future:
+def _future(tree: Tree, facts: Facts, layout: Layout) -> Future:
     if layout.wrapper is not None and layout.wrapper.settings is not None:
         settings = layout.wrapper.settings
         try:
@@ -293,7 +300,10 @@ def _future(tree: Tree, layout: Layout) -> Future:
     if layout.builder is not None and layout.builder.setting is not None:
         return Future(layout.builder.setting.cmdline, layout.builder.setting.path)
     default, image = layout.basis, layout.newest_image
-    line, source = Cmdline.parse(""), KERNEL_CMDLINE
+    line, source = _basis(layout, facts) if layout.hides_entries else None, KERNEL_CMDLINE
+    if line is None and tree.read(KERNEL_CMDLINE) is None and (family := _grub_beside(tree, facts, layout)):
+        return Future(notes.given(tree, family), grub_sources.MAIN)
+    line = line or Cmdline.parse("")
     if default is not None:
         line, source = default.cmdline, default.entry.path
     elif image is not None and image.inside is not None:
@@ -330,9 +340,14 @@ def _about_files(tree: Tree, layout: Layout) -> tuple[Finding, ...]:
     return tuple(finding for file in files if file is not None for finding in file.findings)
 
 
-def _about_host(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
+def _about_host(tree: Tree, layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     empty = (no_entry_yet(KERNEL_CMDLINE),) if not layout.is_seen else ()
-    return (*empty, *_default_not_ours(layout, facts), *_esp_findings(layout, facts), *_elsewhere(layout, facts))
+    return (
+        *empty,
+        *_default_not_ours(layout, facts),
+        *hidden_esps(tree, layout.wrapper, facts),
+        *_elsewhere(layout, facts),
+    )
 
 
 def _default_not_ours(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
@@ -382,19 +397,3 @@ def _elsewhere(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
     )
     hint = f"mount /dev/disk/by-partuuid/{booted} there as well, if that is what shall boot"
     return (Finding(Rule.LOADER_ELSEWHERE, Severity.WARNING, message, hint=hint),)
-
-
-def _esp_findings(layout: Layout, facts: Facts) -> tuple[Finding, ...]:
-    """Tell that nothing proves which loader is on ESPs that are not mounted."""
-    wrapper = layout.wrapper
-    if wrapper is None or not wrapper.hides_entries:
-        return ()
-    runtime = facts.runtime
-    info = None if runtime is None else runtime.loader_info
-    if info is not None and info.startswith(_SYSTEMD_BOOT_INFO):
-        return ()
-    message = (
-        f"the ESPs of {wrapper.name} are not mounted; {KERNEL_CMDLINE} and {grub_sources.MAIN} are both kept in step"
-    )
-    hint = "proxmox-boot-tool status tells the loader"
-    return (Finding(Rule.ESP_LOADER_UNKNOWN, Severity.WARNING, message, hint=hint),)

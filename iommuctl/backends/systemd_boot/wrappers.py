@@ -3,9 +3,14 @@
 
 from pathlib import PurePosixPath
 
+from iommuctl.backends.grub.sources import MAIN
+from iommuctl.facts import Facts, Runtime
+from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.formats.kernelcmdline import KERNEL_CMDLINE
 from iommuctl.tree import Tree
 from iommuctl.value import NamedTuple
 
+_SYSTEMD_BOOT_INFO = "systemd-boot "
 _NOT_ATOMIC = "not atomic, for it writes where the bootloader reads"
 _PROGRAMS = (PurePosixPath("/usr/bin"), PurePosixPath("/usr/sbin"), PurePosixPath("/sbin"))
 
@@ -64,3 +69,22 @@ def wrapper_of(tree: Tree) -> Wrapper | None:
         if marked and (wrapper.name in installed or wrapper.settings is not None):
             return wrapper
     return None
+
+
+def is_systemd_boots(runtime: Runtime) -> bool:
+    """Whether systemd-boot says that it started what runs."""
+    return runtime.loader_info is not None and runtime.loader_info.startswith(_SYSTEMD_BOOT_INFO)
+
+
+def hidden_esps(tree: Tree, wrapper: Wrapper | None, facts: Facts) -> tuple[Finding, ...]:
+    """Tell that nothing proves which loader is on ESPs that are not mounted."""
+    if wrapper is None or not wrapper.hides_entries:
+        return ()
+    if facts.runtime is not None and is_systemd_boots(facts.runtime):
+        return ()
+    what = f"{KERNEL_CMDLINE} and {MAIN} are both kept in step"
+    if tree.read(KERNEL_CMDLINE) is None:
+        what = f"{KERNEL_CMDLINE} is missing, so one that boots by systemd-boot gets what runs, and no profile"
+    message = f"the ESPs of {wrapper.name} are not mounted; {what}"
+    hint = "proxmox-boot-tool status tells the loader"
+    return (Finding(Rule.ESP_LOADER_UNKNOWN, Severity.WARNING, message, hint=hint),)

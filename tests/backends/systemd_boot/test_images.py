@@ -224,6 +224,10 @@ OWN, OTHER = "/etc/kernel/cmdline-linux", "/etc/kernel/cmdline-lts"
         ([f'default_uki=/x\nfallback_uki=/y\nfallback_cmdline="{OWN}"\n'], [CMDLINE, OWN]),
         ([f"default_uki=/x\ndefault_cmdline={OWN}\n", f"default_uki=/y\ndefault_cmdline={OTHER}\n"], [OWN, OTHER]),
         ([f"default_image=/x\ndefault_cmdline={OWN}\n", "default_uki=/x\n#default_cmdline=$X\n"], [CMDLINE]),
+        ([f"PRESETS=('default')\ndefault_uki=/x\nfallback_uki=/y\nfallback_options='--cmdline {OWN}'\n"], [CMDLINE]),
+        ([f"PRESETS=(default\n# fallback\n)\ndefault_uki=/x\nfallback_cmdline=$X\nALL_cmdline={OWN}\n"], [OWN]),
+        ([f"PRESETS=(a b)\na_uki=/x\nb_cmdline={OWN}\nb_uki=/y\n"], [CMDLINE, OWN]),
+        (["PRESETS=('default')\ndefault_uki=/x\nfallback_uki=/y\nfallback_options='--no-cmdline'\n"], [CMDLINE]),
     ],
 )
 def test_a_file_that_a_preset_names_is_the_one_that_is_edited(presets: list[str], edited: list[str]) -> None:
@@ -340,11 +344,15 @@ def test_the_next_kernel_of_a_host_of_images_is_what_the_newest_has_inside() -> 
             78,
             "/x: is missing, and images are built of it",
         ),
-        ({**PRESET, CMDLINE: None}, 78, "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it"),
+        (
+            {**PRESET, CMDLINE: None, IMAGE: unified_image(None)},
+            78,
+            "/etc/kernel/cmdline: is missing, and mkinitcpio builds the images of it",
+        ),
     ],
 )
 def test_an_image_that_cannot_be_built_of_a_known_source_is_refused(
-    files: dict[str, str | None], code: int, says: str
+    files: dict[str, str | bytes | None], code: int, says: str
 ) -> None:
     with pytest.raises((UnavailableError, BootConfigError), match=re.escape(says)) as caught:
         rendered(arch({**NO_ENTRY, CMDLINE: f"{OPTIONS}\n", IMAGE: unified_image(OPTIONS), **files}))
@@ -362,7 +370,7 @@ def test_an_image_that_is_refused_is_still_shown() -> None:
 @pytest.mark.parametrize("runtime", [None, Runtime(f"{OPTIONS} typed=1", is_efi=True, stub_info="systemd-stub 257")])
 def test_the_newest_image_tells_its_own_command_line_where_no_file_does(runtime: Runtime | None) -> None:
     older = "/efi/EFI/Linux/arc.efi"
-    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), older: unified_image(f"{OPTIONS} old"), READER: ""}
+    files = {**NO_ENTRY, **PRESET, IMAGE: unified_image(OPTIONS), older: unified_image(f"{OPTIONS} old")}
     files["/efi/loader/addons/a.addon.efi"] = addon("lent")
     after = applied(arch(files), facts(runtime))
     assert after.files[CMDLINE].decode() == f"{OPTIONS} {ADDED}\n"

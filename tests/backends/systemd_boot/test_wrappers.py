@@ -51,6 +51,7 @@ def test_a_value_of_proxmox_that_grub_would_cut_short_is_refused() -> None:
     ("text", "says"),
     [
         ("# c\nroot=x\n", ":1: holds no parameter, and proxmox-boot-tool reads no other line"),
+        ("boot=zfs quiet\nroot=x\n", ":1: has no root=, without which proxmox-boot-tool writes no entry"),
         (None, "is missing, and proxmox-boot-tool makes the entries of it"),
     ],
 )
@@ -119,6 +120,20 @@ def test_sdbootutil_is_called_where_entries_do_not_follow_their_sources() -> Non
     files = {"/usr/bin/sdbootutil": "", CMDLINE: f"quiet {ADDED}\n"}
     assert [command.argv for command in rendered(arch(files)).commands] == [("sdbootutil", "update-all-entries")]
     assert rendered(arch({**files, ENTRY: entry(f"{OPTIONS} {ADDED}")})).commands == ()
+
+
+def test_proxmox_gets_the_file_that_it_would_do_without_where_systemd_boot_is_proven() -> None:
+    settings = {"/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'}
+    tree = arch({**NO_ENTRY, **PROXMOX, **settings, CMDLINE: None})
+    runs = "initrd=\\EFI\\proxmox\\6.8.12-8-pve\\initrd.img root=ZFS=x boot=zfs"
+    proven = facts(Runtime(runs, is_efi=True, loader_info="systemd-boot 252"), id="debian")
+    assert applied(tree, proven).files[CMDLINE].decode() == f"root=ZFS=x boot=zfs {ADDED}\n"
+    unknown = facts(id="debian")
+    assert CMDLINE not in applied(tree, unknown).files
+    assert [
+        f"{CMDLINE} is missing, so one that boots by systemd-boot" in one.message
+        for one in rendered(tree, unknown).findings
+    ] == [True]
 
 
 @pytest.mark.parametrize("vendor", [{}, {"/usr/lib/kernel/cmdline": f"{OPTIONS}\n"}])
