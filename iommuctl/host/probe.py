@@ -19,6 +19,8 @@ _USR_MODULES = PurePosixPath("/usr/lib/modules")  # where a tree lacks the link
 # What depmod and the packages of a kernel leave in its directory; a directory that a removed kernel left is without.
 _MODULE_FILES = frozenset({"modules.dep", "modules.order", "modules.builtin"})
 _BOOT = PurePosixPath("/boot")
+# Where names tell the machine: of modules, of firmware's programs, of kernels.
+_TELLING = (_MODULES, *(PurePosixPath(path) for path in ("/boot/efi/EFI/BOOT", "/boot/firmware", "/boot")))
 _CPUINFO = PurePosixPath("/proc/cpuinfo")
 # Small programs that every distribution has; their ELF header tells the machine of a tree.
 _PROGRAMS = tuple(PurePosixPath(path) for path in ("/usr/bin/env", "/bin/sh", "/usr/bin/bash", "/sbin/init"))
@@ -26,7 +28,8 @@ _ELF_HEAD = 20  # up to and with e_machine: elf.h
 _ELF_MACHINES = {62: Platform.X86, 183: Platform.ARM64}  # EM_X86_64, EM_AARCH64: elf.h
 # Every AMD-Vi machine says one of these; every other x86 CPU with an IOMMU has VT-d (drivers/iommu/intel).
 _VENDORS = {"AuthenticAMD": Platform.AMD, "HygonGenuine": Platform.AMD, "GenuineIntel": Platform.INTEL}
-_ARM_NAMES = pattern(r"(arm64|aarch64|\bBOOTAA64)", re.IGNORECASE)
+# kernel8.img and kernel_2712.img are the Raspberry Pi's 64-bit kernels (config_txt.html), -rpi-v8 its package's.
+_ARM_NAMES = pattern(r"(arm64|aarch64|\bBOOTAA64|\bkernel(?:8|_2712)\.img|-rpi-(?:v8|2712))", re.IGNORECASE)
 _X86_NAMES = pattern(r"(amd64|x86_64|\bBOOTX64)", re.IGNORECASE)
 _CMDLINE = PurePosixPath("/proc/cmdline")
 _MOUNTS = PurePosixPath("/proc/self/mounts")
@@ -206,7 +209,7 @@ def _tree_platform(tree: Tree, kernels: tuple[str, ...]) -> Platform | None:
             if machine not in _ELF_MACHINES:
                 raise UnavailableError(f"no profile speaks of the machine of {str(path)!r} (ELF machine {machine})")
             return _ELF_MACHINES[machine]
-    names = (*kernels, *tree.names(_MODULES), *tree.names(PurePosixPath("/boot/efi/EFI/BOOT")))
+    names = (*kernels, *(name for folder in _TELLING for name in tree.names(folder)))
     if any(_ARM_NAMES.search(name) for name in names):
         return Platform.ARM64
     return Platform.X86 if any(_X86_NAMES.search(name) for name in names) else None

@@ -102,3 +102,24 @@ def test_a_directory_of_modules_names_a_kernel_and_an_empty_one_none(top: str) -
         ("5.14.0-570.el9_6.x86_64", "6.1.0-50-amd64"),
         ("4.18.0-348.el8_5.x86_64",),
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "platform"),
+    [
+        ("/boot/vmlinuz-6.1.0-50-amd64", Platform.X86),
+        ("/boot/vmlinuz-6.1.0-50-arm64", Platform.ARM64),
+        ("/boot/efi/EFI/BOOT/BOOTAA64.EFI", Platform.ARM64),
+        ("/boot/efi/EFI/BOOT/bootx64.efi", Platform.X86),
+        ("/boot/firmware/kernel8.img", Platform.ARM64),
+        ("/boot/firmware/kernel_2712.img", Platform.ARM64),
+        ("/boot/kernel8.img", Platform.ARM64),
+        ("/boot/vmlinuz-6.6.31+rpt-rpi-v8", Platform.ARM64),
+        ("/lib/modules/6.6.31+rpt-rpi-2712/modules.dep", Platform.ARM64),
+        ("/boot/firmware/kernel7l.img", None),
+        ("/boot/vmlinuz-linux", None),
+    ],
+)
+def test_the_platform_of_a_tree_is_told_by_the_names_of_its_kernels(path: str, platform: Platform | None) -> None:
+    facts = read_facts(MemoryTree.of({path: ""}), is_system=False, platform=None)
+    assert (facts.platform, facts.platform_assumed) == (platform or Platform.X86, platform is None)

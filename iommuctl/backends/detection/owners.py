@@ -41,6 +41,9 @@ class Owner(NamedTuple):
 
 
 _PROGRAMS = PurePosixPath("/usr/bin")
+_FOLDERS = tuple(point / folder for point in MOUNT_POINTS for folder in ("loader/entries", "EFI/Linux"))
+_ENTRY = ".conf"
+_LOOKED_AT = 4
 _OSTREE_FILES = ("/ostree/", "/sysroot/ostree/")
 _OSTREE_STARTS = ("ostree=",)
 _OSTREE_ENTRIES = ("ostree-",)
@@ -290,16 +293,34 @@ def _marks(tree: Tree, facts: Facts, runtime: Runtime | None, owner: Owner) -> I
     yield from (f"{PurePosixPath(path)} exists" for path in owner.files if _exists(tree, path))
     if owner.entries:
         yield from _entries(tree, owner.entries)
+    if runtime is None and owner.entries:
+        yield from _written(tree, owner.starts)
 
 
 def _entries(tree: Tree, starts: tuple[str, ...]) -> Iterator[str]:
-    for point in MOUNT_POINTS:
-        for folder in ("loader/entries", "EFI/Linux"):
-            try:
-                names = tree.names(point / folder)
-            except NotPermittedError:
+    for folder in _FOLDERS:
+        yield from (f"{folder / name} exists" for name in _names(tree, folder) if name.startswith(starts))
+
+
+def _written(tree: Tree, starts: tuple[str, ...]) -> Iterator[str]:
+    """What the first entries of a root that does not run say; one owner writes all of them."""
+    for folder in _FOLDERS:
+        for name in _names(tree, folder)[:_LOOKED_AT]:
+            if not name.endswith(_ENTRY):
                 continue
-            yield from (f"{point / folder / name} exists" for name in names if name.startswith(starts))
+            try:
+                content = tree.read(folder / name) or b""
+            except (NotPermittedError, BootConfigError):
+                continue
+            if any(word.startswith(starts) for word in content.decode("utf-8", "replace").split()):
+                yield f"{folder / name} has {' or '.join(starts)}"
+
+
+def _names(tree: Tree, folder: PurePosixPath) -> tuple[str, ...]:
+    try:
+        return tree.names(folder)
+    except NotPermittedError:
+        return ()
 
 
 def _exists(tree: Tree, path: str) -> bool:
