@@ -26,6 +26,7 @@ _PROGRAMS = tuple(
 # What grub-mkconfig sources before the settings: its functions are commands to them.
 _LIBRARY = "grub-mkconfig_lib"
 _LIBRARIES = (PurePosixPath("/usr/share/grub"), PurePosixPath("/usr/share/grub2"))
+_OF_EVERY_SYSTEM = frozenset({"sh", "cat"})
 _AT_RUNTIME = ("/dev/", "/proc/", "/run/", "/sys/")  # what is there when the settings are read is not in a tree
 _SHELLS = ("bin/sh", "usr/bin/sh")
 _HEAD = 64 * 1024  # bytes of a program, which tell it from any other
@@ -146,11 +147,12 @@ def _is_there(tree: Tree, path: PurePosixPath) -> bool:
 
 
 def _is_missing_program(tree: Tree, name: str) -> bool:
-    """Whether a name is certainly none that can be run; a tree without a shell of its own is only a part of one."""
+    """Whether a name is certainly none that can be run; a tree without a shell and `cat` is only a part of one."""
     if "/" in name:
         return False
     found = [tree.names(folder) for folder in _PROGRAMS]
-    if not any("sh" in names for names in found) or any(name in names for names in found):
+    there = frozenset(program for names in found for program in names)
+    if name in there or not there >= _OF_EVERY_SYSTEM:
         return False
     libraries = (tree.read(folder / _LIBRARY) for folder in _LIBRARIES)
     return not any(name.encode("utf-8", "surrogateescape") in library for library in libraries if library is not None)

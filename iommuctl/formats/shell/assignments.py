@@ -11,8 +11,8 @@ from iommuctl.errors import BootConfigError, NotRepresentableError
 from iommuctl.formats.shell.grammar import ShellGrammar
 from iommuctl.formats.shell.hazards import LOOP_EXITS, RETURN, Effect, effects, literal
 from iommuctl.formats.shell.obstacles import IN_FUNCTION, IN_FUNCTIONS
-from iommuctl.formats.shell.stops import Call, included_file
-from iommuctl.formats.shell.words import Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
+from iommuctl.formats.shell.stops import Call, included_file, is_bad_substitution
+from iommuctl.formats.shell.words import OTHER_FORM, Char, Opaque, Quoting, Reach, Reference, Shell, Source, Word, walk
 from iommuctl.pattern import pattern
 from iommuctl.value import NamedTuple
 
@@ -115,6 +115,7 @@ class _Reader(ShellGrammar):
         super().__init__(source, at)
         self.assignments: list[ShellAssignment] = []
         self.hazards: list[Hazard] = []
+        self._substituted: list[Call] = []
 
     def _simple(self) -> None:
         start = self.at
@@ -122,6 +123,7 @@ class _Reader(ShellGrammar):
         words: list[Word] = []
         count = 0
         exported = False
+        self._substituted = []
         while not self._ends_command():
             count += 1
             if self._redirection():
@@ -139,9 +141,28 @@ class _Reader(ShellGrammar):
         if words:
             texts = tuple(map(literal, words))
             runs = not self._context
-            self.calls.append(Call(self.source.line(start), texts, runs, counts=runs))
+            is_unset = not exported and any(each.raw == "" for each in self.assignments[first:])
+            self.calls.append(Call(self.source.line(start), texts, runs, counts=runs, after_blank=is_unset))
             for effect in effects(words):
                 self._hazard(start, effect, included_file(texts))
+        elif not self._context:  # what is substituted last in an assignment tells whether that fails
+            self.calls += self._substituted
+
+    def _word(self, *, may_be_empty: bool = False) -> Word:
+        word = super()._word(may_be_empty=may_be_empty)
+        for part in word:
+            text = self.text[part.start : part.end]
+            if isinstance(part, Opaque) and part.what == OTHER_FORM and is_bad_substitution(text, self.source.shell):
+                runs = not self._context
+                self.calls.append(Call(self.source.line(part.start), (text,), runs, counts=runs))
+        return word
+
+    def _substitution(self, at: int) -> int:
+        inner = type(self)(self.source, at)
+        inner.commands(frozenset({")"}))
+        inner.require_no_here_document()
+        self._substituted = [each for each in inner.calls if each.runs and each.counts and each.is_external]
+        return inner.at
 
     def _judge(self, start: int, first: int, count: int) -> None:
         """Return the assignments of one simple command the obstacles that only its surroundings show."""

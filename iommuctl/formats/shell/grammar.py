@@ -29,6 +29,7 @@ class ShellGrammar(ABC):
         self.last_list: tuple[Call, ...] = ()
         self._is_simple = True
         self._context: list[str] = []
+        self._began = at
         self._guards: list[set[str]] = []
         self._loops = 0
         self._here_documents: list[HereDocument] = []
@@ -62,7 +63,7 @@ class ShellGrammar(ABC):
             self._newlines()
             if self.at == len(self.text):
                 if closers:
-                    raise self.source.error(self.at, f"the file ends where {tokens.either(closers)} should come")
+                    raise self.source.error(self._began, f"the file ends where {tokens.either(closers)} should come")
                 self.require_no_here_document()
                 return ""
             if closer := self._closer(closers):
@@ -99,8 +100,7 @@ class ShellGrammar(ABC):
             self._uncount(since)
             joined = joined and self.text.startswith("&&", self.at)
             guards |= self._tested(since, start)
-            is_or = self.text.startswith("||", self.at)
-            read = guards if joined else {absent} if is_or and absent is not None else set()
+            read = guards if joined else {absent} if absent is not None and self.text[self.at] == "|" else set()
             absent = None
             self.at += 2
             since, start = len(self.calls), self.at
@@ -114,8 +114,7 @@ class ShellGrammar(ABC):
 
     def _one_pipeline(self) -> tuple[Call, ...]:
         """Read a pipeline and the blanks after it; give the one simple command that it is, with a name."""
-        since = len(self.calls)
-        self._is_simple = True
+        since, self._is_simple = len(self.calls), True
         self._pipeline()
         self._blanks()
         return tuple(self.calls[since:]) if self._is_simple else ()
@@ -357,11 +356,9 @@ class ShellGrammar(ABC):
         for one in self._here_documents:
             raise one.unended(self.source)
 
+    @abstractmethod
     def _substitution(self, at: int) -> int:
-        inner = type(self)(self.source, at)
-        inner.commands(frozenset({")"}))
-        inner.require_no_here_document()
-        return inner.at
+        """Read a command substitution from after its `$(`; give the offset after its `)`."""
 
     def _blanks(self) -> None:
         """Skip blanks, joined lines and a comment, up to the line's end."""
@@ -393,8 +390,10 @@ class ShellGrammar(ABC):
 
     @contextmanager
     def _inside(self, reason: str) -> Iterator[None]:
+        began, self._began = self._began, self.at
         self._context.append(reason)
         try:
             yield
         finally:
             self._context.pop()
+            self._began = began

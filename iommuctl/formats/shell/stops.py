@@ -16,6 +16,11 @@ _IDENTIFIER = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPORTED = pattern(r"(?:-[a-z]+|[A-Za-z_][A-Za-z0-9_]*(?:\+?=.*)?)", re.DOTALL)
 # A name as settings have them: no program is called so.
 _SETTING = pattern(r"[A-Z][A-Z0-9_]*")
+_POSIX_FORM = re.compile(
+    r"\$\{(?:#?(?:[A-Za-z_]\w*|\d+|[@*#?$!-])|(?:[A-Za-z_]\w*|\d+|[@*#?$!-])(?:[%#]|:?[-+=?]).*)\}",
+    re.ASCII | re.DOTALL,
+)
+_BASH_FORM = re.compile(r"\$\{[#!]?(?:[A-Za-z_]\w*|\d+|[@*])(?:\[.*|[/^,:@].*|[*@])?\}", re.ASCII | re.DOTALL)
 _FILE_TESTS = frozenset({"-e", "-f", "-r", "-s"})
 _INCLUDES = frozenset({".", "source"})
 # POSIX.1-2024, 2.15 and 1.7 of the utilities, with what both shells have besides.
@@ -33,18 +38,25 @@ _BASH_BUILTINS = frozenset(
 class Call(NamedTuple):
     """One simple command: its words, None for one that is expanded.
 
-    `runs`: nothing decides whether it runs. `counts`: and the shell ends where it fails.
+    `runs`: nothing decides whether it runs. `counts`: and the shell ends where it fails. `after_blank`: an assignment
+    of nothing is before it, as in `GRUB_TIMEOUT= 5`. A `${...}` that the shell does not know is one, too.
     """
 
     line: int
     words: tuple[str | None, ...]
     runs: bool
     counts: bool
+    after_blank: bool = False
 
     @property
     def name(self) -> str | None:
         """What is run; None where that is computed."""
         return self.words[0]
+
+    @property
+    def is_external(self) -> bool:
+        """Whether a program of that name is run, and nothing of the shell's own."""
+        return self.name is not None and self.name not in _BUILTINS | _BASH_BUILTINS
 
 
 class Stop(NamedTuple):
@@ -52,6 +64,11 @@ class Stop(NamedTuple):
 
     line: int
     message: str
+
+
+def is_bad_substitution(text: str, shell: Shell) -> bool:
+    """Whether a shell ends at an expansion of that text, `${...}` (POSIX.1-2024 2.6.2; bash(1), EXPANSION)."""
+    return not _POSIX_FORM.fullmatch(text) and not (shell is Shell.BASH and _BASH_FORM.fullmatch(text))
 
 
 def tested_file(call: Call) -> str | None:
@@ -97,7 +114,9 @@ def first_stop(
     """
     for call in calls:
         if call.name == "return":
-            return None
+            status = call.words[1] if len(call.words) > 1 else None
+            is_failure = call.counts and status is not None and status.isdecimal() and int(status) > 0
+            return Stop(call.line, f"return {status} is taken for a failure") if is_failure else None
         is_own = not call.runs or call.name in functions
         message = None if is_own else _why(call, shell, is_there, is_missing_program)
         if message is not None:
@@ -118,8 +137,12 @@ def _why(
         return f"{path}, which is read here, is not there"
     if name == "exit":
         return "exit ends grub-mkconfig, too"
+    if name is not None and name.startswith("${"):
+        return f"{name} is no expansion that {shell} knows"
     if name is None or not call.counts:
         return None
+    if name == "local":
+        return "local is for functions alone"
     if name == "false":
         return "false is a command that fails"
     if name in ("export", "readonly"):
@@ -134,7 +157,8 @@ def _why(
         return f'{name} is a command to dash, and there is none of that name; write {variable}="${variable} ..."'
     if "=" in name:
         return f"{name.partition('=')[0]!r} is no name of a variable, so the line is taken for a command"
-    if is_missing_program(name) or _SETTING.fullmatch(name):
-        hint = ", so blanks around the = do not belong there" if call.words[1:2] in (("=",), ("+=",)) else ""
+    if is_missing_program(name) or _SETTING.fullmatch(name) or call.after_blank:
+        is_blank = call.after_blank or call.words[1:2] in (("=",), ("+=",))
+        hint = ", so blanks around the = do not belong there" if is_blank else ""
         return f"{name!r} is taken for a command, and there is none of that name{hint}"
     return None

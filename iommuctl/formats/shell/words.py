@@ -32,6 +32,7 @@ _REFUSED_IN_BRACES = "{<>()&|;\n"
 # What a line of settings begins with: inside quotes it shows that a quotation was meant to end before.
 _SETTINGS_LINE = re.compile(r"\n[ \t]*(?:#|(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*\+?=)")
 _COMMAND = "a command substitution"
+OTHER_FORM = "a ${...} of another form than ${V}, :+, +, :-, -"
 _NOT_CLOSED = ("is not closed", "the file ends where")
 
 
@@ -269,7 +270,7 @@ class WordScanner:
                 raise self._source.unclear(at, "a ${...} that is not closed or not of a form that is understood")
             # An index or an offset is arithmetic, which can assign.
             reach = Reach.EARLIER if re.match(r"[\[:!]", body[0]) or "@" in body[0] else None
-            parts.append(Opaque("a ${...} of another form than ${V}, :+, +, :-, -", at, body.end(), reach))
+            parts.append(Opaque(OTHER_FORM, at, body.end(), reach))
             return body.end()
         word, end = self._braced_word(operator.end(), at, quoted=quoted)
         match operator[0][-1]:
