@@ -179,7 +179,9 @@ class TrialHost:
                 assert found is not None
                 self.write(path, grub_cfg(found[1]))
             case ("bootctl", "list"):
-                out = "".join(f"id: {one.name}\n" for one in (self.path / "boot/loader/entries").iterdir())
+                # Names with other characters are read by the loader, and not by bootctl (efi_loader_entry_name_valid).
+                names = (one.name for one in (self.path / "boot/loader/entries").iterdir())
+                out = "".join(f"id: {one}\n" for one in names if re.fullmatch(r"[0-9A-Za-z+._-]+", one))
             case ("mkinitcpio", "-P"):
                 # In one step, which the real one does not do.
                 self.write("image", unified_image(self.read("etc/kernel/cmdline").strip())).rename(self.path / UKI)

@@ -29,6 +29,7 @@ from iommuctl.host.programs import find_program
 from iommuctl.host.volumes import volume_of
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.kernel.trial import own_tokens
+from iommuctl.pattern import pattern
 from iommuctl.plan import FileClass, FileEdit
 from iommuctl.profile.conform import Conformer
 from iommuctl.transaction.durable import temporary_name
@@ -42,6 +43,7 @@ USUAL_TIMEOUT = 900
 _EDITORS = ("grub-editenv", "grub2-editenv")
 _CHECKERS = ("grub-script-check", "grub2-script-check")
 _PROGRAM_SECONDS = 60
+_BOOTCTL_READS = pattern(r"[0-9A-Za-z+._-]+")  # systemd, efi-loader.c: efi_loader_entry_name_valid
 
 
 class Wishes(NamedTuple):
@@ -306,6 +308,8 @@ def _ask_editenv(host: Host, record: TrialRecord) -> None:
 
 
 def _ask_bootctl(host: Host, entry: TrialEntry) -> None:
+    if _BOOTCTL_READS.fullmatch(entry.id) is None:
+        return  # such as one with a ~, which the loader reads (booted with 257)
     try:
         find_program(host.root, "bootctl")
     except UnavailableError:
