@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lens gates: what is not named stays byte for byte, and what cannot be represented is refused with its line."""
 
+import re
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,7 +16,9 @@ from iommuctl.formats.lens import Lens, Span
 
 LENSES = PACKAGE / "formats" / "lenses"
 GRUB = PurePosixPath("/etc/default/grub")
+LINUX = "GRUB_CMDLINE_LINUX"
 DEFAULT = "GRUB_CMDLINE_LINUX_DEFAULT"
+ASSIGNED = re.compile(r"[ \t]*(?:export[ \t]+)?GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=.*")
 
 
 @pytest.mark.programs
@@ -47,6 +51,20 @@ def test_augparse_refuses_a_wrong_expectation(tmp_path: Path) -> None:
 def test_rewrite_changes_the_value_and_keeps_every_other_byte(text: str, old: str, new: str, expected: str) -> None:
     start = text.index(f"{DEFAULT}=") + len(DEFAULT) + 1
     assert Lens("Grubdefault.lns").rewrite(GRUB, text, {Span(start, start + len(old)): new}) == expected
+
+
+@pytest.mark.parametrize("before", ["", "\t ", "export ", " export\t ", "export export "])
+def test_a_line_is_an_assignment_of_a_variable_or_kept_whole(before: str) -> None:
+    names = [name[:length] for name in (DEFAULT, "export") for length in range(len(name) + 1)]
+    after = ("", " ", "é", "=x", "+=x", "+", "+x", "_", "_=x", "\t=x")
+    lines = {f"{before}{name}{rest}" for name, rest in product(names, after)}
+    kept = sorted(line for line in lines if not ASSIGNED.fullmatch(line))
+    text = "".join(f"{line}\n" for line in kept)
+    lens = Lens("Grubdefault.lns")
+    assert lens.rewrite(GRUB, text, {}, added=((DEFAULT, "x"),)) == f"{text}{DEFAULT}=x\n"
+    assigned = sorted(lines.difference(kept))
+    found = [span for label in (DEFAULT, LINUX) for span in lens.values(GRUB, "\n".join((*kept, *assigned)), label)]
+    assert len(found) == len(assigned)
 
 
 @pytest.mark.parametrize(
