@@ -101,9 +101,11 @@ def _snp_option(subject: Subject) -> str | None:
     "NVIDIA/nodewright-packages#122; k8snetworkplumbingwg/sriov-network-operator#864",
 )
 def _pasid_under_passthrough(subject: Subject) -> Iterable[Remark]:
-    item = _asking(subject, _PASSTHROUGH)
     gpus = [device.address for device in subject.devices if device.vendor == _NVIDIA and _is_gpu(device)]
-    if Platform.ARM64 not in subject.platforms or item is None or not gpus:
+    if Platform.ARM64 not in subject.platforms or not gpus:
+        return
+    item = _asking(subject, _PASSTHROUGH)
+    if item is None:
         return
     able = [behaviour.PASID_UNDER_PASSTHROUGH.cover(kernel) for kernel in subject.readers]
     if all(able):
@@ -125,8 +127,10 @@ def _pasid_under_passthrough(subject: Subject) -> Iterable[Remark]:
 def _gpu_fabric(subject: Subject) -> Iterable[Remark]:
     for fabric in FABRICS:
         gpus = [one for one in subject.devices if one.vendor == fabric.vendor and one.device_class.startswith(_COMPUTE)]
+        if len(gpus) < _SEVERAL or not fabric.platforms & set(subject.platforms):
+            continue
         item = _asking(subject, fabric.mode)
-        if len(gpus) >= _SEVERAL and item is not None and fabric.platforms & set(subject.platforms):
+        if item is not None:
             message = f"{fabric.advice}; this host has {len(gpus)} such GPUs"
             yield Remark(message, item.parameter.text, "choose the profile by what counts: isolation, or speed")
 
@@ -139,10 +143,12 @@ def _gpu_fabric(subject: Subject) -> Iterable[Remark]:
 )
 def _integrated_gpu(subject: Subject) -> Iterable[Remark]:
     gpus = [device.address for device in subject.devices if device.is_integrated_display]
-    item = _asking(subject, _VTD_ON)
-    if Platform.INTEL not in subject.platforms or not subject.surroundings.spares_gpu or not gpus or item is None:
+    if Platform.INTEL not in subject.platforms or not subject.surroundings.spares_gpu or not gpus:
         return
-    if not all(_PASSTHROUGH in subject.effects(Platform.INTEL, kernel) for kernel in subject.readers):
+    item = _asking(subject, _VTD_ON)
+    if item is not None and not all(
+        _PASSTHROUGH in subject.effects(Platform.INTEL, kernel) for kernel in subject.readers
+    ):
         message = f"Debian's kernel leaves the integrated GPU {gpus[0]} untranslated by default, and this translates it"
         yield Remark(message, item.parameter.text, "if the screen fails: intel_iommu=on,intgpu_off leaves it out again")
 

@@ -2,13 +2,14 @@
 """Rules: what can be wrong with a line by itself, each a small pure function. Facts come from the catalogue."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import groupby
 
 from iommuctl.facts import COMMAND_LINE_SIZE, Platform
 from iommuctl.findings import Rule, Severity
 from iommuctl.kernel.choice import PARAMETER as CHOICE
 from iommuctl.kernel.choice import choice_on
-from iommuctl.kernel.parameters import Assignment, Grammar, Kind, Manages, any_of
+from iommuctl.kernel.parameters import Assignment, Catalogue, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import host, kvm
 from iommuctl.kernel.trial import PARAMETER
@@ -84,8 +85,7 @@ def _sloppy_token(subject: Subject) -> Iterable[Remark]:
 
 @rule(Rule.UNKNOWN_PARAMETER, Severity.ERROR, _PARAMS)
 def _unknown_parameter(subject: Subject) -> Iterable[Remark]:
-    names = tuple(name for name in subject.catalogue.names if name not in _OF_HOSTS)
-    ours_only = tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
+    names, ours_only = _looked_among(subject.catalogue)
     for parameter in subject.cmdline.parameters:
         if subject.catalogue.known(parameter.name.partition("[")[0]) is not None:
             continue
@@ -314,6 +314,13 @@ def _is_overruled(subject: Subject, item: Item) -> bool:
     own = sets(subject, item)
     early_or_setup = item.definition.kind in {Kind.EARLY, Kind.SETUP}
     return early_or_setup and bool(own) and not any(_wins(subject, one.variable, one.value) for one in own)
+
+
+@lru_cache(maxsize=1)
+def _looked_among(catalogue: Catalogue) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of which a slip is looked for, and those of them in the namespace of the IOMMU."""
+    names = tuple(name for name in catalogue.names if name not in _OF_HOSTS)
+    return names, tuple(name for name in names if name.startswith(_IOMMU_NAMESPACE))
 
 
 def _is_inert(subject: Subject, item: Item) -> bool:

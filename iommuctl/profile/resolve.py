@@ -190,13 +190,12 @@ class _Resolution:
         return tuple(result.values())
 
     def _hits(self, unwanted: Unwanted, wanted: Iterable[Wanted]) -> bool:
+        key = canonical_name(unwanted.name)
+        rivals = [one for one in wanted if canonical_name(one.name) == key]
+        if not rivals:
+            return False
         definition = self.catalogue.define(unwanted.name)
-        return any(
-            definition.matches(item, unwanted.value)
-            for one in wanted
-            if canonical_name(one.name) == canonical_name(unwanted.name)
-            for item in definition.items(one.value)
-        )
+        return any(definition.matches(item, unwanted.value) for one in rivals for item in definition.items(one.value))
 
     def _replaces(self, unwanted: Unwanted, wanted: Iterable[Wanted]) -> bool:
         """Whether a parameter is named whatever its value and set to another: this value, in the place of any."""

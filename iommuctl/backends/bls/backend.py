@@ -58,9 +58,10 @@ class Bls:
         known = grub_variables.read_variables(tree, place)
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         given, told = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
+        coming = _future(tree, facts, known, found)
         return BootConfig(
             entries=tuple(each.shown for each in found),
-            future=_future(tree, facts, known, found),
+            future=coming,
             findings=(
                 *notes.unproven(place),
                 *(
@@ -73,7 +74,7 @@ class Bls:
                 *told,
                 *_later_menu(given, found),
                 *_about_file(tree),
-                *self._drift(tree, facts, known, found),
+                *self._drift(given, coming, found),
             ),
             beside=() if given is None else (Future(given, grub_sources.MAIN),),
         )
@@ -87,10 +88,12 @@ class Bls:
         found = survey.survey_entries(tree, facts, (ENTRIES,), _reading(known))
         ours = _ours(tree, facts, found)
         family = _settings_family(tree, facts)
+        given = None if family is None else notes.settings_line(tree, family, self._catalogue)[0]
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        findings = [*notes.unproven(place), *_about(known, found), *self._drift(tree, facts, known, found)]
+        drift = self._drift(given, _future(tree, facts, known, found), found)
+        findings = [*notes.unproven(place), *_about(known, found), *drift]
         findings += () if ours else (no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
             settings = defaults.conform_sources(tree, family, conformer, additions=grub_sources.LINUX)
@@ -158,12 +161,8 @@ class Bls:
         _ours(tree, facts, survey.survey_entries(tree, facts, (ENTRIES,), _reading(_variables(tree, facts))))
         return ()
 
-    def _drift(
-        self, tree: Tree, facts: Facts, known: GrubVariables, found: tuple[FoundEntry, ...]
-    ) -> tuple[Finding, ...]:
-        family = _settings_family(tree, facts)
-        given, _ = (None, ()) if family is None else notes.settings_line(tree, family, self._catalogue)
-        coming = _future(tree, facts, known, found)
+    def _drift(self, given: Cmdline | None, coming: Future, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
+        """Return where GRUB's settings, the next kernel's line and the entries do not say the same."""
         sources = [] if given is None else [Source(str(grub_sources.MAIN), _SETTINGS_USE, given)]
         if coming.source == KERNEL_CMDLINE and coming.cmdline is not None:
             sources.append(Source(str(coming.source), _NEXT_USE, coming.cmdline))

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -52,7 +53,8 @@ class Listing:
         for point in self._points:
             try:
                 if len(parts) == 1:
-                    found = point / path if self._is_file(point / path) else None
+                    place = _join(point, path)
+                    found = place if self._is_file(place) else None
                 else:
                     found = self._below(point, parts)
             except NotPermittedError:
@@ -62,12 +64,12 @@ class Listing:
 
     def _below(self, point: PurePosixPath, parts: list[str]) -> PurePosixPath | None:
         for top in _EFI if parts[0] == _EFI[0] else (parts[0],):
-            place = point / top
+            place = _join(point, top)
             for part in parts[1:]:
                 name = self._names(place).get(part.lower() if top in _EFI else part)
                 if name is None:
                     break
-                place /= name
+                place = _join(place, name)
             else:
                 return place
         return None
@@ -87,6 +89,11 @@ class Listing:
             return True
         except BootConfigError:  # no regular file
             return False
+
+
+@lru_cache(maxsize=256)  # every root is looked at in the same places
+def _join(directory: PurePosixPath, name: str) -> PurePosixPath:
+    return directory / name
 
 
 def file_evidence(tree: Tree, facts: Facts) -> Iterator[Evidence]:
@@ -172,15 +179,15 @@ def _systemd_boot(tree: Tree, facts: Facts, menus: tuple[Evidence, ...]) -> Iter
 def _on(tree: Tree, point: PurePosixPath, entries: str) -> Iterator[Evidence]:
     """What lies on one boot file system. Raises NotPermittedError."""
     weight = Weight.FILES if entries == SYSTEMD_BOOT else Weight.NONE
-    programs = [name for name in tree.names(point / "EFI/systemd") if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
+    programs = [name for name in tree.names(_join(point, "EFI/systemd")) if _SYSTEMD_BOOT_PROGRAM.fullmatch(name)]
     if programs:
         yield Evidence(str(point / "EFI/systemd"), f"holds {', '.join(programs)}", SYSTEMD_BOOT, Weight.FILES)
-    if "loader.conf" in tree.names(point / "loader"):
+    if "loader.conf" in tree.names(_join(point, "loader")):
         yield Evidence(str(point / "loader/loader.conf"), "exists", entries, weight)
-    if count := _count_of_entries(tree.names(point / "loader/entries")):
+    if count := _count_of_entries(tree.names(_join(point, "loader/entries"))):
         found = f"holds {_counted(count, 'entr', 'y', 'ies')}"
         yield Evidence(str(point / "loader/entries"), found, entries, weight)
-    if images := sum(name.lower().endswith(".efi") for name in tree.names(point / "EFI/Linux")):
+    if images := sum(name.lower().endswith(".efi") for name in tree.names(_join(point, "EFI/Linux"))):
         found = f"holds {_counted(images, 'unified kernel image', '', 's')}"
         yield Evidence(str(point / "EFI/Linux"), found, SYSTEMD_BOOT, Weight.FILES)
 

@@ -5,6 +5,7 @@ Each row names the public source of its facts.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import PurePosixPath
 
 from iommuctl.backends.detection.bootmounts import MOUNT_POINTS
@@ -290,7 +291,7 @@ def _marks(tree: Tree, facts: Facts, runtime: Runtime | None, owner: Owner) -> I
             yield f"{_OSTREE_BOOTED} exists"
     if facts.distribution.id.lower() in owner.ids:
         yield f"this is {facts.distribution.id}"
-    yield from (f"{PurePosixPath(path)} exists" for path in owner.files if _exists(tree, path))
+    yield from (f"{_path(path)} exists" for path in owner.files if _exists(tree, path))
     if owner.entries:
         yield from _entries(tree, owner.entries)
     if runtime is None and owner.entries:
@@ -323,11 +324,16 @@ def _names(tree: Tree, folder: PurePosixPath) -> tuple[str, ...]:
         return ()
 
 
+@cache  # of the texts in the rows, which every root is looked at by
+def _path(text: str) -> PurePosixPath:
+    return PurePosixPath(text)
+
+
 def _exists(tree: Tree, path: str) -> bool:
     try:
         if path.endswith("/"):
-            return bool(tree.names(PurePosixPath(path)))
-        return tree.read_part(PurePosixPath(path), 0, 0) is not None
+            return bool(tree.names(_path(path)))
+        return tree.read_part(_path(path), 0, 0) is not None
     except NotPermittedError:
         return True
     except BootConfigError:  # no regular file

@@ -91,7 +91,10 @@ _GENERATE = "have the menu built and read back by the same command with --regene
 
 def unread(tree: Tree, family: GrubFamily, catalogue: Catalogue) -> tuple[Finding, ...]:
     """Return the parameters of the IOMMU that are in settings which nobody reads. Raises what reading them raises."""
-    files = read_files(tree, family)
+    return _unread(tree, family, catalogue, read_files(tree, family))
+
+
+def _unread(tree: Tree, family: GrubFamily, catalogue: Catalogue, files: tuple[ShellFile, ...]) -> tuple[Finding, ...]:
     told = list(islice(_misspelt(tree, files, catalogue), _SHOWN))
     if not sources_drop_ins(tree, family):
         told += islice(_not_sourced(tree, family, files, catalogue), _SHOWN)
@@ -169,7 +172,7 @@ def settings_line(tree: Tree, family: GrubFamily, catalogue: Catalogue) -> tuple
     """
     try:
         sources = read(tree, family)
-        return sources.cmdline, (*left_alone(sources), *unread(tree, family, catalogue))
+        return sources.cmdline, (*left_alone(sources), *_unread(tree, family, catalogue, sources.files))
     except NotRepresentableError as error:
         then = "what an entry gets of it is not known, and no profile can be applied"
         return None, (not_understood(error, then),)

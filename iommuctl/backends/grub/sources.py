@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/etc/default/grub and its drop-ins as grub-mkconfig reads them: files in, the two variables and their value out."""
 
+from functools import cache
 from pathlib import PurePosixPath
 
 from iommuctl.backends.grub.distributions import GrubFamily
@@ -28,7 +29,7 @@ _LIBRARY = "grub-mkconfig_lib"
 _LIBRARIES = (PurePosixPath("/usr/share/grub"), PurePosixPath("/usr/share/grub2"))
 _OF_EVERY_SYSTEM = frozenset({"sh", "cat"})
 _AT_RUNTIME = ("/dev/", "/proc/", "/run/", "/sys/")  # what is there when the settings are read is not in a tree
-_SHELLS = ("bin/sh", "usr/bin/sh")
+_SHELLS = tuple(PurePosixPath(path) for path in ("/bin/sh", "/usr/bin/sh"))
 _HEAD = 64 * 1024  # bytes of a program, which tell it from any other
 
 
@@ -86,8 +87,8 @@ def drop_ins(tree: Tree) -> tuple[PurePosixPath, ...]:
 
 def sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
     """Whether the installed grub-mkconfig says so itself; by the distribution's row where it is not in the tree."""
-    for folder in _PROGRAMS:
-        script = tree.read(folder / family.mkconfig)
+    for path in _programs(family.mkconfig):
+        script = tree.read(path)
         if script is not None:
             return _DROP_INS_IN_SCRIPT in script
     return family.drop_ins
@@ -95,9 +96,9 @@ def sources_drop_ins(tree: Tree, family: GrubFamily) -> bool:
 
 def shell_of(tree: Tree, family: GrubFamily) -> Shell:
     """Return what /bin/sh is in a tree, by its content; the distribution's own where that does not tell."""
-    own = next((head for path in _SHELLS if (head := _head(tree, PurePosixPath("/", path)))), None)
+    own = next((head for path in _SHELLS if (head := _head(tree, path))), None)
     for shell in Shell if own else ():
-        if any(own == _head(tree, PurePosixPath("/", path).with_name(shell.value)) for path in _SHELLS):
+        if any(own == _head(tree, path.with_name(shell.value)) for path in _SHELLS):
             return shell
     return family.shell
 
@@ -156,6 +157,11 @@ def _is_missing_program(tree: Tree, name: str) -> bool:
         return False
     libraries = (tree.read(folder / _LIBRARY) for folder in _LIBRARIES)
     return not any(name.encode("utf-8", "surrogateescape") in library for library in libraries if library is not None)
+
+
+@cache  # of the few names that distributions have for grub-mkconfig
+def _programs(name: str) -> tuple[PurePosixPath, ...]:
+    return tuple(folder / name for folder in _PROGRAMS)
 
 
 def _head(tree: Tree, path: PurePosixPath) -> bytes | None:
