@@ -130,7 +130,7 @@ REMOVED = {
         iommu=pt iommu=off iommu=soft intel_iommu=off intel_iommu=strict amd_iommu=off amd_iommu=fullflush""",
     "iommu-off": """
         intel_iommu=on intel_iommu=strict amd_iommu=on amd_iommu=fullflush iommu=on iommu=pt iommu.passthrough
-        iommu.strict vfio-pci.ids""",
+        iommu.strict vfio-pci.ids iommuctl.vfio""",
 }
 
 
@@ -167,8 +167,21 @@ def test_hardened_and_vfio_bind_remove_more_than_what_they_extend() -> None:
     }
     passthrough = {str(one) for one in shipped("passthrough-perf").unwanted}
     assert {str(one) for one in shipped("vfio-bind").unwanted} - passthrough == {
-        *("pci-stub.ids=10de:1b80", "pci-stub.ids=10de:10f0")
+        *("pci-stub.ids=10de:1b80", "pci-stub.ids=10de:10f0", "iommuctl.vfio")
     }
+
+
+def test_vfio_bind_takes_devices_or_ids_and_never_both() -> None:
+    profile = load_profile("vfio-bind", shipped_profiles())
+    devices = {"devices": "0000:01:00.0@10de:1b80"}
+    found = resolve(profile, shipped_catalogue(), facts(Platform.INTEL), devices)
+    assert str(found.wanted[-1]) == "iommuctl.vfio=0000:01:00.0@10de:1b80"
+    assert "vfio-pci.ids=10de:1b80" in {str(one) for one in found.unwanted}
+    assert "vfio-claims-all" not in {one.rule for one in found.findings}
+    with pytest.raises(ProfileError, match="takes either"):
+        resolve(profile, shipped_catalogue(), facts(Platform.INTEL), devices | REQUIRED["vfio-bind"])
+    with pytest.raises(ProfileError, match="is no device such as"):
+        resolve(profile, shipped_catalogue(), facts(Platform.INTEL), {"devices": "01:00.0"})
 
 
 def test_kernel_default_removes_every_iommu_parameter_and_no_device_binding() -> None:

@@ -42,7 +42,7 @@ extends = "other"
 reset = { reason = "r" }
 input = [
     { name = "i", type = "string", description = "d", pattern = "a?", default = "a" },
-    { name = "j", type = "pci-ids", description = "d", required = true },
+    { name = "j", type = "pci-ids", description = "d", required = true, alternative = "i" },
 ]
 set = [{ parameter = "a", value_from = "i", reason = "r", platforms = ["intel"], when = "w" }]
 absent = [{ parameter = "b", value_from = "i", reason = "r", platforms = ["amd"], when = "w" }]
@@ -98,7 +98,7 @@ def test_every_field_reaches_the_value() -> None:
         extends="other",
         inputs=(
             Input("i", InputType.STRING, "d", pattern="a?", default="a"),
-            Input("j", InputType.PCI_IDS, "d", required=True),
+            Input("j", InputType.PCI_IDS, "d", required=True, alternative="i"),
         ),
         sets=(Setting(Parameter.parse("a"), "r", value_from="i", platforms=(Platform.INTEL,), when="w"),),
         absent=(Absence(Parameter.parse("b"), "r", value_from="i", platforms=(Platform.AMD,), when="w"),),
