@@ -93,9 +93,8 @@ def runs(host: PlayedHost) -> tuple[bool, bool]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", playbooks.VERSIONS)
-def test_a_trial_is_kept_or_comes_back(version: str, tmp_path: Path, collections: Path) -> None:
-    control, hosts = control_of(tmp_path, collections, version, {"node1": (), "node2": ()})
+def test_a_trial_is_kept_or_comes_back(tmp_path: Path, collections: Path) -> None:
+    control, hosts = control_of(tmp_path, collections, playbooks.NEWEST, {"node1": (), "node2": ()})
     hosts["node2"].fail_check()
     before = hosts["node2"].host.permanent()
     done = convert(control)
