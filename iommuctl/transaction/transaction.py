@@ -2,76 +2,34 @@
 """Transaction: write a plan's files, all of them or none, whatever happens on the way."""
 
 import shlex
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Self
 
 from iommuctl.errors import BusyError, ConflictError, ExecutionError, InternalError, IommuctlError, StalePlanError
-from iommuctl.facts import Platform
 from iommuctl.host.root import Root
 from iommuctl.host.signals import UNTOLD, InterruptedRun, Interrupts
-from iommuctl.plan import Change, FileEdit
-from iommuctl.profile.beside import Beside
 from iommuctl.transaction.durable import (
     NEW_FILE_MODE,
-    Metadata,
     Replacement,
     remove_empty_directory,
     replace_files,
-    temporary_name,
 )
 from iommuctl.transaction.freeze import settle
-from iommuctl.transaction.journal import Journal, JournalDirectory, JournalFile, write_journal
+from iommuctl.transaction.journal import Journal, write_journal
 from iommuctl.transaction.locks import package_manager_at_work, state_lock
 from iommuctl.transaction.preflight import Target, check_space, examine
 from iommuctl.transaction.recovery import complete, recover_locked, undo
 from iommuctl.transaction.reserve import reserve
 from iommuctl.transaction.restoration import Pending
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, Origin, SavedFile, State, new_id
+from iommuctl.transaction.snapshot import Manifest, State
 from iommuctl.transaction.store import STATE_MODE, Clock, Store, later_than_the_newest
+from iommuctl.transaction.work import Purpose, Work, journal_of, snapshot_of
 from iommuctl.tree import digest
-from iommuctl.value import NamedTuple
 
 NEW_DIRECTORY_MODE = 0o755
 UNDONE = "the undo succeeded: every file is as it was"
-
-
-class Purpose(NamedTuple):
-    """What a transaction is for, as its snapshot tells it. `of` is the snapshot that a rollback takes back.
-
-    `entries` are the boot entries that are there, `drivers` those of the host's devices, as the snapshot keeps them.
-    """
-
-    action: Action
-    of: str | None
-    profile: str
-    platform: Platform
-    backend: str
-    fingerprint: str
-    changes: tuple[Change, ...] = ()
-    inputs: Mapping[str, str] = MappingProxyType({})
-    entries: tuple[PurePosixPath, ...] = ()
-    origin: Origin = Origin()
-    beside: Beside = Beside()
-    drivers: Mapping[str, str] = MappingProxyType({})
-
-
-class Work(NamedTuple):
-    """What a transaction may write: `edits` in this order, then what generators make of them, published one by one.
-
-    `metadata` overrides that of the file now, by the edit's path. `removed_directories` go, innermost last, if they are
-    empty then. `marks` are the states that other snapshots get when it is committed.
-    """
-
-    edits: tuple[FileEdit, ...]
-    generated: tuple[PurePosixPath, ...] = ()
-    metadata: Mapping[PurePosixPath, Metadata] = MappingProxyType({})
-    removed_directories: tuple[PurePosixPath, ...] = ()
-    marks: Mapping[str, State] = MappingProxyType({})
 
 
 def add_fact(error: BaseException, fact: str) -> None:
@@ -144,8 +102,8 @@ class Transaction:
                 )
             targets = examine(root, work.edits, work.generated)
             check_space(root, store, targets)
-            manifest, contents = _snapshot(later_than_the_newest(clock(), root, store), purpose, targets)
-            journal = _journal(root, work, targets, manifest)
+            manifest, contents = snapshot_of(later_than_the_newest(clock(), root, store), purpose, targets)
+            journal = journal_of(root, work, targets, manifest)
             try:
                 store.add(manifest, contents)
                 root.make_directories(store.staging, STATE_MODE)
@@ -339,74 +297,3 @@ class Transaction:
 
 def _failure(error: IommuctlError | InterruptedRun) -> str:
     return f"failed: {error.brief}" if isinstance(error, IommuctlError) else f"was interrupted by {error.signal.name}"
-
-
-def _snapshot(created: datetime, purpose: Purpose, targets: tuple[Target, ...]) -> tuple[Manifest, bytes]:
-    """Return the manifest of what is there now, in the state that holds until the commit, and the contents saved."""
-    files: list[SavedFile] = []
-    contents = bytearray()
-    for target in targets:
-        blob = None
-        if target.before is not None:
-            blob = Blob(offset=len(contents), size=len(target.before))
-            contents += target.before
-        files.append(
-            SavedFile(
-                path=target.path,
-                target=target.final,
-                file_class=target.file_class,
-                before_sha256=digest(target.before),
-                after_sha256=digest(target.after),
-                before=target.metadata,
-                blob=blob,
-            )
-        )
-    manifest = Manifest(
-        id=new_id(created),
-        created=created,
-        action=purpose.action,
-        of=purpose.of,
-        profile=purpose.profile,
-        inputs=dict(purpose.inputs),
-        platform=purpose.platform,
-        backend=purpose.backend,
-        state=State.UNDONE,
-        fingerprint=purpose.fingerprint,
-        files=tuple(files),
-        changes=purpose.changes,
-        made_directories=_folders_to_make(targets),
-        entries=purpose.entries,
-        origin=purpose.origin,
-        beside=purpose.beside,
-        drivers=purpose.drivers,
-    )
-    return manifest, bytes(contents)
-
-
-def _journal(root: Root, work: Work, targets: tuple[Target, ...], manifest: Manifest) -> Journal:
-    removed = [
-        JournalDirectory(path=root.resolve(path), mode=stat.S_IMODE(status.st_mode))
-        for path in work.removed_directories
-        if (status := root.stat(path)) is not None
-    ]
-    files = tuple(
-        JournalFile(
-            path=target.final,
-            before_sha256=digest(target.before),
-            after_sha256=digest(target.after),
-            temporary=temporary_name(),
-        )
-        for target in targets
-    )
-    return Journal(
-        snapshot=manifest.id,
-        files=files,
-        made_directories=manifest.made_directories,
-        removed_directories=tuple(removed),
-        marks=dict(work.marks),
-    )
-
-
-def _folders_to_make(targets: tuple[Target, ...]) -> tuple[PurePosixPath, ...]:
-    """Return the missing directories of every target, each above before below."""
-    return tuple(sorted({path for target in targets for path in target.missing}))

@@ -17,7 +17,7 @@ from pathlib import Path
 import documents
 import pytest
 from lacking import program
-from project import PROJECT
+from project import PACKAGE, PROJECT
 from typer.main import get_command
 
 import iommuctl
@@ -51,6 +51,7 @@ SHELL_TEXTS = (
     *("scripts/lib.sh", "packaging/deb/iommuctl.postrm", "packaging/deb/iommuctl.prerm"),
     *(f"iommuctl/app/initramfs/scripts/{name}.sh" for name in ("bind", "dracut-module-setup", "initramfs-tools-hook")),
 )
+LONGEST_MODULE = 400  # lines
 SAMPLE = PROJECT / "examples" / "debian-12"
 
 # Directories of one machine, and hosts that serve packages: where a package comes from is for pip's own configuration.
@@ -198,6 +199,11 @@ def test_every_source_names_its_licence(folder: str) -> None:
         if "SPDX-License-Identifier: Apache-2.0" not in "".join(path.read_text().splitlines(keepends=True)[:3])
     ]
     assert unnamed == []
+
+
+def test_no_module_has_more_than_one_reads_at_a_sitting() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(path): count for path, count in lines.items() if count > LONGEST_MODULE} == {}
 
 
 def test_nothing_of_one_machine_is_written_down() -> None:

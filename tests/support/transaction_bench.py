@@ -10,7 +10,8 @@ from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.snapshot import Action, State
 from iommuctl.transaction.store import Store
-from iommuctl.transaction.transaction import Purpose, Transaction, Work
+from iommuctl.transaction.transaction import Transaction
+from iommuctl.transaction.work import Purpose, Work
 
 GRUB = PurePosixPath("/etc/default/grub")
 DROPIN = PurePosixPath("/etc/default/new/deep/iommu.cfg")

@@ -13,7 +13,8 @@ from iommuctl.transaction.durable import write_file
 from iommuctl.transaction.recovery import recover
 from iommuctl.transaction.snapshot import Action
 from iommuctl.transaction.store import Store
-from iommuctl.transaction.transaction import Purpose, Transaction, Work
+from iommuctl.transaction.transaction import Transaction
+from iommuctl.transaction.work import Purpose, Work
 
 GRUB = PurePosixPath("/etc/default/grub")
 CMDLINE = PurePosixPath("/etc/kernel/cmdline")

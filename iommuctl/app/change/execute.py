@@ -19,7 +19,8 @@ from iommuctl.host.descriptors import READ_LIMIT
 from iommuctl.host.space import files_limited, room_kept
 from iommuctl.plan import Command
 from iommuctl.transaction.snapshot import Action, Origin
-from iommuctl.transaction.transaction import Purpose, Transaction, Work
+from iommuctl.transaction.transaction import Transaction
+from iommuctl.transaction.work import Purpose, Work
 from iommuctl.tree import Overlay, Tree
 from iommuctl.value import NamedTuple
 
