@@ -2,7 +2,7 @@
 """Boot Loader Specification entries (Type #1, UAPI.1): one file as GRUB and as systemd-boot read it. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
 from iommuctl.kernel.cmdline import Cmdline
@@ -51,18 +51,17 @@ class BlsEntry(NamedTuple):
     """One entry file. `lines` are those with a key and a value, in order.
 
     `grub_stop` is the line at which GRUB stops reading, blank or without a value (None: it reads all of them);
-    systemd-boot passes over it.
+    systemd-boot passes over it. `id` is the name without suffix and boot counter: it stays the same when the bootloader
+    counts. `values` are those of keys that may stand once, without blanks at their end; the last one counts
+    (systemd-boot).
     """
 
     path: PurePosixPath
     text: str
     lines: tuple[EntryLine, ...]
     grub_stop: int | None
-
-    @property
-    def id(self) -> str:
-        """The name without suffix and boot counter: it stays the same when the bootloader counts."""
-        return _without_counter(self.path.name)
+    id: str
+    values: Mapping[str, str]
 
     @property
     def tries(self) -> tuple[int, int] | None:
@@ -118,8 +117,8 @@ class BlsEntry(NamedTuple):
         return tuple(line for line in self.lines if line.key == key)
 
     def value(self, key: str) -> str | None:
-        """The value of a key that may stand once, without blanks at its end; the last one counts (systemd-boot)."""
-        return next((line.value.rstrip() for line in reversed(self.lines) if line.key == key), None)
+        """The value of a key that may stand once; None where it is not there."""
+        return self.values.get(key)
 
     @property
     def _names_root(self) -> bool:
@@ -160,7 +159,8 @@ def parse_entry(path: PurePosixPath, text: str) -> BlsEntry:
         elif stop is None and not _COMMENT.match(raw) and (raw or number < len(parts)):
             stop = number
         start += len(raw) + 1
-    return BlsEntry(path, text, tuple(lines), stop)
+    values = {line.key: line.value.rstrip() for line in lines}
+    return BlsEntry(path, text, tuple(lines), stop, _without_counter(path.name), values)
 
 
 def is_enclosed(value: str) -> bool:

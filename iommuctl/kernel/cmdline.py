@@ -78,8 +78,11 @@ class Cmdline(NamedTuple):
         pieces = [
             piece for blank, token in zip(self.blanks, self.tokens, strict=False) for piece in (blank, token.text)
         ]
+        text = "".join((*pieces, self.blanks[-1]))
+        if text.isascii():
+            return text
         # Encoding and decoding joins the halves of a character that the kernel's byte-wise rules split.
-        return "".join((*pieces, self.blanks[-1])).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
     @property
     def kernel_count(self) -> int:

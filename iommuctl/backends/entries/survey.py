@@ -239,8 +239,9 @@ def _written(entry: BlsEntry, cmdline: Cmdline) -> Cmdline:
 
 def _root_of(cmdline: Cmdline) -> tuple[str | None, ...]:
     """The values of the parameters that tell one installation from another: the last of each counts."""
-    values = {parameter.key: parameter.value for parameter in cmdline.parameters}
-    return tuple(values.get(name) for name in _ROOT_PARAMETERS)
+    values: dict[str, str | None] = dict.fromkeys(_ROOT_PARAMETERS)
+    values.update((one.key, one.value) for one in cmdline.parameters if one.key in values)
+    return tuple(values.values())
 
 
 def _spelled(name: str, value: str | None) -> str:
