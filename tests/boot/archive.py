@@ -8,6 +8,7 @@ out of it are the drivers of hardware that no machine of the lab has: unpacking 
 import contextlib
 import fcntl
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ _KERNEL = re.compile(r"linux-image-(\d\S*)")
 # Below /lib/modules/RELEASE/kernel: what a machine of the lab needs to mount its file systems.
 _KEPT = re.compile(
     r"^(lib|crypto|arch|fs/(ext4|jbd2|fat|nls|efivarfs|mbcache\S*)|drivers/(block/virtio_blk\S*|virtio|net/virtio_net\S*"
-    r"|net/net_failover\S*)|net/core)(/|$)"
+    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio)|net/core|virt)(/|$)"
 )
 
 
@@ -113,7 +114,7 @@ class Archive:
 
     def _slim(self, name: str) -> Path:
         whole = self.download(name)
-        folder = self.folder / "slim"
+        folder = self.folder / f"slim-{hashlib.sha256(_KEPT.pattern.encode()).hexdigest()[:8]}"
         target = folder / whole.name
         if target.is_file():
             return target

@@ -79,6 +79,13 @@ def image(recipe: Recipe) -> Image:
     return Image(recipe, folder, {suite: package.release for suite, package in packages.items()})
 
 
+def tree(recipe: Recipe, folder: Path) -> str:
+    """Install a host in a directory, without a disk, and return the release of its kernel."""
+    packages = {suite: _archive(recipe, suite).kernel(recipe.kernel_package) for suite in recipe.kernels}
+    _install_tree(folder, recipe, packages)
+    return packages[recipe.suite].release
+
+
 def _key(recipe: Recipe, packages: dict[Suite, KernelPackage]) -> str:
     """What an image depends on: its recipe, its files, the versions of its packages, and how this module makes it."""
     versions = _versions(recipe)

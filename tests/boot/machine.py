@@ -62,7 +62,8 @@ class Machine:
 
     `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `memory` is in MiB. `cut` is one more
     disk, raw and with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites. One
-    that `reboots` goes on after a reset, by its firmware; else a reset is its end.
+    that `reboots` goes on after a reset, by its firmware; else a reset is its end. `devices` are more of them, as the
+    option of QEMU names them.
     """
 
     disk: Path
@@ -75,6 +76,7 @@ class Machine:
     cut: Path | None = None
     log: Path | None = None
     memory: int = MEMORY
+    devices: tuple[str, ...] = ()
     timeout: float = TIMEOUT_SECONDS
     reboots: bool = False
 
@@ -190,6 +192,7 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
         # Whatever ends a test ends its machine: the signal that the kernel sends when the parent is gone.
         *("setpriv", "--pdeathsig", "KILL"),
         *_processor(machine),
+        *(word for device in machine.devices for word in ("-device", device)),
         *(
             "-nodefaults",
             "-no-user-config",

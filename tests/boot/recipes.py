@@ -123,6 +123,14 @@ search --no-floppy --fs-uuid --set=root {ROOT_UUID}
 insmod blsuki
 blscfg --path {BLS_ENTRIES}
 """
+_BLS_FILES = (
+    ("etc/default/grub", _GRUB_DEFAULT + "GRUB_ENABLE_BLSCFG=true\n", 0o644),
+    ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
+    *((f"etc/kernel/{when}.d/zz-update-grub", _NO_HOOK, 0o755) for when in ("postinst", "postrm")),
+    ("etc/kernel/postinst.d/zz-lab-bls", _BLS_HOOK, 0o755),
+    ("etc/kernel/postrm.d/zz-lab-bls", _BLS_UNHOOK, 0o755),
+    ("boot/grub/grub.cfg", _BLS_MENU, 0o600),
+)
 _ARM64_INIT = f"""#!/bin/sh
 PATH=/usr/sbin:/usr/bin
 export PATH
@@ -247,14 +255,7 @@ RECIPES = (
         kernels=_ALL,
         firmware=Firmware.BIOS,
         packages=(*_COMMON, *_PYTHON, "grub-pc-bin", "grub2-common"),
-        files=(
-            ("etc/default/grub", _GRUB_DEFAULT + "GRUB_ENABLE_BLSCFG=true\n", 0o644),
-            ("etc/kernel/cmdline", f"{CMDLINE}\n", 0o644),
-            *((f"etc/kernel/{when}.d/zz-update-grub", _NO_HOOK, 0o755) for when in ("postinst", "postrm")),
-            ("etc/kernel/postinst.d/zz-lab-bls", _BLS_HOOK, 0o755),
-            ("etc/kernel/postrm.d/zz-lab-bls", _BLS_UNHOOK, 0o755),
-            ("boot/grub/grub.cfg", _BLS_MENU, 0o600),
-        ),
+        files=_BLS_FILES,
         install="set -ex\ngrub-install --target=i386-pc /dev/vda\ngrub-editenv /boot/grub/grubenv create\n",
     ),
     Recipe(
@@ -293,4 +294,15 @@ RECIPES = (
         architecture="arm64",
         kernel_package="linux-image-cloud-arm64",
     ),
+)
+# A tree whose initramfs starts udev, as those of administrators do: what gives devices to guests has to be before it.
+# GRUB reads its entries, which are there without a disk.
+WITH_UDEV = Recipe(
+    loader=Loader.GRUB_BLS,
+    suite=Suite.TRIXIE,
+    kernels=(Suite.TRIXIE,),
+    firmware=Firmware.BIOS,
+    packages=(*(one for one in _COMMON if one != "tiny-initramfs"), *_PYTHON, "initramfs-tools", "grub-pc"),
+    files=_BLS_FILES,
+    install="",
 )
