@@ -45,7 +45,6 @@ class _Basis(NamedTuple):
     cmdline: Cmdline
     lines: tuple[str, ...]
     is_sorted: bool
-    is_image: bool
 
 
 def render(tree: Tree, facts: Facts, order: Order) -> Rendered:
@@ -137,7 +136,7 @@ def _of_entry(found: FoundEntry) -> _Basis:
     entry = found.entry
     lines = tuple(f"{line.key}{line.gap}{line.value}" for line in entry.lines if line.key not in _REPLACED)
     is_sorted = entry.value("sort-key") is not None
-    return _Basis(entry.id, entry.path.parent, found.cmdline, lines, is_sorted, is_image=False)
+    return _Basis(entry.id, entry.path.parent, found.cmdline, lines, is_sorted)
 
 
 def _of_image(tree: Tree, image: Image, judge: Judge) -> _Basis | None:
@@ -161,7 +160,7 @@ def _of_image(tree: Tree, image: Image, judge: Judge) -> _Basis | None:
         judge.refuse(Rule.TRIAL_LOADER, f"{image.path} is on no boot file system", str(image.path))
         return None
     lines = (f"efi /{image.path.relative_to(point)}",)
-    return _Basis(image.id, point / "loader/entries", image.cmdline, lines, is_sorted=False, is_image=True)
+    return _Basis(image.id, point / "loader/entries", image.cmdline, lines, is_sorted=False)
 
 
 def _judge_booted(facts: Facts, layout: Layout, basis: _Basis, judge: Judge) -> None:
@@ -263,4 +262,4 @@ def _entry(tree: Tree, facts: Facts, order: Order, layout: Layout, basis: _Basis
     )
     edit = FileEdit(path, FileClass.ENTRY, None, content, f"boots {order.profile} once")
     shot = OneShot(OneShotKind.EFI, ONE_SHOT, path.name)
-    return TrialEntry(path.name, edit, None, shot, after, basis.cmdline, own_tokens(after), not basis.is_image)
+    return TrialEntry(path.name, edit, None, shot, after, basis.cmdline, own_tokens(after), is_proven=True)

@@ -62,7 +62,7 @@ def test_nobody_to_ask_is_no_consent(host: TrialHost) -> None:
 
 
 def test_a_loader_that_was_not_booted_in_the_lab_needs_more_than_a_yes(tmp_path: Path, mocker: MockerFixture) -> None:
-    host = uki_host(tmp_path / "host")
+    host = bls_host(tmp_path / "host")
     live_in(host, mocker)
     code, text = invoke(host.path, *START, "--yes")
     assert (code, "lab" in text) == (2, True)
@@ -76,7 +76,7 @@ def blsuki_host(path: Path) -> TrialHost:
     return host
 
 
-@pytest.mark.parametrize(("make", "code"), [(entry_host, 0), (blsuki_host, 0), (bls_host, 2), (uki_host, 2)])
+@pytest.mark.parametrize(("make", "code"), [(entry_host, 0), (blsuki_host, 0), (bls_host, 2), (uki_host, 0)])
 def test_a_loader_that_was_booted_in_the_lab_needs_a_yes_alone(
     make: Callable[[Path], TrialHost], code: int, tmp_path: Path, mocker: MockerFixture
 ) -> None:
@@ -187,7 +187,7 @@ def test_what_no_trial_can_carry_out_of_a_plan_is_refused(
 
 
 def test_a_plan_says_nothing_of_loaders_that_were_not_booted(tmp_path: Path, mocker: MockerFixture) -> None:
-    host, path = uki_host(tmp_path / "host"), str(tmp_path / "plan.json")
+    host, path = bls_host(tmp_path / "host"), str(tmp_path / "plan.json")
     live_in(host, mocker)
     assert invoke(host.path, *START, "--dry-run", "--out", path)[0] == 0
     assert invoke(host.path, *TRY, "--plan", path)[0] == 2
