@@ -78,12 +78,10 @@ def choose_cards(host: Host, found: Devices, numbers: Iterable[int], backend: st
 def taken_devices(
     host: Host, lines: Iterable[Cmdline], *, is_asked: bool, meant: frozenset[str] = frozenset()
 ) -> Taken:
-    """Return what the ids for vfio-pci on lines take, each of which counts for every device of it, and the addresses,
-    and what speaks against it.
+    """Return what the ids for vfio-pci on lines take, which count for every device of them, and the addresses there.
 
-
-    Where they are not what is asked for but are there already, nothing of it is an error. `meant` are the addresses
-    that were named, where ids were not.
+    With it comes what speaks against it. Where they are not what is asked for but are there already, nothing of it is
+    an error. `meant` are the addresses that were named, where ids were not.
     """
     lines = tuple(lines)
     named = [[one.value or "" for one in line.named(PARAMETER)] for line in lines]
