@@ -2,8 +2,8 @@
 """Lens: Augeas as a function from text to text. The only module that imports augeas; no live file is ever opened."""
 
 import re
+import threading
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,10 @@ class Span(NamedTuple):
 class Lens:
     """One of the lenses in `lenses/`, such as `Grubdefault.lns`.
 
-    All of them share one Augeas handle, of whose tree nothing outlasts a method. It loads no file of the system and no
-    lens but ours (flags NO_LOAD, NO_STDINC, NO_MODL_AUTOLOAD), so neither the host's own lenses nor its configuration
-    take part. For one thread. Where a label is named, values of no other node are edited, and none of those costs the
-    time to find it.
+    It is for the thread that made it, whose lenses share one Augeas handle, of whose tree nothing outlasts a method. It
+    loads no file of the system and no lens but ours (flags NO_LOAD, NO_STDINC, NO_MODL_AUTOLOAD), so neither the host's
+    own lenses nor its configuration take part. Where a label is named, values of no other node are edited, and none of
+    those costs the time to find it.
     """
 
     def __init__(self, name: str, label: str | None = None) -> None:
@@ -157,8 +157,18 @@ def _require_carried(path: PurePosixPath, value: str) -> None:
         raise LensError(path, None, f"would get a byte 0x{ord(reserved[0]):02x}, which cannot be represented")
 
 
-@cache  # to read a lens and compile its expressions takes as long as fifty texts
+_OF_THREAD = threading.local()  # Augeas keeps its handles for one thread each
+
+
 def _handle() -> "augeas.Augeas":
+    """Return this thread's handle: to read a lens and compile its expressions takes as long as fifty texts."""
+    found: augeas.Augeas | None = getattr(_OF_THREAD, "handle", None)
+    if found is None:
+        found = _OF_THREAD.handle = _new_handle()
+    return found
+
+
+def _new_handle() -> "augeas.Augeas":
     import augeas  # noqa: PLC0415 - loading libaugeas costs as much as the rest of a small command
 
     if not _LENSES.is_dir():

@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -194,4 +195,14 @@ def test_the_environment_cannot_bring_another_lens(tmp_path: Path, monkeypatch: 
     (tmp_path / "grubdefault.aug").write_text("module Grubdefault =\nlet lns = [ key /a/ ]\n")
     monkeypatch.setenv("AUGEAS_LENS_LIB", str(tmp_path))
     monkeypatch.setenv("AUGEAS_ROOT", str(tmp_path))
-    assert Lens("Grubdefault.lns").rewrite(GRUB, "A=1\n", {}) == "A=1\n"
+    with ThreadPoolExecutor(1) as pool:  # a handle that no test before has made
+        assert pool.submit(lambda: Lens("Grubdefault.lns").rewrite(GRUB, "A=1\n", {})).result() == "A=1\n"
+
+
+def test_threads_do_not_meet_in_each_others_texts() -> None:
+    def edit(number: int) -> bool:
+        lens, text = Lens("Grubdefault.lns"), "".join(f"A{line}={number}\n" for line in range(50))
+        return all(lens.rewrite(GRUB, text, {}) == text for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(edit, range(8)))
