@@ -19,8 +19,9 @@ CORPUS = PROJECT.parent / "shared" / "corpus"
 settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("project")
 
-# A shell that starts a run in the background has it ignore this one, and so would every program that a test starts.
+# A shell that starts a run in the background has it ignore SIGINT, nohup SIGHUP, and so would every program of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 UMASK = 0o022
 os.umask(UMASK)
