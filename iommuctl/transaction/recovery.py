@@ -107,6 +107,8 @@ def _run_again(root: Root, argv: tuple[str, ...]) -> None:
 
     if reason := package_manager_at_work(root):
         raise BusyError("a package manager is at work", details=(reason,), hint="run the same command again later")
+    if _was_moved(root, argv):
+        return
     try:
         SystemRunner(root.path).run(argv)
     except IommuctlError as error:
@@ -115,6 +117,15 @@ def _run_again(root: Root, argv: tuple[str, ...]) -> None:
             details=error.details,
             hint=f"{root.command('recover')}, or keep what it wrote: {accept_current(root)}",
         ) from error
+
+
+def _was_moved(root: Root, argv: tuple[str, ...]) -> bool:
+    """Whether a command renames a kept file back that is back: a recovery that was cut off did it."""
+    match argv:
+        case ("mv", "-f", kept, live):
+            return root.stat(PurePosixPath(kept)) is None and root.stat(PurePosixPath(live)) is not None
+        case _:
+            return False
 
 
 def complete(

@@ -3,9 +3,11 @@
 """Recovery, case by case; the crash matrix strikes at every point."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 from transaction_bench import CONFIG, DROPIN, GONE, GRUB, NEW, OLD, Bench
 
 from iommuctl.errors import (
@@ -13,6 +15,8 @@ from iommuctl.errors import (
     ExecutionError,
     NotPermittedError,
 )
+from iommuctl.host.commands import SystemRunner
+from iommuctl.host.root import Root
 from iommuctl.transaction.recovery import recover
 from iommuctl.transaction.restoration import Resolution
 from iommuctl.transaction.snapshot import State
@@ -140,6 +144,35 @@ def test_an_undo_that_fails_names_the_way_out(bench: Bench, monkeypatch: pytest.
     assert caught.value.hint == f"iommuctl recover --root {bench.tree}"
     recover(bench.root, bench.store)
     assert bench.files() == OLD
+
+
+def test_a_kept_file_that_was_renamed_back_is_not_renamed_again(bench: Bench, mocker: MockerFixture) -> None:
+    live, kept = bench.tree / "image", bench.tree / "kept"
+    live.write_bytes(b"new")
+    kept.write_bytes(b"old")
+    move = ("mv", "-f", "/kept", "/image")
+    one = bench.begin()
+    one.write()
+    one.note_start(move, lambda: None)
+    with pytest.raises(SystemExit), one._held:
+        raise SystemExit
+
+    def run(_: SystemRunner, argv: tuple[str, ...]) -> None:
+        words = (word.replace("/", f"{bench.tree}/") for word in argv)
+        if subprocess.run((*words,), check=False, capture_output=True).returncode:
+            raise ExecutionError("'mv' failed")
+
+    mocker.patch.object(Root, "is_running_system", new_callable=mocker.PropertyMock, return_value=True)
+    mocker.patch.object(SystemRunner, "run", autospec=True, side_effect=run)
+    killed = mocker.patch("iommuctl.transaction.recovery.remove_journal", side_effect=SystemExit)
+    with pytest.raises(SystemExit):
+        recover(bench.root, bench.store)
+    assert (live.read_bytes(), kept.exists()) == (b"old", False)
+    mocker.stop(killed)
+    recovered = recover(bench.root, bench.store)
+    assert recovered is not None
+    assert recovered.ran == (move,)
+    assert (live.read_bytes(), recover(bench.root, bench.store)) == (b"old", None)
 
 
 def test_not_root_is_found_out_by_trying(bench: Bench) -> None:
