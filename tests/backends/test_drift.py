@@ -5,16 +5,18 @@ import json
 
 import pytest
 from archhosts import BACKEND, CMDLINE, ENTRY, IMAGE, NO_ENTRY, PRESET, PROXMOX, rendered
-from entryhosts import CATALOGUE, ENTRIES, MACHINE, OPTIONS, RELEASE, arch, entry, facts, fedora
+from entryhosts import CATALOGUE, ENTRIES, MACHINE, OPTIONS, RELEASE, arch, entry, facts, fedora, grubenv
 from entryhosts import ENTRY as FEDORA_ENTRY
 from peimages import unified_image
 from trees import MemoryTree
 
 from iommuctl.backends.bls.backend import Bls
 from iommuctl.backends.drift import Source, disagreements
+from iommuctl.backends.grub.backend import Grub2
 from iommuctl.kernel.cmdline import Cmdline
 
 PT = "iommu=pt"
+GRUBENV = "/boot/grub2/grubenv"
 OTHER = f"{ENTRIES}/{MACHINE}-6.1.conf"
 
 
@@ -105,6 +107,12 @@ def test_every_pair_of_a_host_with_systemd_boot_is_in_status_and_plan(
         ),
         ({CMDLINE: f"{OPTIONS} {PT}\n"}, [(CMDLINE, "/etc/default/grub"), (CMDLINE, FEDORA_ENTRY)]),
         ({}, []),
+        # What tuned sets, it adds to the next kernel's entry too; kernelopts is nobody's but ours.
+        ({FEDORA_ENTRY: entry(f"{OPTIONS} $tuned_params"), GRUBENV: grubenv(tuned_params=PT)}, []),
+        (
+            {FEDORA_ENTRY: entry("$kernelopts $tuned_params"), GRUBENV: grubenv(kernelopts=PT, tuned_params="x")},
+            [(FEDORA_ENTRY, "/etc/default/grub"), (FEDORA_ENTRY, CMDLINE)],
+        ),
     ],
 )
 def test_every_pair_of_a_host_whose_grub_reads_entries_is_told(
@@ -115,3 +123,14 @@ def test_every_pair_of_a_host_whose_grub_reads_entries_is_told(
     assert [message.split(" (")[0] for message in found] == [
         f"{has} has {PT}, which is not in {lacks}" for has, lacks in pairs
     ]
+
+
+def test_a_word_that_a_script_of_the_menu_sets_is_in_the_next_menu_too() -> None:
+    menu = (
+        "set extra='iommu=pt'\n### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'L' --id l {\n"
+        " linux /vmlinuz-6.1 ro quiet $extra\n}\n### END /etc/grub.d/10_linux ###\n"
+    )
+    tree = MemoryTree.of({"/etc/default/grub": "GRUB_CMDLINE_LINUX=quiet\n", "/boot/grub/grub.cfg": menu})
+    config = Grub2(CATALOGUE).read(tree, facts(id="debian"))
+    assert [one for one in config.findings if one.rule == "sources-disagree"] == []
+    assert str(config.future.cmdline) == "quiet iommu=pt"

@@ -74,7 +74,7 @@ class Bls:
                 *told,
                 *_later_menu(given, found),
                 *_about_file(tree),
-                *self._drift(given, coming, found),
+                *self._drift(given, coming, known, found),
             ),
             beside=() if given is None else (Future(given, grub_sources.MAIN),),
         )
@@ -92,7 +92,7 @@ class Bls:
         conformer = Conformer(desired, self._catalogue)
         changes: list[Change] = []
         edits: list[FileEdit] = []
-        drift = self._drift(given, _future(tree, facts, known, found), found)
+        drift = self._drift(given, _future(tree, facts, known, found), known, found)
         findings = [*notes.unproven(place), *_about(known, found), *drift]
         findings += () if ours else (no_entry_yet(KERNEL_CMDLINE),)
         if family is not None:
@@ -161,13 +161,15 @@ class Bls:
         _ours(tree, facts, survey.survey_entries(tree, facts, (ENTRIES,), _reading(_variables(tree, facts))))
         return ()
 
-    def _drift(self, given: Cmdline | None, coming: Future, found: tuple[FoundEntry, ...]) -> tuple[Finding, ...]:
+    def _drift(
+        self, given: Cmdline | None, coming: Future, known: GrubVariables, found: tuple[FoundEntry, ...]
+    ) -> tuple[Finding, ...]:
         """Return where GRUB's settings, the next kernel's line and the entries do not say the same."""
         sources = [] if given is None else [Source(str(grub_sources.MAIN), _SETTINGS_USE, given)]
         if coming.source == KERNEL_CMDLINE and coming.cmdline is not None:
             sources.append(Source(str(coming.source), _NEXT_USE, coming.cmdline))
         booted = sorted((each for each in found if each.ours), key=lambda each: not each.is_basis)
-        entries = [Source(str(each.entry.path), "GRUB boots", each.cmdline) for each in booted]
+        entries = [Source(str(each.entry.path), "GRUB boots", _own_line(each, known)) for each in booted]
         return disagreements(sources, entries, self._catalogue)
 
 
@@ -253,6 +255,14 @@ def _shipped_entry(tree: Tree, facts: Facts) -> BlsEntry | None:
             if content is not None:
                 return parse_entry(path, content.decode("utf-8", "surrogateescape"))
     return None
+
+
+def _own_line(found: FoundEntry, known: GrubVariables) -> Cmdline:
+    """What an entry says without the `$words` that other programs set, which add them to the next kernel's as well."""
+    line = found.entry.grub_options
+    if line is None or set(variables(line.value)) <= {KERNELOPTS}:
+        return found.cmdline
+    return expand(line.value, lambda name: known.get(name) if name == KERNELOPTS else None)
 
 
 def _uses(entry: BlsEntry, name: str) -> bool:

@@ -70,7 +70,8 @@ class Grub2:
         if given is None:
             return None, found
         try:
-            return host.words.shown(script.line_of(str(given))), found
+            lines = (line for entry in host.normal for line in entry.linux)
+            return host.words.shown(words.predicted(script.line_of(str(given)), lines)), found
         except BootConfigError:
             return given, found
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """/etc/default/grub and its drop-ins as grub-mkconfig reads them: files in, the two variables and their value out."""
 
+from collections.abc import Collection
 from functools import cache
 from pathlib import PurePosixPath
 
 from iommuctl.backends.grub.distributions import GrubFamily
 from iommuctl.errors import BootConfigError, NotRepresentableError
-from iommuctl.formats.shell.assignments import ShellFile, parse_shell_file
-from iommuctl.formats.shell.stops import first_stop
+from iommuctl.formats.shell.assignments import Hazard, ShellFile, parse_shell_file
+from iommuctl.formats.shell.stops import Stop, first_stop
 from iommuctl.formats.shell.variables import Chain, chain
-from iommuctl.formats.shell.words import Shell
+from iommuctl.formats.shell.words import Reach, Shell
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.tree import Tree
 from iommuctl.value import NamedTuple
@@ -116,10 +117,30 @@ def _parse(tree: Tree, path: PurePosixPath, content: bytes, shell: Shell) -> She
         raise NotRepresentableError(path, None, f"larger than {_MOST_BYTES} bytes")
     file = parse_shell_file(path, decode(path, content), shell)
     # A file that is read only where it is there, and is not there, changes nothing.
-    hazards = tuple(
-        each for each in file.hazards if each.guarded is None or _is_there(tree, PurePosixPath(each.guarded))
-    )
-    return file._replace(hazards=hazards)
+    hazards = (each for each in file.hazards if not each.guarded or _is_there(tree, PurePosixPath(each.included or "")))
+    return file._replace(hazards=tuple(_narrowed(tree, each, shell) for each in hazards))
+
+
+def _narrowed(tree: Tree, hazard: Hazard, shell: Shell) -> Hazard:
+    """Return a hazard with the variables that the file which is read there assigns, where that can be told."""
+    if hazard.included is None or hazard.reach is not Reach.EARLIER or hazard.included.startswith(_AT_RUNTIME):
+        return hazard
+    path = PurePosixPath(hazard.included)
+    try:
+        content = tree.read(path)
+        if content is None or len(content) > _MOST_BYTES:
+            return hazard
+        file = parse_shell_file(path, decode(path, content), shell)
+    except BootConfigError:
+        return hazard
+    names = {each.name for each in file.assignments}
+    for inner in file.hazards:
+        if inner.names is None or inner.reach is not Reach.EARLIER:
+            return hazard
+        names.update(inner.names)
+    if file.functions or _first_stop(tree, file, frozenset()) is not None:
+        return hazard
+    return hazard._replace(names=tuple(sorted(names)))
 
 
 def _require_sourceable(tree: Tree, family: GrubFamily, files: tuple[ShellFile, ...]) -> None:
@@ -127,17 +148,21 @@ def _require_sourceable(tree: Tree, family: GrubFamily, files: tuple[ShellFile, 
     functions: set[str] = set()
     for file in files:
         functions |= file.functions
-        stop = first_stop(
-            file.calls,
-            file.last_list,
-            file.shell,
-            is_there=lambda path: path.startswith(_AT_RUNTIME) or _is_there(tree, PurePosixPath(path)),
-            is_missing_program=lambda name: _is_missing_program(tree, name),
-            functions=functions,
-        )
+        stop = _first_stop(tree, file, functions)
         if stop is not None:
             hint = f"edit line {stop.line} of {file.path}, then try it with {family.mkconfig} -o /dev/null"
             raise BootConfigError(file.path, stop.line, f"{family.mkconfig} ends here: {stop.message}", hint=hint)
+
+
+def _first_stop(tree: Tree, file: ShellFile, functions: Collection[str]) -> Stop | None:
+    return first_stop(
+        file.calls,
+        file.last_list,
+        file.shell,
+        is_there=lambda path: path.startswith(_AT_RUNTIME) or _is_there(tree, PurePosixPath(path)),
+        is_missing_program=lambda name: _is_missing_program(tree, name),
+        functions=functions,
+    )
 
 
 def _is_there(tree: Tree, path: PurePosixPath) -> bool:

@@ -47,7 +47,7 @@ class ShellAssignment(NamedTuple):
 class Hazard(NamedTuple):
     """Something that could assign, or cut the file short, unseen. `names` are the variables at risk (None: any).
 
-    `guarded` is the file that is read here only where a test of that very file finds it.
+    `included` is the file that is read here; `guarded`, where a test of that very file finds it.
     """
 
     path: PurePosixPath
@@ -56,7 +56,8 @@ class Hazard(NamedTuple):
     what: str
     names: tuple[str, ...] | None
     reach: Reach
-    guarded: str | None = None
+    included: str | None = None
+    guarded: bool = False
 
 
 class ShellFile(NamedTuple):
@@ -225,8 +226,8 @@ class _Reader(ShellGrammar):
             return
         reach = Reach.ALL if in_function else effect.reach
         line = self.source.line(offset)
-        guarded = included if any(included in guard for guard in self._guards) else None
-        self.hazards.append(Hazard(self.source.path, line, offset, effect.what, effect.names, reach, guarded))
+        guarded = any(included in guard for guard in self._guards)
+        self.hazards.append(Hazard(self.source.path, line, offset, effect.what, effect.names, reach, included, guarded))
 
     @contextmanager
     def _subshell(self) -> Iterator[None]:

@@ -187,10 +187,11 @@ def _require_exact(chain_: Chain, edits: Sequence[ValueEdit], words: Mapping[She
 
 
 def _read_again(file: ShellFile, text: str) -> ShellFile:
-    """Read an edited file, whose hazards are those that were there before."""
-    lines = {(hazard.line, hazard.what) for hazard in file.hazards}
+    """Read an edited file, whose hazards are those that were there before, with what was found out about them."""
+    known = {(hazard.line, hazard.what): hazard.names for hazard in file.hazards}
     changed = parse_shell_file(file.path, text, file.shell)
-    return changed._replace(hazards=tuple(each for each in changed.hazards if (each.line, each.what) in lines))
+    hazards = ((each, (each.line, each.what)) for each in changed.hazards)
+    return changed._replace(hazards=tuple(each._replace(names=known[at]) for each, at in hazards if at in known))
 
 
 def _is_conditional(assignment: ShellAssignment) -> bool:

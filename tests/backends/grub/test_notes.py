@@ -26,6 +26,7 @@ BY_VERSION = (
     f'else\n    {V}="${V} page_poison=1"\nfi\n'
 )
 BY_PROGRAM = f'if test -x /usr/bin/mokutil; then\n    {V}="${V} lockdown=confidentiality"\nfi\n'
+LOCAL = "/etc/default/grub.local"
 INCLUDE = "if [ -e /etc/default/grub.local ]; then\n  . /etc/default/grub.local\nfi\n"
 
 
@@ -53,6 +54,10 @@ def rules(tree: MemoryTree, system: Facts) -> list[str]:
         ({MAIN: SETTINGS + INCLUDE}, None),
         ({MAIN: SETTINGS + "[ -r /etc/default/grub.local ] && . /etc/default/grub.local\nGRUB_TIMEOUT=5\n"}, None),
         ({MAIN: SETTINGS + "[ ! -r /etc/default/grub.local ] || . /etc/default/grub.local\n"}, None),
+        # In the manner of MX Linux 23, whose package has the file, too.
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: "# kept unset\nunset GRUB_DISABLE_OS_PROBER\n"}, None),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: "A=1\nexport B=2\nGRUB_TIMEOUT=5\n"}, None),
+        ({MAIN: f"{SETTINGS}. {LOCAL}\n", LOCAL: ""}, None),
         ({MAIN: SETTINGS + "[ -e /sys/firmware/efi/vars ] && GRUB_TIMEOUT=5\n"}, None),
     ],
 )
@@ -74,7 +79,14 @@ def test_packaged_settings_are_edited_and_what_is_left_alone_is_named(
         ({DROP_IN: f'if true; then {V}="other"; fi\n'}, f":1: {V} is assigned inside the 'if' of line 1"),
         ({DROP_IN: f'if true; then {V}="x${V}"; fi\n'}, f":1: {V} is assigned inside the 'if' of line 1"),
         ({DROP_IN: f'{V}="$(echo "${V}" | sed \'s/quiet/intel_iommu=off/\')"\n'}, "changes 'intel_iommu=off'"),
-        ({MAIN: SETTINGS + INCLUDE, "/etc/default/grub.local": "A=1\n"}, "'.' may change what"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: f'{V}="other"\n'}, f"'.' may change what {V} is"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: f"unset {V}\n"}, f"'.' may change what {V} is"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: 'A=1\neval "$A"\n'}, "'.' may change what"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: ". /etc/other\n"}, "'.' may change what"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: "exit 0\n"}, "'.' may change what"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: "A='\n"}, "'.' may change what"),
+        ({MAIN: SETTINGS + INCLUDE, LOCAL: f"echo() {{ {V}=x; }}\n"}, "'.' may change what"),
+        ({MAIN: f'. {LOCAL}\n{V}="$A"\n', LOCAL: "A=1\n"}, ":1: '.' may change what A is"),
         ({MAIN: SETTINGS + "[ ! -r /etc/other ] || . /etc/default/grub.local\n"}, "'.' may change what"),
     ],
 )
