@@ -18,6 +18,8 @@ from typing import NoReturn
 
 # What `commands` knows a failure of ours by; env(1) and its like end with 125 where they fail.
 _FAILED = 125
+# What a shell ends with where a program is there and cannot be run: POSIX.1-2024, 2.8.2.
+_NOT_RUN = 126
 _COMPLAINT = "confine: "
 
 # include/uapi/linux/sched.h
@@ -77,9 +79,13 @@ def main(arguments: Sequence[str]) -> NoReturn:
         if (child := os.fork()) != 0:
             _wait(child, above)
         _enter(root, devices)
-        os.execv(command[0], command)  # noqa: S606 - the very thing that this is for
     except OSError as error:
         _fail(error)
+    try:
+        os.execv(command[0], command)  # noqa: S606 - the very thing that this is for
+    except OSError as error:
+        _tell(f"{command[0]}: {error.strerror}; is there the interpreter that its first line names?")
+        os._exit(_NOT_RUN)
 
 
 def _bound_tasks() -> int | None:
@@ -312,8 +318,12 @@ def _check(result: int, what: str) -> int:
 
 
 def _fail(error: OSError) -> NoReturn:
-    os.write(2, f"{_COMPLAINT}{error.filename}: {error.strerror}\n".encode("utf-8", "backslashreplace"))
+    _tell(f"{_COMPLAINT}{error.filename}: {error.strerror}")
     os._exit(_FAILED)
+
+
+def _tell(text: str) -> None:
+    os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 if __name__ == "__main__":

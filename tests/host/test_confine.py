@@ -185,6 +185,17 @@ def test_an_open_directory_of_ours_is_not_passed_on(prisoner: Prisoner) -> None:
         os.close(folder)
 
 
+def test_a_program_without_its_interpreter_is_told_by_its_name(prisoner: Prisoner) -> None:
+    program = prisoner.tree.path / "usr/bin/generator"
+    program.write_text("#!/nowhere/sh\n")
+    program.chmod(0o755)
+    with pytest.raises(ExecutionError) as caught:
+        prisoner.tree.runner.run(("generator",), timeout=20)
+    assert str(caught.value) == "'generator' failed"
+    said = "/usr/bin/generator: No such file or directory; is there the interpreter that its first line names?"
+    assert said in caught.value.details
+
+
 def test_what_it_needs_is_there(prisoner: Prisoner) -> None:
     prisoner.tree.write(
         "/usr/bin/look", "#!/bin/sh\nls /dev /tmp /run\necho x >/dev/null && echo y >/tmp/z && cat /tmp/z\n", 0o755
