@@ -153,20 +153,24 @@ def _install_tree(tree: Path, recipe: Recipe, packages: dict[Suite, KernelPackag
 
 def _base(recipe: Recipe) -> Path:
     """Return the archive of a recipe's packages, installed once for each of their versions."""
-    source = _archive(recipe, recipe.suite)
     key = repr((recipes.NOT_UNPACKED, recipe.suite, _versions(recipe)))
     target = archive.cache() / f"base-{recipe.suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
-    if not target.is_file():
-        unfinished = target.with_suffix(".unfinished.tar")
-        _call(
-            *("mmdebstrap", "--mode=root", f"--architectures={recipe.architecture}", "--quiet"),
-            *(f"--variant={'extract' if recipe.is_foreign else 'essential'}", f"--include={','.join(recipe.packages)}"),
-            '--aptopt=Acquire::Check-Valid-Until "false"',
-            *(f"--dpkgopt=path-exclude={path}" for path in recipes.NOT_UNPACKED),
-            *(recipe.suite, str(unfinished), source.sources_line()),
-        )
-        unfinished.rename(target)
+    with archive.locked(target.with_suffix(".lock")):
+        if not target.is_file():
+            _make_base(recipe, target)
     return target
+
+
+def _make_base(recipe: Recipe, target: Path) -> None:
+    unfinished = target.with_suffix(".unfinished.tar")
+    _call(
+        *("mmdebstrap", "--mode=root", f"--architectures={recipe.architecture}", "--quiet"),
+        *(f"--variant={'extract' if recipe.is_foreign else 'essential'}", f"--include={','.join(recipe.packages)}"),
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        *(f"--dpkgopt=path-exclude={path}" for path in recipes.NOT_UNPACKED),
+        *(recipe.suite, str(unfinished), _archive(recipe, recipe.suite).sources_line()),
+    )
+    unfinished.rename(target)
 
 
 def confined(tree: Path, *argv: str) -> str:

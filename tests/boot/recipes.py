@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes: what is installed for each bootloader, and how its own tools put it on the disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from boot import guest
@@ -295,14 +295,22 @@ RECIPES = (
         kernel_package="linux-image-cloud-arm64",
     ),
 )
-# A tree whose initramfs starts udev, as those of administrators do: what gives devices to guests has to be before it.
-# GRUB reads its entries, which are there without a disk.
+# Trees whose initramfs starts udev, as those of administrators do: what gives devices to guests has to be before it.
+# GRUB reads their entries, which are there without a disk.
+_BEFORE_UDEV = tuple(one for one in _COMMON if one != "tiny-initramfs")
 WITH_UDEV = Recipe(
     loader=Loader.GRUB_BLS,
     suite=Suite.TRIXIE,
     kernels=(Suite.TRIXIE,),
     firmware=Firmware.BIOS,
-    packages=(*(one for one in _COMMON if one != "tiny-initramfs"), *_PYTHON, "initramfs-tools", "grub-pc"),
+    packages=(*_BEFORE_UDEV, *_PYTHON, "initramfs-tools", "grub-pc"),
     files=_BLS_FILES,
     install="",
 )
+WITH_UDEV_BEFORE = replace(
+    WITH_UDEV,
+    suite=Suite.BOOKWORM,
+    kernels=(Suite.BOOKWORM,),
+    packages=(*_BEFORE_UDEV, "initramfs-tools", "grub-pc"),
+)
+WITH_DRACUT = replace(WITH_UDEV, packages=(*_BEFORE_UDEV, *_PYTHON, "grub-pc", "dracut", "systemd"))

@@ -25,6 +25,12 @@ _CUTS = """
 
 [boot-lab.md](boot-lab.md#power-cuts) tells what a moment is, and what is looked for.
 """
+_DEVICES = """
+## Devices for guests
+
+[boot-lab.md](boot-lab.md#devices-for-guests) tells what is looked for. With `--full` alone: Debian 12, a kernel that is
+installed afterwards, and all boots with dracut but the first.
+"""
 _TRIALS = """
 ## Trial boots
 
@@ -72,6 +78,8 @@ def document(folder: Path) -> str:
     lines += [_line([line[name] for name in _COLUMNS]) for line in rows]
     if cuts := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("powercut-*.txt"))]:
         lines += [_CUTS, *(f"- {cut}" for cut in cuts)]
+    if devices := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("vfio-*.txt"))]:
+        lines += [_DEVICES, *(f"- {device}" for device in devices)]
     if trials := [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("trial-*.txt"))]:
         lines += [_TRIALS, *(f"- {trial}" for trial in trials)]
     return "\n".join(lines) + "\n"
