@@ -2,6 +2,8 @@
 """Errors: what is wrong, the facts, and the next command, which names the root that is meant."""
 
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,21 @@ def test_a_hint_for_a_file_of_another_root_names_that_file(sample_host: Path) ->
     assert done.stderr.splitlines()[-1] == (
         f"hint: give it a content of its own: cp -a {grub} {grub}.new && mv {grub}.new {grub}"
     )
+
+
+@pytest.mark.parametrize("odd", [b"\r", b"\0", "\ufeff".encode()])
+def test_the_hint_for_bytes_that_no_shell_reads_as_blank_gets_on(sample_host: Path, odd: bytes) -> None:
+    grub = sample_host / "etc/default/grub"
+    before = grub.read_bytes()
+    grub.write_bytes(odd + before.replace(b"\n", odd + b"\n"))
+    plan = ("apply", "passthrough-perf", "--root", str(sample_host), "--platform", "intel", "--dry-run")
+    refused = run(*plan)
+    assert refused.returncode == 78
+    command = re.search(r"hint: take it out \((.*) on that file\), then", refused.stderr)
+    assert command is not None
+    subprocess.run(("sh", "-ec", f'{command[1]} "$1"', "sh", str(grub)), check=True)
+    assert grub.read_bytes() == before
+    assert run(*plan).returncode == 0
 
 
 def test_a_hint_for_a_history_names_the_root(sample_host: Path) -> None:

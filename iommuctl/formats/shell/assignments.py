@@ -83,9 +83,14 @@ def parse_shell_file(path: PurePosixPath, text: str, shell: Shell = Shell.DASH) 
     Raises NotRepresentableError for what it may read and is not understood exactly here.
     """
     source = Source(path, text, shell)
-    for char, name in (("\r", "a carriage return"), ("\0", "a NUL byte"), ("\ufeff", "a byte order mark")):
+    for char, name, removal in (
+        ("\r", "a carriage return", r"s/\r//g"),
+        ("\0", "a NUL byte", r"s/\x00//g"),
+        ("\ufeff", "a byte order mark", r"s/\xef\xbb\xbf//g"),
+    ):
         if (at := text.find(char)) >= 0:
-            raise source.unclear(at, f"{name}, which the shell takes as part of a word")
+            hint = f"take it out (LC_ALL=C sed -i '{removal}' on that file), then run the same command again"
+            raise source.unclear(at, f"{name}, which the shell takes as part of a word", hint=hint)
     parser = _Reader(source, 0)
     try:
         parser.commands(frozenset())

@@ -134,9 +134,9 @@ class Source:
         if self.runaway is None and _SETTINGS_LINE.search(self.text, start, end):
             self.runaway = start
 
-    def unclear(self, offset: int, message: str) -> NotRepresentableError:
+    def unclear(self, offset: int, message: str, *, hint: str | None = None) -> NotRepresentableError:
         """Compose the error for what a shell may read and we do not understand exactly, at an offset."""
-        return NotRepresentableError(self.path, self.line(offset), message)
+        return NotRepresentableError(self.path, self.line(offset), message, hint=hint)
 
 
 class WordScanner:
