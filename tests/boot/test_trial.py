@@ -28,6 +28,7 @@ from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu, Machine
 from boot.recipes import RECIPES, Loader, Recipe, Suite
+from boot.traces import TRACES
 
 FULL = os.environ.get("IOMMUCTL_BOOT_FULL") == "1"
 LOADERS = (Loader.GRUB_BIOS, Loader.GRUB_UEFI, Loader.GRUB_BLS, Loader.SD_BOOT, Loader.SD_BOOT_UKI)
@@ -39,27 +40,11 @@ PROFILE = "passthrough-perf"
 WANTED = {"intel_iommu=on", "iommu=pt"}
 # What the loader adds by itself.
 ADDED = ("BOOT_IMAGE=", "initrd=")
-# What a trial may not change, and what it may not leave.
-FUNCTIONS = """
-permanent() {
-    for file in /etc/default/grub /etc/kernel/cmdline /boot/grub/grub.cfg /boot/loader/entries/*.conf \\
-        /boot/efi/loader/entries/*.conf \\
-        /boot/efi/EFI/Linux/*.efi; do
-        case $file in *iommuctl-trial*) continue ;; esac
-        [ ! -f "$file" ] || sha256sum "$file"
-    done
-}
-left() {
-    grep -r -l 'iommuctl.trial' /boot /etc
-    find /boot /etc -name '*iommuctl-trial*'
-    [ ! -e /boot/grub/grubenv ] || grub-editenv /boot/grub/grubenv list | grep 'next_entry=.'
-    ls /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null
-    return 0
-}
-told() {
-    iommuctl trial "$@" --json >"/run/result/$1.json" || { echo "trial $*: exit code $?"; exit 3; }
-}
-alter() {
+FUNCTIONS = f"""{TRACES}
+told() {{
+    iommuctl trial "$@" --json >"/run/result/$1.json" || {{ echo "trial $*: exit code $?"; exit 3; }}
+}}
+alter() {{
     menu=/boot/grub/custom.cfg
     change="s#^[[:space:]]*linux[[:space:]].*#& $1#"
     [ ! -f "$menu" ] || sed -i "/BEGIN iommuctl trial/,/END iommuctl trial/$change" "$menu"
@@ -67,7 +52,7 @@ alter() {
         [ ! -f "$entry" ] || sed -i "s#^options[[:space:]].*#& $1#" "$entry"
     done
     sync
-}
+}}
 mkdir -p /run/systemd/system
 permanent >/run/result/permanent
 """
