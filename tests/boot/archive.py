@@ -24,10 +24,10 @@ TIMEOUT_SECONDS = 600
 _LISTS_SECONDS = 24 * 3600
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _KERNEL = re.compile(r"linux-image-(\d\S*)")
-# Below /lib/modules/RELEASE/kernel: what a machine of the lab needs to mount its file systems.
+# Below /lib/modules/RELEASE/kernel: what a machine of the lab needs to mount its file systems, and its devices.
 _KEPT = re.compile(
     r"^(lib|crypto|arch|fs/(ext4|jbd2|fat|nls|efivarfs|mbcache\S*)|drivers/(block/virtio_blk\S*|virtio|net/virtio_net\S*"
-    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio)|net/core|virt)(/|$)"
+    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio|watchdog/i6300esb\S*)|net/core|virt)(/|$)"
 )
 
 

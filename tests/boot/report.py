@@ -35,7 +35,8 @@ _TRIALS = """
 ## Trial boots
 
 [boot-lab.md](boot-lab.md#trial-boots) tells what is looked for on each. With `--full` alone: every loader but GRUB of
-Debian 13 by BIOS, the power cut at the loader, the kernel package that comes meanwhile, and the drill.
+Debian 13 by BIOS, the power cut at the loader, the kernel package that comes meanwhile, what fails after the kernel has
+started, and the drill.
 """
 _COLUMNS = (
     *("bootloader", "host", "IOMMU", "profile", "kernel", "predicted", "found", "verdict", "by"),
