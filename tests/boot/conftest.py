@@ -17,7 +17,8 @@ _FIRST = (
 )
 
 # What waits for minutes: `scripts/boot-test --full` alone.
-collect_ignore = [] if os.environ.get("IOMMUCTL_BOOT_FULL") == "1" else ["test_drill.py", "test_trial_failures.py"]
+_WAITING = ["test_drill.py", "test_trial_failures.py", "test_vfio_kept.py"]
+collect_ignore = [] if os.environ.get("IOMMUCTL_BOOT_FULL") == "1" else _WAITING
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -63,7 +63,7 @@ class Machine:
     `cpu_vendor` is what the processor calls itself, which need not fit the IOMMU. `memory` is in MiB. `cut` is one more
     disk, raw and with the serial `cut`; `log`, where given, gets every write to that one by QEMU's blklogwrites. One
     that `reboots` goes on after a reset, by its firmware; else a reset is its end. `devices` are more of them, as the
-    option of QEMU names them.
+    option of QEMU names them. `keyboard` is a socket to be made at which somebody types on its serial line.
     """
 
     disk: Path
@@ -77,6 +77,7 @@ class Machine:
     log: Path | None = None
     memory: int = MEMORY
     devices: tuple[str, ...] = ()
+    keyboard: Path | None = None
     timeout: float = TIMEOUT_SECONDS
     reboots: bool = False
 
@@ -210,8 +211,15 @@ def _argv(machine: Machine, folder: Path) -> tuple[str, ...]:
         *_disk("result", folder / "result"),
         *_firmware(machine),
         *_kernel(machine.kernel),
-        *("-serial", f"file:{folder / 'console'}"),
+        *_serial(machine.keyboard, folder / "console"),
     )
+
+
+def _serial(keyboard: Path | None, console: Path) -> tuple[str, ...]:
+    if keyboard is None:
+        return ("-serial", f"file:{console}")
+    line = f"socket,id=line,path={keyboard},server=on,wait=off,logfile={console}"
+    return ("-chardev", line, "-serial", "chardev:line")
 
 
 def _processor(machine: Machine) -> tuple[str, ...]:

@@ -314,3 +314,18 @@ WITH_UDEV_BEFORE = replace(
     packages=(*_BEFORE_UDEV, "initramfs-tools", "grub-pc"),
 )
 WITH_DRACUT = replace(WITH_UDEV, packages=(*_BEFORE_UDEV, *_PYTHON, "grub-pc", "dracut", "systemd"))
+# Its loader shows a menu to whoever is at the serial line, and its own tool builds the image.
+WITH_MENU = replace(
+    recipe_for(Loader.GRUB_BIOS, Suite.TRIXIE),
+    kernels=(Suite.TRIXIE,),
+    packages=(*_BEFORE_UDEV, *_PYTHON, "initramfs-tools", "grub-pc"),
+    files=(
+        (
+            "etc/default/grub",
+            _GRUB_DEFAULT.replace("TIMEOUT=0", "TIMEOUT=5").replace("=console", "=serial"),
+            0o644,
+        ),
+        ("etc/initramfs-tools/conf.d/lab", "MODULES=list\n", 0o644),
+        ("etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\ncrc32c_generic\ne1000e\n", 0o644),
+    ),
+)

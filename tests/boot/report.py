@@ -29,7 +29,7 @@ _DEVICES = """
 ## Devices for guests
 
 [boot-lab.md](boot-lab.md#devices-for-guests) tells what is looked for. With `--full` alone: Debian 12, a kernel that is
-installed afterwards, and all boots with dracut but the first.
+installed afterwards, all boots with dracut but the first, and the way back from an image that does not boot.
 """
 _TRIALS = """
 ## Trial boots
