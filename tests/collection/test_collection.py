@@ -68,7 +68,9 @@ def test_modules_and_role_are_documented(collections: Path) -> None:
         for words in asked
     )
     assert sorted(told) == names
-    assert all(one["doc"]["options"]["executable"] and one["examples"] and one["return"] for one in told.values())
+    assert all(one["doc"]["options"] and one["examples"] for one in told.values())
+    del told["iommuctl.iommu.document"]  # it runs no program
+    assert all(one["doc"]["options"]["executable"] and one["return"] for one in told.values())
     assert sorted(role["iommuctl.iommu.convert"]["entry_points"]) == ["main", "plan"]
 
 
@@ -105,6 +107,42 @@ def test_the_playbooks_of_the_page_run_as_written(version: str, tmp_path: Path, 
     assert '-GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"' in back.text.splitlines()
     sources = {name: (path / "etc/default/grub").read_bytes() for name, path in nodes.items()}
     assert not [name for name, text in sources.items() if b"iommu" in text]
+
+
+TOLD = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - iommuctl.iommu.document:
+        directory: told/here
+        name: "{{ inventory_hostname }}.plan"
+        report: "{{ said.report | default({}, true) }}"
+        error: "{{ said.error | default({}, true) }}"
+"""
+
+
+@EVERY_VERSION
+def test_a_document_is_where_the_playbook_is_and_an_error_goes_with_the_next(
+    version: str, tmp_path: Path, collections: Path
+) -> None:
+    control = Control.build(tmp_path / "control", collections, version)
+    folder = control.work / "books"
+    folder.mkdir()
+    (folder / "told.yml").write_text(TOLD)
+    report, error = {"hosts": [{"name": "<é>"}]}, {"kind": "locked"}
+    rows: list[tuple[dict[str, object], dict[str, object]]] = [
+        ({"report": report}, {"node1.plan.json": report}),
+        (
+            {"report": {"other": 1}, "error": error},
+            {"node1.plan.json": report, "node1.plan.error.json": {"schema_version": 1, "error": error}},
+        ),
+        ({}, {"node1.plan.json": report}),
+    ]
+    for said, files in rows:
+        given = json.dumps({"said": said, "ansible_connection": "local"})
+        done = control.play("-i", "node1,", "books/told.yml", "-e", given, "--check")
+        assert (done.code, done.count("changed")) == (0, {"node1": 0}), done.text
+        assert {path.name: json.loads(path.read_text()) for path in (folder / "told/here").iterdir()} == files
 
 
 HOSTS = """\

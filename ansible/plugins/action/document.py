@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a document of a host to the control machine. It runs there, in Ansible itself: no process, no connection."""
+
+import os
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.filter.core import to_json
+
+from ansible.plugins.action import ActionBase
+
+MODE = 0o644
+
+
+class ActionModule(ActionBase):
+    """What was said last stands: an error takes the place of the one before, and a document that of the error."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Write, also in check mode: nothing of a host is touched."""
+        result = super().run(tmp, task_vars)
+        _valid, args = self.validate_argument_spec(
+            {
+                "directory": {"type": "str", "required": True},
+                "name": {"type": "str", "required": True},
+                "report": {"type": "dict", "default": {}},
+                "error": {"type": "dict", "default": {}},
+            }
+        )
+        directory = self._loader.path_dwim(args["directory"])
+        path = os.path.join(directory, args["name"])
+        told = path + ".error.json"
+        try:
+            os.makedirs(directory, exist_ok=True)
+            if args["error"]:
+                write(told, {"schema_version": 1, "error": args["error"]})
+            elif os.path.lexists(told):
+                os.unlink(told)
+            if args["report"] and not args["error"]:
+                write(path + ".json", args["report"])
+        except OSError as error:
+            raise AnsibleActionFail("cannot write {0}: {1}".format(error.filename or path, error.strerror)) from error
+        result["changed"] = False
+        return result
+
+
+def write(path, document):
+    """Write a document whole, or leave the one that is there."""
+    beside = path + ".new"
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(to_json(document))
+    os.chmod(beside, MODE)
+    os.replace(beside, path)
