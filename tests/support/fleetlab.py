@@ -323,7 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="fleet-simulation", description="Convert and roll back simulated hosts.")
     parser.add_argument("count", type=int, nargs="?", default=1000, help="hosts (default: 1000)")
     parser.add_argument("--parallel", type=int, default=2 * (os.cpu_count() or 1), help="at a time")
-    parser.add_argument("--ansible", action="store_true", help="by the Ansible collection, up to the conversion")
+    parser.add_argument("--ansible", action="store_true", help="by the Ansible collection")
     parser.add_argument("--keep", type=Path, help="leave hosts and documents in this directory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fleet play: the simulated hosts of the fleet lab, planned and converted in waves by the Ansible collection.
+"""Fleet play: the simulated hosts of the fleet lab, planned, converted in waves and rolled back by the collection.
 
 The collection is the built one, the ansible-core a real one, with its local connection; a reboot is imitated. The trees
 are held to what the lab holds them to, and the program's processor time is told from Ansible's.
@@ -24,9 +24,11 @@ from iommuctl.app.fleet.record import Record, Standing, read_records
 # The role asks for room before it begins, where the script finds out by an apply that undoes itself.
 _KINDS = {**WAYS, "full": "task-failed"}
 _FORKS = 4
+_TIMEOUT_SECONDS = 120  # a host
 _WAVES = (1, 5, "25%")
 _VARS = {
     "ansible_connection": "local",
+    "ansible_python_interpreter": "/usr/bin/python3",  # as an inventory that is kept says, so that no play looks for it
     "convert_profile": fleetlab.PROFILE,
     "convert_executable": "{{ inventory_dir }}/../local/{{ inventory_hostname }}",
     "convert_reboot_tasks": "{{ inventory_dir }}/reboot.yml",
@@ -52,11 +54,12 @@ class Play:
         self.rows: list[str] = []
         self._write()
 
-    def run(self, name: str, *arguments: str) -> playbooks.Played:
-        """Run the play; note what it cost."""
+    def run(self, name: str, *arguments: str, book: str = "waves") -> playbooks.Played:
+        """Run a playbook; note what it cost."""
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         known = self._ours()
-        done = self.control.play("-i", "hosts.json", "waves.json", "--forks", str(_FORKS), *arguments)
+        words = ("-i", "hosts.json", f"{book}.json", "--forks", str(_FORKS), *arguments)
+        done = self.control.play(*words, timeout=_TIMEOUT_SECONDS * len(self.lab.hosts))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         runs, ours = (now - then for now, then in zip(self._ours(), known, strict=True))
@@ -102,12 +105,21 @@ class Play:
             "serial": _WAVES,
             "tasks": [{"name": "Convert", "ansible.builtin.import_role": role}],
         }
-        for name, content in {"hosts": hosts, "waves": [play]}.items():
+        back = {
+            "name": "Take it back",
+            "hosts": "all",
+            "gather_facts": False,
+            "tasks": [
+                {"name": "Roll back", "iommuctl.iommu.rollback": {"executable": _VARS["convert_executable"]}},
+                {"name": "Reboot", "ansible.builtin.include_tasks": "reboot.yml"},
+            ],
+        }
+        for name, content in {"hosts": hosts, "waves": [play], "rollback": [back]}.items():
             (self.control.work / f"{name}.json").write_text(json.dumps(content))
 
 
 def simulate(directory: Path, count: int) -> str:
-    """Plan and convert a fleet; give the figures. Raises AssertionError where something that must hold does not."""
+    """Take a fleet there and back; give its figures. Raises AssertionError where something that must hold does not."""
     with Lab(directory, count, _FORKS) as lab:
         lab.build()
         play = Play(lab)
@@ -151,10 +163,14 @@ def simulate(directory: Path, count: int) -> str:
             assert trouble is not None, host
             assert trouble.kind == _KINDS[way], f"{host}, {way}: {trouble}"
             assert way != "full" or "free" in trouble.brief, trouble
+        (play.control.work / "converted").write_text("".join(f"{host}\n" for host in sorted(converted)))
+        done = play.run("rollback", "--limit", "@converted", book="rollback")
+        assert (done.code, done.count("changed")) == (0, dict.fromkeys(converted, 1)), done.text
+        assert {host: lab.hash(host) for host in converted} == {host: first[host] for host in converted}
         ways = ", ".join(f"{number} {way}" for way, number in Counter(lab.broken.values()).items())
         return "\n".join(
             (
-                f"{count} hosts, {len(converted)} converted, {len(lab.broken)} broken ({ways})",
+                f"{count} hosts, {len(converted)} converted and rolled back, {len(lab.broken)} broken ({ways})",
                 f"ansible-core {playbooks.NEWEST}, {_FORKS} forks, {stops} runs stopped by a wave that failed",
                 f"{'play':<14}{'runs':>7}{'wall s':>9}{'CPU s':>9}{'ours':>9}{'Ansible':>9}{'MiB':>9}",
                 *play.rows,

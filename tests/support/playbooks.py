@@ -21,9 +21,10 @@ NEWEST = VERSIONS[-1]
 TIMEOUT_SECONDS = 900
 _RECAP = re.compile(r"^(\w+) +: (.*)$", re.MULTILINE)
 
+# Raw: a module would be sent, and Python started, for a line of shell.
 _TASK = """\
 - name: {name}
-  ansible.builtin.shell: {command}
+  ansible.builtin.raw: {command}
   changed_when: false
 """
 _LOST = """
@@ -151,7 +152,7 @@ class Control:
         plugins.mkdir()
         (plugins / "reached.py").write_text(source.read_text() + _LOST.format(hosts=self.work / "hosts"))
 
-    def play(self, *arguments: str) -> Played:
+    def play(self, *arguments: str, timeout: int = TIMEOUT_SECONDS) -> Played:
         """Run `ansible-playbook ARGUMENTS`."""
         said = environment(self.stage.folder)
         path = os.pathsep.join((str(self.stage.folder / "local"), said["PATH"]))
@@ -163,7 +164,7 @@ class Control:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             check=False,
         )
         return Played(done.returncode, done.stdout)
