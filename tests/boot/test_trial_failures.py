@@ -2,8 +2,8 @@
 """Trials that fail after the kernel has started, on hosts with systemd: each comes back, and not without its remedy.
 
 The default arms a trial and reboots; the trial fails and resets the machine, or does not; the default is back, has its
-line and its sources, says why, and nothing is left. A reset ends a process of QEMU, and the next one is started: after
-a warm reset, GRUB takes minutes to read a kernel under emulation. What fails, and the control:
+line and its sources, says why, and nothing is left. A reset ends a process of QEMU, and the next one is started. What
+fails, and the control:
 1. `root=` names no disk, with initramfs-tools and with dracut. Control: the trial's line without what has them reboot.
 2. PID 1 crashes; the hardware watchdog runs. Control: the same without `systemd.watchdog_sec=`.
 3. A check of confirm.d fails; one never ends; nobody confirms in time. Each by the trial's own units, which systemd
