@@ -138,7 +138,7 @@ def drive(image: Image, stops: list[Stop], wheel: Path, folder: Path) -> Iterato
     added = Archive(image.recipe.suite).kernel("linux-image-cloud-amd64")
     packages = {path.name: path.read_bytes() for path in Archive(image.recipe.suite).slim(added)}
     state = _State(image.recipe, added.release, added.names, packages)
-    install = f"{image.recipe.install_wheel(wheel.name)}\nsources >/run/result/before\n"
+    install = f"{recipes.install_wheel(wheel.name)}\nsources >/run/result/before\n"
     files = {wheel.name: wheel.read_bytes()}
     boot = _boot(own, fresh, install, _coming(others), state, files, folder / "00")
     assert boot.ended, f"{image.recipe.name}: the first profile was not applied: {boot.told()}"

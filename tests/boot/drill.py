@@ -14,7 +14,7 @@ from boot import machine
 from boot.guest import END, Job
 from boot.images import image
 from boot.machine import Boot, Iommu
-from boot.recipes import RECIPES, Loader
+from boot.recipes import RECIPES, Loader, install_wheel
 
 PROFILE = "passthrough-perf"
 # Without its PCI bus the machine has no disk, as with a controller that its IOMMU keeps from it.
@@ -57,7 +57,7 @@ def drill(folder: Path, built: Path, *, remedy: bool = True, show: Callable[[str
     """Run the whole drill; `show` gets what the serial line says. Without the remedy it ends when the kernel halts."""
     recipe = next(one for one in reversed(RECIPES) if one.loader is Loader.GRUB_BIOS)
     script = _SCRIPT.format(
-        install=recipe.install_wheel(built.name),
+        install=install_wheel(built.name),
         profile=PROFILE,
         breaks=BREAKS,
         prepare="" if remedy else _WITHOUT,

@@ -47,7 +47,8 @@ mount -t ext4 "${cut}2" /run/cut
 _PREPARE = f"""{_FIND}
 cp driver {_DRIVER_PATH}
 install -m 0755 init {_INIT_PATH}
-/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./iommuctl-*.whl
+{recipes.install_wheel("iommuctl-*.whl")}
+python3 -m compileall -q /opt/iommuctl/lib
 mount -t vfat "${{cut}}1" /run/esp
 cp -a /etc/default /etc/kernel /run/cut
 mkdir -m 0700 /run/cut/state

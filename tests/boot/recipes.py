@@ -59,17 +59,25 @@ _ESSENTIAL = (
     *("libc-bin", "mawk", "sed", "tar"),
 )
 
-# Kernels first: their hooks find no bootloader yet. Then the environment that the wheel goes into.
-INSTALL = """
-dpkg --install /root/debs/linux-base_*.deb >/root/debs/log 2>&1 || { cat /root/debs/log; exit 1; }
-dpkg --install /root/debs/linux-*-*-*.deb >/root/debs/log 2>&1 || { cat /root/debs/log; exit 1; }
-for image in /boot/vmlinuz-*; do test -f "/boot/initrd.img-${image#/boot/vmlinuz-}"; done
-python3 -m venv --system-site-packages /opt/iommuctl
-for wheel in /root/debs/*.whl; do
-    [ ! -f "$wheel" ] || /opt/iommuctl/bin/pip install --quiet --no-index --no-deps "$wheel"
-done
+# The environment that iommuctl goes into, and its program. Wheels are unpacked into it, as pip does, which takes half a
+# minute under emulation, and does not work at all where packages are not configured.
+_UNPACK = "python3 -m zipfile -e {} /opt/iommuctl/lib/python3.*/site-packages"
+_ENVIRONMENT = """python3 -m venv --without-pip --system-site-packages /opt/iommuctl
+printf '%s\\n' '#!/opt/iommuctl/bin/python3' 'from iommuctl.cli import main' 'main()' >/opt/iommuctl/bin/iommuctl
+chmod 755 /opt/iommuctl/bin/iommuctl
 ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
-python3 -m compileall -q /usr/lib/python3/dist-packages >/dev/null || true
+"""
+
+# Kernels first: their hooks find no bootloader yet.
+INSTALL = f"""
+dpkg --install /root/debs/linux-base_*.deb >/root/debs/log 2>&1 || {{ cat /root/debs/log; exit 1; }}
+dpkg --install /root/debs/linux-*-*-*.deb >/root/debs/log 2>&1 || {{ cat /root/debs/log; exit 1; }}
+for image in /boot/vmlinuz-*; do test -f "/boot/initrd.img-${{image#/boot/vmlinuz-}}"; done
+{_ENVIRONMENT}
+for wheel in /root/debs/*.whl; do
+    [ ! -f "$wheel" ] || {_UNPACK.format('"$wheel"')}
+done
+python3 -m compileall -q /usr/lib/python3/dist-packages /opt/iommuctl/lib >/dev/null || true
 """
 
 _GRUB_DEFAULT = f"""# Settings of GRUB's menu.
@@ -138,15 +146,11 @@ mount -t devtmpfs devtmpfs /dev
 modprobe virtio_blk
 exec /{guest.INIT_PATH}
 """
-# Its packages are unpacked and no more, for their scripts cannot run where the image is made. pip does not work on such
-# a host, so the wheel is unpacked too.
-_ARM64_INSTALL = """set -ex
+# Its packages are unpacked and no more, for their scripts cannot run where the image is made.
+_ARM64_INSTALL = f"""set -ex
 ln -sf mawk /usr/bin/awk
-python3 -m venv --without-pip --system-site-packages /opt/iommuctl
-printf '%s\\n' '#!/opt/iommuctl/bin/python3' 'from iommuctl.cli import main' 'main()' >/opt/iommuctl/bin/iommuctl
-chmod 755 /opt/iommuctl/bin/iommuctl
 mkdir -p /usr/local/bin
-ln -s /opt/iommuctl/bin/iommuctl /usr/local/bin/iommuctl
+{_ENVIRONMENT}
 grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram
 update-grub
 """
@@ -171,12 +175,6 @@ class Recipe:
         """Whether no program of the host can run where its image is made."""
         return self.architecture != "amd64"
 
-    def install_wheel(self, name: str) -> str:
-        """The command that installs iommuctl's wheel, which lies in the current directory."""
-        if self.is_foreign:
-            return f"python3 -m zipfile -e ./{name} /opt/iommuctl/lib/python3.*/site-packages"
-        return f"/opt/iommuctl/bin/pip install --quiet --no-index --no-deps ./{name}"
-
     @property
     def cmdline(self) -> str:
         """The command line with which QEMU starts a kernel of the host by itself."""
@@ -186,6 +184,11 @@ class Recipe:
     def name(self) -> str:
         """Which of the hosts it is."""
         return f"{self.loader}-{self.suite}"
+
+
+def install_wheel(name: str) -> str:
+    """Return the command that installs iommuctl's wheel, which lies in the current directory."""
+    return _UNPACK.format(f"./{name}")
 
 
 def files(recipe: Recipe) -> dict[str, tuple[str, int]]:

@@ -27,7 +27,7 @@ from boot.archive import Archive
 from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu, Machine
-from boot.recipes import RECIPES, Loader, Recipe, Suite
+from boot.recipes import RECIPES, Loader, Recipe, Suite, install_wheel
 from boot.traces import TRACES
 
 FULL = os.environ.get("IOMMUCTL_BOOT_FULL") == "1"
@@ -119,7 +119,7 @@ def line_of(boot: Boot) -> set[str]:
 def test_a_trial_comes_back_or_stays(recipe: Recipe, built_wheel: Path, results: Path, tmp_path: Path) -> None:
     host = Host(image(recipe).copy(tmp_path, Iommu.INTEL, "GenuineIntel"), tmp_path)
     wheel = {built_wheel.name: built_wheel.read_bytes()}
-    first = host.boot(f"{recipe.install_wheel(built_wheel.name)}\n{START}{TALK if FULL else BREAK}", wheel)
+    first = host.boot(f"{install_wheel(built_wheel.name)}\n{START}{TALK if FULL else BREAK}", wheel)
     assert first.ended, first.told()
     assert state_of(first, "start") == "armed"
     assert first.text("permanent.after") == first.text("permanent")
