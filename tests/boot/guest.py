@@ -28,26 +28,35 @@ HOME=/root
 SYSTEMD_LOG_LEVEL=notice
 export PATH LC_ALL HOME SYSTEMD_LOG_LEVEL
 
-mountpoint -q /proc || mount -t proc proc /proc
-mountpoint -q /sys || mount -t sysfs sysfs /sys
+# Under emulation each program costs a tenth of a second, so the shell does by itself what it can.
+[ -d /proc/self ] || mount -t proc proc /proc
+[ -d /sys/class ] || mount -t sysfs sysfs /sys
 mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 exec </dev/null >/dev/console 2>&1
-echo "@@UP $(cut -d ' ' -f 1 /proc/uptime) $(uname -r)"
+read -r uptime _ </proc/uptime
+read -r release </proc/sys/kernel/osrelease
+echo "@@UP $uptime $release"
 
 # Without udev: the names by which GRUB's tools and the command line call a file system.
 mkdir -p /run/job /run/result /dev/disk/by-uuid /dev/disk/by-partuuid
 job= result=
 for disk in /sys/block/vd*; do
-    case $(cat "$disk/serial" 2>/dev/null) in
+    serial=
+    [ ! -e "$disk/serial" ] || read -r serial <"$disk/serial" || true # it ends without a newline
+    case $serial in
     job) job=/dev/${disk##*/} ;;
     result) result=/dev/${disk##*/} ;;
     sys)
         for part in "$disk"/vd*; do
             device=/dev/${part##*/}
-            uuid=$(blkid -p -s UUID -o value "$device") && [ -n "$uuid" ] && ln -sf "$device" "/dev/disk/by-uuid/$uuid"
-            uuid=$(blkid -p -s PART_ENTRY_UUID -o value "$device") && ln -sf "$device" "/dev/disk/by-partuuid/$uuid"
+            blkid -p -o export "$device" | while IFS== read -r key value; do
+                case $key in
+                UUID) ln -sf "$device" "/dev/disk/by-uuid/$value" ;;
+                PART_ENTRY_UUID) ln -sf "$device" "/dev/disk/by-partuuid/$value" ;;
+                esac
+            done
         done
         ;;
     esac
@@ -57,9 +66,9 @@ mount -o remount,rw /
 mount -a || echo "@@WARN mount -a failed"
 [ ! -d /sys/firmware/efi/efivars ] || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 cat /proc/cmdline >/run/result/cmdline
-uname -r >/run/result/release
+echo "$release" >/run/result/release
 for group in /sys/kernel/iommu_groups/*; do
-    [ ! -d "$group" ] || echo "${group##*/} $(cat "$group/type")"
+    [ ! -d "$group" ] || { read -r type <"$group/type" && echo "${group##*/} $type"; }
 done >/run/result/groups
 ls /sys/class/iommu >/run/result/units 2>/dev/null
 
