@@ -225,13 +225,14 @@ def _serial(keyboard: Path | None, console: Path) -> tuple[str, ...]:
 def _processor(machine: Machine) -> tuple[str, ...]:
     """The program, its processor and its IOMMU. The last device of a PC is there to be in a group."""
     pc = ("qemu-system-x86_64", "-machine", "q35", "-cpu", f"qemu64,vendor={machine.cpu_vendor}")
+    grouped = ("-device", "e1000e,romfile=")  # without the firmware's driver of it, which takes a second
     match machine.iommu:
         case Iommu.INTEL:
-            return (*pc, "-device", "intel-iommu,intremap=on", "-device", "e1000e")
+            return (*pc, "-device", "intel-iommu,intremap=on", *grouped)
         case Iommu.AMD:
-            return (*pc, "-device", "amd-iommu,intremap=on", "-device", "e1000e")
+            return (*pc, "-device", "amd-iommu,intremap=on", *grouped)
         case Iommu.NONE:
-            return (*pc, "-device", "e1000e")
+            return (*pc, *grouped)
         case Iommu.SMMU:
             return ("qemu-system-aarch64", "-machine", "virt,gic-version=3,iommu=smmuv3", "-cpu", "cortex-a57")
 
