@@ -13,6 +13,8 @@ from project import PROJECT
 _FIRST = (
     "test_after_each_cut_recover_leaves_old_or_new",
     "test_every_boot_does_what_the_profile_promises",
+    "test_a_trial_comes_back_or_stays",
+    "test_exactly_the_chosen_card_is_bound",
     "test_after_every_write_the_files_are_whole_and_recover_ends_in_old_or_new",
 )
 
