@@ -30,7 +30,7 @@ from boot.recipes import WITH_DRACUT, WITH_UDEV, WITH_UDEV_BEFORE, Loader, Recip
 
 FULL = os.environ.get("IOMMUCTL_BOOT_FULL") == "1"
 CHOSEN, MOVED, TWIN = "0000:00:10.0", "0000:00:11.0", "0000:00:12.0"
-CARDS = ("e1000e,addr=0x10", "e1000,addr=0x11", "e1000e,addr=0x12")
+CARDS = ("e1000e,addr=0x10,romfile=", "e1000,addr=0x11,romfile=", "e1000e,addr=0x12,romfile=")
 ID, OTHER_ID = "8086:10d3", "8086:100e"
 CHOICE = f"{CHOSEN}@{ID},{MOVED}@{ID}"
 APPLY = ("apply", "vfio-bind", "--set", f"devices={CHOICE}", "--platform", "intel", "--backend", "bls", "--yes")
