@@ -99,6 +99,7 @@ def _snp_option(subject: Subject) -> str | None:
     Rule.PASID_UNDER_PASSTHROUGH,
     Severity.WARNING,
     "NVIDIA/nodewright-packages#122; k8snetworkplumbingwg/sriov-network-operator#864",
+    of_items=True,
 )
 def _pasid_under_passthrough(subject: Subject) -> Iterable[Remark]:
     gpus = [device.address for device in subject.devices if device.vendor == _NVIDIA and _is_gpu(device)]

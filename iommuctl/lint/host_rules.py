@@ -13,14 +13,14 @@ from iommuctl.running.firmware import tables_of
 rule = RuleBook()
 
 
-@rule(Rule.LINE_IGNORED, Severity.ERROR, "arch/{x86,arm64}/Kconfig")
+@rule(Rule.LINE_IGNORED, Severity.ERROR, "arch/{x86,arm64}/Kconfig", of_items=True)
 def _line_ignored(subject: Subject) -> Iterable[Remark]:
     if subject.surroundings.ignores_loader:
         message = "an installed kernel has its command line built in and ignores the loader's"
         yield Remark(message, hint="use a kernel without CONFIG_CMDLINE_OVERRIDE and CONFIG_CMDLINE_FORCE")
 
 
-@rule(Rule.BOOTCONFIG_TOO_LATE, Severity.ERROR, "init/main.c setup_boot_config")
+@rule(Rule.BOOTCONFIG_TOO_LATE, Severity.ERROR, "init/main.c setup_boot_config", of_items=True)
 def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
     bootconfig = subject.surroundings.bootconfig
     for parameter in () if bootconfig is None else bootconfig.parameters:
@@ -32,14 +32,14 @@ def _bootconfig_too_late(subject: Subject) -> Iterable[Remark]:
             yield Remark(message, parameter.text, hint, Severity.WARNING if subject.desired is not None else None)
 
 
-@rule(Rule.XEN_HOST, Severity.WARNING, "arch/x86/kernel/pci-dma.c pci_iommu_alloc")
+@rule(Rule.XEN_HOST, Severity.WARNING, "arch/x86/kernel/pci-dma.c pci_iommu_alloc", of_items=True)
 def _xen(subject: Subject) -> Iterable[Remark]:
     if subject.surroundings.is_xen_host:
         message = "Xen runs this system and owns the IOMMU; the parameters of Linux do not reach it"
         yield Remark(message, hint="the hypervisor has its own iommu= and dom0-iommu=")
 
 
-@rule(Rule.GUEST, Severity.WARNING, "drivers/iommu/intel/iommu.c")
+@rule(Rule.GUEST, Severity.WARNING, "drivers/iommu/intel/iommu.c", of_items=True)
 def _guest(subject: Subject) -> Iterable[Remark]:
     lazy = next((item for item in subject.items if Assignment("iommu.strict", "0") in sets(subject, item)), None)
     if subject.surroundings.is_guest and lazy is not None:
@@ -47,7 +47,7 @@ def _guest(subject: Subject) -> Iterable[Remark]:
         yield Remark(message, lazy.parameter.text)
 
 
-@rule(Rule.FIRMWARE_OFF, Severity.WARNING, "ACPI: DMAR, IVRS, IORT, VIOT")
+@rule(Rule.FIRMWARE_OFF, Severity.WARNING, "ACPI: DMAR, IVRS, IORT, VIOT", of_items=True)
 def _firmware_off(subject: Subject) -> Iterable[Remark]:
     tables, expected = subject.surroundings.tables, tables_of(subject.platforms)
     if tables is None or not tables.isdisjoint(expected):

@@ -45,7 +45,10 @@ def _ids_shadow_modprobe(subject: Subject) -> Iterable[Remark]:
 
 
 @rule(
-    Rule.TPM_SEALED, Severity.WARNING, "systemd-cryptenroll(1); systemd-pcrlock(8); UAPI group, Linux TPM PCR registry"
+    Rule.TPM_SEALED,
+    Severity.WARNING,
+    "systemd-cryptenroll(1); systemd-pcrlock(8); UAPI group, Linux TPM PCR registry",
+    of_items=True,
 )
 def _tpm_sealed(subject: Subject) -> Iterable[Remark]:
     # Only an apply changes the line; of the lines that are there this is good to know.
@@ -67,6 +70,7 @@ def _tpm_sealed(subject: Subject) -> Iterable[Remark]:
     Rule.OTHER_MANAGER,
     Severity.WARNING,
     "tuned(8), plugin bootloader; openshift/machine-config-operator; sriov-network-operator; gardenlinux",
+    of_items=True,
 )
 def _other_manager(subject: Subject) -> Iterable[Remark]:
     for manager in subject.surroundings.managers:
