@@ -8,7 +8,6 @@ from typing import Protocol
 
 from iommuctl import sha256
 from iommuctl.errors import IommuctlError, NotPermittedError
-from iommuctl.value import NamedTuple
 
 
 class Tree(Protocol):
@@ -37,11 +36,15 @@ class Tree(Protocol):
         ...
 
 
-class Overlay(NamedTuple):
+class Overlay:
     """A tree as it will be: some files with other content, None for one that will be gone."""
 
-    tree: Tree
-    after: Mapping[PurePosixPath, bytes | None]
+    def __init__(self, tree: Tree, after: Mapping[PurePosixPath, bytes | None]) -> None:
+        self.tree = tree
+        self.after = after
+        self._here: dict[PurePosixPath, dict[str, bool]] = {}  # of each directory, the names and whether they will be
+        for path, content in after.items():
+            self._here.setdefault(path.parent, {})[path.name] = content is not None
 
     def read(self, path: PurePosixPath) -> bytes | None:
         """Return the new content of a file that has one, else what the tree has."""
@@ -56,7 +59,9 @@ class Overlay(NamedTuple):
 
     def names(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Return the names in a directory as they will be, sorted."""
-        here = {path.name: content is not None for path, content in self.after.items() if path.parent == directory}
+        here = self._here.get(directory)
+        if here is None:
+            return self.tree.names(directory)
         kept = {name for name in self.tree.names(directory) if here.get(name, True)}
         return tuple(sorted(kept | {name for name, exists in here.items() if exists}))
 
