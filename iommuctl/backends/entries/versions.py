@@ -7,7 +7,7 @@ from iommuctl.pattern import pattern
 
 # rpmvercmp: `~` is older than the end, letters are newer than it, numbers newer than letters.
 _VERSION_PART = re.compile(r"~|\d+|[A-Za-z]+")
-_DIGITS = re.compile(r"[0-9]{1,255}")  # more than a file name has; of a text that long the letters are compared
+_MOST_DIGITS = 255  # more than a file name has; of a text that long the letters are compared
 _TILDE, _END, _LETTERS, _NUMBER = range(4)
 # UAPI.10: every other character only separates. The marks compare lower than what may be in their place, in this order.
 _COMPONENT = pattern(r"[~^.-]|[0-9]+|[A-Za-z]+")
@@ -17,12 +17,13 @@ _TEXT = 5
 
 def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Return a key that sorts versions as rpmvercmp does, oldest first: GRUB of Fedora and RHEL sorts entries so."""
-    parts = _VERSION_PART.findall(text)
-    ranked = [
-        (_TILDE, 0, "") if part == "~" else (_NUMBER, int(part), "") if _DIGITS.fullmatch(part) else (_LETTERS, 0, part)
-        for part in parts
-    ]
-    return (*ranked, (_END, 0, ""))
+    return (*map(_ranked, _VERSION_PART.findall(text)), (_END, 0, ""))
+
+
+def _ranked(part: str) -> tuple[int, int, str]:
+    if part.isascii() and part.isdigit() and len(part) <= _MOST_DIGITS:
+        return _NUMBER, int(part), ""
+    return (_TILDE, 0, "") if part == "~" else (_LETTERS, 0, part)
 
 
 def compare_versions(left: str, right: str) -> int:
