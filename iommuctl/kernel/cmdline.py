@@ -58,21 +58,31 @@ class Cmdline(NamedTuple):
     """A command line that keeps every byte: `blanks[i]` is before `tokens[i]`, the last one after all of them.
 
     Every token up to, and without, the first `--` is a parameter of the kernel; the rest belongs to init.
-    Text that was not UTF-8 is carried by surrogates (PEP 383) and comes back as it was.
+    Text that was not UTF-8 is carried by surrogates (PEP 383) and comes back as it was. `kernel_count` is how many of
+    the tokens the kernel reads: those before a `--` without a value (kernel/params.c parse_args).
     """
 
     tokens: tuple[Parameter, ...]
     blanks: tuple[str, ...]
+    kernel_count: int
+
+    @classmethod
+    def of(cls, tokens: tuple[Parameter, ...], blanks: tuple[str, ...]) -> "Cmdline":
+        """Put a command line together; `blanks` are one more than `tokens`."""
+        if _TERMINATOR not in [token.name for token in tokens]:  # the usual line, at half the cost
+            return cls(tokens, blanks, len(tokens))
+        ends = (index for index, token in enumerate(tokens) if token.name == _TERMINATOR and token.value is None)
+        return cls(tokens, blanks, next(ends, len(tokens)))
 
     @classmethod
     def parse(cls, text: str) -> "Cmdline":
         """Read a command line. Any text without NUL and newline comes back unchanged from `str()`."""
         if text.isascii():
             pieces = _TOKEN.split(text)
-            return cls(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
+            return cls.of(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
         raw = text.encode("utf-8", "surrogateescape").decode("latin-1")
         pieces = list(map(_text, _TOKEN.split(raw)))
-        return cls(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
+        return cls.of(tuple(map(Parameter.parse, pieces[1::2])), tuple(pieces[::2]))
 
     def __str__(self) -> str:
         pieces = [
@@ -83,15 +93,6 @@ class Cmdline(NamedTuple):
             return text
         # Encoding and decoding joins the halves of a character that the kernel's byte-wise rules split.
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-
-    @property
-    def kernel_count(self) -> int:
-        """How many of the tokens the kernel reads: those before a `--` without a value (kernel/params.c parse_args)."""
-        tokens = self.tokens
-        if _TERMINATOR not in [token.name for token in tokens]:  # the usual line, at half the cost
-            return len(tokens)
-        ends = (index for index, token in enumerate(tokens) if token.name == _TERMINATOR and token.value is None)
-        return next(ends, len(tokens))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -123,13 +124,12 @@ class Cmdline(NamedTuple):
         """Drop one token with the blank before it; the first token goes with the blank after it instead."""
         tokens = self.tokens[:index] + self.tokens[index + 1 :]
         gone = index if index > 0 else min(index + 1, len(self.blanks) - 1)
-        kept = self.blanks[:gone] + self.blanks[gone + 1 :]
-        return self._replace(tokens=tokens, blanks=kept)
+        return Cmdline.of(tokens, self.blanks[:gone] + self.blanks[gone + 1 :])
 
     def substitute(self, index: int, text: str) -> "Cmdline":
         """Write another text in the place of one token; every blank stays."""
         token = Parameter.parse(text)
-        return self._replace(tokens=(*self.tokens[:index], token, *self.tokens[index + 1 :]))
+        return Cmdline.of((*self.tokens[:index], token, *self.tokens[index + 1 :]), self.blanks)
 
     def append(self, text: str) -> "Cmdline":
         """Add one parameter after the last one that the kernel reads, so before a `--`.
@@ -144,7 +144,7 @@ class Cmdline(NamedTuple):
             blanks = (self.blanks[0], " ", *self.blanks[1:]) if self.tokens else (self.blanks[0], "")
         else:
             blanks = (*self.blanks[:at], " ", *self.blanks[at:])
-        return self._replace(tokens=tokens, blanks=blanks)
+        return Cmdline.of(tokens, blanks)
 
 
 def join(texts: Iterable[str]) -> str:

@@ -120,7 +120,7 @@ def _placed(change: TokenChange, stretch: Stretch, number: int) -> TokenChange:
 
 
 def _run(tokens: tuple[Parameter, ...]) -> Cmdline:
-    return Cmdline(tokens, ("", *(" " for _ in tokens[1:]), "") if tokens else ("",))
+    return Cmdline.of(tokens, ("", *(" " for _ in tokens[1:]), "") if tokens else ("",))
 
 
 def _whole(line: tuple[Stretch, ...]) -> Cmdline:
