@@ -180,5 +180,12 @@ def variables(text: str) -> tuple[str, ...]:
 
 
 def expand(text: str, value_of: Callable[[str], str | None]) -> Cmdline:
-    r"""Return the command line that GRUB makes of an `options` value: unset variables vanish, `\$` is a dollar sign."""
-    return Cmdline.parse(_VARIABLE.sub(lambda match: value_of(match[1]) or "", text).replace("\\$", "$"))
+    """Return the command line that GRUB makes of an `options` value."""
+    return Cmdline.parse(expanded(text, value_of))
+
+
+def expanded(text: str, value_of: Callable[[str], str | None]) -> str:
+    r"""Return what GRUB makes of an `options` value, as text: unset variables vanish, `\$` is a dollar sign."""
+    if "$" not in text:
+        return text
+    return _VARIABLE.sub(lambda match: value_of(match[1]) or "", text).replace("\\$", "$")

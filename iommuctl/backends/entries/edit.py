@@ -7,7 +7,7 @@ from iommuctl.backends.entries.lines import LineError, Lookup, conform_lines, op
 from iommuctl.backends.entries.survey import FoundEntry
 from iommuctl.errors import BootConfigError
 from iommuctl.facts import COMMAND_LINE_SIZE
-from iommuctl.formats.blsentry import OPTIONS, BlsEntry, EntryLine, expand, is_enclosed
+from iommuctl.formats.blsentry import OPTIONS, BlsEntry, EntryLine, expanded, is_enclosed
 from iommuctl.formats.lens import Lens, Span
 from iommuctl.kernel.cmdline import Cmdline
 from iommuctl.plan import Change, FileClass, FileEdit
@@ -130,15 +130,15 @@ class EntryEditor:
         """The value with a blank after it where GRUB's missing byte would cost the boot."""
         if not self._pads or self._value_of is None:
             return value
-        length = len((entry.value("linux") or "").encode()) + _size(expand(value, self._value_of)) + _LINUX_COMMAND
+        length = _size(entry.value("linux") or "") + _size(expanded(value, self._value_of)) + _LINUX_COMMAND
         return f"{value} " if length % _HEAP_UNIT == 0 else value
 
     def _require_short(self, entry: BlsEntry, values: list[str]) -> None:
         limit = COMMAND_LINE_SIZE[self._desired.platform] - 1
         shown = values
         if self._value_of is not None:
-            shown = [str(expand(values[0], self._value_of)) if "$" in values[0] else values[0]]
-        length = len(f"{_BOOT_IMAGE}{entry.value('linux')} {' '.join(shown)}".encode("utf-8", "surrogateescape"))
+            shown = [expanded(values[0], self._value_of)]
+        length = _size(f"{_BOOT_IMAGE}{entry.value('linux')} {' '.join(shown)}")
         if length > limit:
             raise BootConfigError(
                 entry.path,
@@ -155,5 +155,5 @@ class EntryEditor:
         return BootConfigError(entry.path, number, f"{error.message}; {owner[0]} sets it", hint=owner[1])
 
 
-def _size(cmdline: Cmdline) -> int:
-    return len(str(cmdline).encode("utf-8", "surrogateescape"))
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))
