@@ -163,6 +163,7 @@ class _Resolution:
     def _unwanted(self, asked: tuple[Wanted, ...], legacy: tuple[Wanted, ...]) -> tuple[Unwanted, ...]:
         """Return what must go, without the older spellings that stay and without what one vendor of x86 sets itself."""
         several = len(self.facts.platform.members) > 1
+        ours, older, both = _by_key(asked), _by_key(legacy), _by_key((*asked, *legacy))
         result: dict[tuple[str, str | None], Unwanted] = {}
         for one in asked:
             # vfio-pci would take a twin by the id, and its ids are of no use to what is bound by its address.
@@ -177,22 +178,21 @@ class _Resolution:
             for item in definition.items(value):
                 unwanted = Unwanted(absence.parameter.name, item, absence.reason)
                 vendor_only = several and not self.facts.platform.members <= members(absence.platforms)
-                if self._hits(unwanted, legacy) or (vendor_only and self._hits(unwanted, asked)):
+                if self._hits(unwanted, older) or (vendor_only and self._hits(unwanted, ours)):
                     continue
                 result.setdefault((absence.parameter.key, item), unwanted)
         is_profile = self.profile.reset is None and self.profile.name != NONE
         for unwanted in _myths(self.catalogue) if is_profile else ():
-            if not self._hits(unwanted, (*asked, *legacy)):
+            if not self._hits(unwanted, both):
                 result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
         if self.profile.reset is not None:
             for unwanted in _managed(self.catalogue, self.profile.reset.reason):
                 result.setdefault((canonical_name(unwanted.name), unwanted.value), unwanted)
         return tuple(result.values())
 
-    def _hits(self, unwanted: Unwanted, wanted: Iterable[Wanted]) -> bool:
-        key = canonical_name(unwanted.name)
-        rivals = [one for one in wanted if canonical_name(one.name) == key]
-        if not rivals:
+    def _hits(self, unwanted: Unwanted, wanted: Mapping[str, list[Wanted]]) -> bool:
+        rivals = wanted.get(canonical_name(unwanted.name))
+        if rivals is None:
             return False
         definition = self.catalogue.define(unwanted.name)
         return any(definition.matches(item, unwanted.value) for one in rivals for item in definition.items(one.value))
@@ -207,8 +207,9 @@ class _Resolution:
         return asked and all(one.value is not None for one in wanted if canonical_name(one.name) == key)
 
     def _refuse_contradictions(self, wanted: tuple[Wanted, ...], unwanted: tuple[Unwanted, ...]) -> None:
+        named = _by_key(wanted)
         for absent in unwanted:
-            if self._hits(absent, wanted) and not self._replaces(absent, wanted):
+            if self._hits(absent, named) and not self._replaces(absent, wanted):
                 raise ProfileError(f"profile {self.profile.name!r} wants and forbids {str(absent)!r}")
         seen: dict[str, tuple[str, Wanted]] = {}
         for one in wanted:
@@ -238,6 +239,13 @@ class _Resolution:
         for notice in self.profile.notices:
             if self._holds(notice):
                 yield Finding(DeclaredRule(notice.rule), notice.severity, notice.message, None, notice.hint)
+
+
+def _by_key(wanted: Iterable[Wanted]) -> dict[str, list[Wanted]]:
+    found: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        found.setdefault(canonical_name(one.name), []).append(one)
+    return found
 
 
 def _legacy_findings(older: Iterable[_OlderSpelling]) -> Iterable[Finding]:
