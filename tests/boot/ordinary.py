@@ -54,7 +54,6 @@ echo "@@END"
 systemctl poweroff --no-block
 """
 _DRACUT = "hostonly=no\n"
-_PROGRAM = "/opt/iommuctl/bin/iommuctl"
 _MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
     *("getty@.service", "serial-getty@.service"),
@@ -71,12 +70,6 @@ class Ordinary(Recipe):
     def name(self) -> str:
         """Which of the hosts it is."""
         return f"{self.loader}-{self.suite}-{self.tool}"
-
-    def install_wheel(self, name: str) -> str:
-        """The command that unpacks the wheel, for pip takes a minute under emulation, and nothing here is about it."""
-        lines = "'#!/opt/iommuctl/bin/python3' 'from iommuctl.cli import main' 'main()'"
-        unpack = f"python3 -m zipfile -e ./{name} /opt/iommuctl/lib/python3.*/site-packages"
-        return f"{unpack} && printf '%s\\n' {lines} >{_PROGRAM} && chmod 755 {_PROGRAM}"
 
 
 def host(tool: str) -> Ordinary:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from boot import guest, machine, ordinary
+from boot import guest, machine, ordinary, recipes
 from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu
@@ -165,7 +165,7 @@ def run(failure: Failure, wheel: Path, folder: Path, *, remedy: bool) -> Boot:
     """
     recipe = ordinary.host(failure.tool)
     own = image(recipe).copy(folder, Iommu.INTEL, "GenuineIntel")
-    script = failure.script(recipe.install_wheel(wheel.name), remedy=remedy)
+    script = failure.script(recipes.install_wheel(wheel.name), remedy=remedy)
     made = replace(own, job=Job(script, {wheel.name: wheel.read_bytes()}), devices=failure.devices)
     began, end, told, number = time.monotonic(), TIMEOUT, "", 0
     while True:
