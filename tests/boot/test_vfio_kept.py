@@ -21,7 +21,7 @@ from boot import machine
 from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu, Machine
-from boot.recipes import WITH_MENU
+from boot.recipes import WITH_MENU, install_wheel
 
 CHOSEN, TWIN = "0000:00:10.0", "0000:00:12.0"
 CARDS = ("e1000e,addr=0x10", "e1000e,addr=0x12")
@@ -125,7 +125,7 @@ def test_an_image_that_does_not_boot_has_its_way_back(built_wheel: Path, results
     rig = Rig(made.copy(tmp_path, Iommu.INTEL, "GenuineIntel"), tmp_path)
     (release,) = made.releases.values()
     given = {built_wheel.name: built_wheel.read_bytes(), "uplink": UPLINK.encode()}
-    chosen = rig.boot(f"cd /run/job\n{made.recipe.install_wheel(built_wheel.name)}\n{CHOOSE}", "chosen", given)
+    chosen = rig.boot(f"cd /run/job\n{install_wheel(built_wheel.name)}\n{CHOOSE}", "chosen", given)
     assert chosen.ended, chosen.told()
     for what, rule in (("disk", "device-carries-root"), ("uplink", "device-is-uplink")):
         assert rule in chosen.text(what), chosen.text(what)
