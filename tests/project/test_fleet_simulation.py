@@ -7,9 +7,11 @@ from pathlib import Path
 import fleetlab
 import pytest
 
+HOSTS = 40
+
 
 @pytest.mark.slow
 def test_a_simulated_fleet_loses_no_host_and_names_each_that_is_broken(tmp_path: Path) -> None:
-    figures = fleetlab.simulate(tmp_path, 8, 4).splitlines()
+    figures = fleetlab.simulate(tmp_path, HOSTS, 4).splitlines()
     broken = len(fleetlab.WAYS) if os.geteuid() == 0 else len(fleetlab.WAYS) - 1
-    assert figures[0].startswith(f"8 hosts, {8 - broken} converted and rolled back, {broken} broken (")
+    assert figures[0].startswith(f"{HOSTS} hosts, {HOSTS - broken} converted and rolled back, {broken} broken (")
