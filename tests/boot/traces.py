@@ -11,7 +11,7 @@ permanent() {
     done
 }
 left() {
-    grep -r -l 'iommuctl.trial' /boot /etc
+    grep -r -l --exclude=lab.service 'iommuctl.trial' /boot /etc
     find /boot /etc -name '*iommuctl-trial*'
     [ ! -e /boot/grub/grubenv ] || grub-editenv /boot/grub/grubenv list | grep 'next_entry=.'
     ls /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null
