@@ -17,6 +17,7 @@ attributes:
     description: It writes in check mode too, for nothing of a host is touched.
   diff_mode:
     support: none
+    description: What a host said is no change of it.
 options:
   directory:
     description:
