@@ -2,6 +2,7 @@
 """Write a document of a host to the control machine. It runs there, in Ansible itself: no process, no connection."""
 
 import os
+import tempfile
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.filter.core import to_json
@@ -28,6 +29,8 @@ class ActionModule(ActionBase):
                 "error": {"type": "dict", "default": {}},
             }
         )
+        if os.sep in args["name"]:
+            raise AnsibleActionFail("{0!r} is no name of a file".format(args["name"]))
         directory = self._loader.path_dwim(args["directory"])
         path = os.path.join(directory, args["name"])
         told = path + ".error.json"
@@ -47,8 +50,12 @@ class ActionModule(ActionBase):
 
 def write(path, document):
     """Write a document whole, or leave the one that is there."""
-    beside = path + ".new"
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(to_json(document))
-    os.chmod(beside, MODE)
-    os.replace(beside, path)
+    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".document-")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(to_json(document))
+        os.chmod(beside, MODE)
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
