@@ -25,9 +25,9 @@ _LISTS_SECONDS = 24 * 3600
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _KERNEL = re.compile(r"linux-image-(\d\S*)")
 # Below /lib/modules/RELEASE/kernel: what a machine of the lab needs to mount its file systems, and its devices.
-_KEPT = re.compile(
+KEPT = re.compile(
     r"^(lib|crypto|arch|fs/(ext4|jbd2|fat|nls|efivarfs|mbcache\S*)|drivers/(block/virtio_blk\S*|virtio|net/virtio_net\S*"
-    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio|watchdog/i6300esb\S*)|net/core|virt)(/|$)"
+    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio|watchdog/(watchdog|i6300esb)\S*)|net/core|virt)(/|$)"
 )
 
 
@@ -114,7 +114,7 @@ class Archive:
 
     def _slim(self, name: str) -> Path:
         whole = self.download(name)
-        folder = self.folder / f"slim-{hashlib.sha256(_KEPT.pattern.encode()).hexdigest()[:8]}"
+        folder = self.folder / f"slim-{hashlib.sha256(KEPT.pattern.encode()).hexdigest()[:8]}"
         target = folder / whole.name
         if target.is_file():
             return target
@@ -124,7 +124,7 @@ class Archive:
         subprocess.run(("dpkg-deb", "-R", str(whole), str(tree)), check=True, timeout=TIMEOUT_SECONDS)
         for modules in (*tree.glob("lib/modules/*/kernel"), *tree.glob("usr/lib/modules/*/kernel")):
             for path in sorted(modules.rglob("*.ko*")):
-                if not _KEPT.match(str(path.relative_to(modules))):
+                if not KEPT.match(str(path.relative_to(modules))):
                     path.unlink()
         sums = tree / "DEBIAN" / "md5sums"
         if sums.is_file():

@@ -87,11 +87,12 @@ def tree(recipe: Recipe, folder: Path) -> str:
 
 
 def _key(recipe: Recipe, packages: dict[Suite, KernelPackage]) -> str:
-    """What an image depends on: its recipe, its files, the versions of its packages, and how this module makes it."""
+    """What an image depends on: its recipe, its files, its packages' versions and parts, how this module makes it."""
     versions = _versions(recipe)
     made_by = tuple(inspect.getsource(step) for step in (_install_tree, _assemble, _install_loader))
     sizes = (ESP_START, ESP_SIZE, ROOT_START, ROOT_SIZE, DISK_SIZE)
-    made_of = repr((recipe, recipes.files(recipe), recipes.INSTALL, packages, versions, made_by, sizes))
+    kept = archive.KEPT.pattern
+    made_of = repr((recipe, recipes.files(recipe), recipes.INSTALL, packages, kept, versions, made_by, sizes))
     return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
