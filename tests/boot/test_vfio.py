@@ -27,6 +27,7 @@ from boot.guest import Job
 from boot.images import confined, image, tree
 from boot.machine import Boot, Iommu, Kernel, Machine
 from boot.recipes import WITH_DRACUT, WITH_UDEV, WITH_UDEV_BEFORE, Loader, Recipe, Suite, recipe_for
+from boot.traces import DRIVERS
 
 FULL = os.environ.get("IOMMUCTL_BOOT_FULL") == "1"
 CHOSEN, MOVED, TWIN = "0000:00:10.0", "0000:00:11.0", "0000:00:12.0"
@@ -35,11 +36,8 @@ ID, OTHER_ID = "8086:10d3", "8086:100e"
 CHOICE = f"{CHOSEN}@{ID},{MOVED}@{ID}"
 APPLY = ("apply", "vfio-bind", "--set", f"devices={CHOICE}", "--platform", "intel", "--backend", "bls", "--yes")
 TRUSTED = ("--regenerate", "always")
-SHOW = f"""
-for address in {CHOSEN} {TWIN}; do
-    driver=$(readlink "/sys/bus/pci/devices/$address/driver") || driver=none
-    echo "$address ${{driver##*/}}"
-done >/run/result/drivers
+SHOW = f"""{DRIVERS}
+drivers {CHOSEN} {TWIN} >/run/result/drivers
 dmesg | grep -o 'iommuctl: .*' >/run/result/said
 exit 0
 """

@@ -22,14 +22,12 @@ from boot.guest import Job
 from boot.images import image
 from boot.machine import Boot, Iommu, Machine
 from boot.recipes import WITH_MENU, install_wheel
+from boot.traces import DRIVERS
 
 CHOSEN, TWIN = "0000:00:10.0", "0000:00:12.0"
 CARDS = ("e1000e,addr=0x10", "e1000e,addr=0x12")
-SHOW = f"""
-for address in {CHOSEN} {TWIN}; do
-    driver=$(readlink "/sys/bus/pci/devices/$address/driver") || driver=none
-    echo "$address ${{driver##*/}}"
-done >/run/result/drivers
+SHOW = f"""{DRIVERS}
+drivers {CHOSEN} {TWIN} >/run/result/drivers
 live=/boot/initrd.img-$(uname -r)
 kept=/boot/iommuctl-kept-${{live#/boot/}}
 disk=$(readlink -f /sys/class/block/vda/device)

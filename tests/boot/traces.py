@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces: functions for a guest's sh that tell what a trial may not change, and what of one is left."""
+"""Traces: functions for a guest's sh that tell what a trial may not change, what of one is left, who has a device."""
 
 TRACES = """
 permanent() {
@@ -16,5 +16,14 @@ left() {
     [ ! -e /boot/grub/grubenv ] || grub-editenv /boot/grub/grubenv list | grep 'next_entry=.'
     ls /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null
     return 0
+}
+"""
+
+DRIVERS = """
+drivers() {
+    for address; do
+        driver=$(readlink "/sys/bus/pci/devices/$address/driver") || driver=none
+        echo "$address ${driver##*/}"
+    done
 }
 """
