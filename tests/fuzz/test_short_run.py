@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from blind import run
 from project import PROJECT
+from pytest_mock import MockerFixture
 from targets import TARGETS, Target
 
 from iommuctl.errors import BootConfigError
@@ -67,12 +68,13 @@ def fails(data: bytes) -> None:
         (fails, "AssertionError: a promise"),
         (aborts, "it ends the process by SIGABRT"),
         (hoards, "with it the process has "),
-        pytest.param(loops, "it ends the process by SIGXCPU", marks=pytest.mark.slow),
+        (loops, "it ends the process by SIGXCPU"),
     ],
 )
 def test_one_input_in_three_that_breaks_a_promise_is_kept(
-    feed: Callable[[bytes], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    feed: Callable[[bytes], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], mocker: MockerFixture
 ) -> None:
+    mocker.patch("blind.ENDLESS", 1)
     outcome = run(Target(feed, lambda: iter(())), 3, lambda number: str(number).encode(), tmp_path)
     assert [path.read_bytes() for path in outcome.found] == [b"1"]
     assert said in capfd.readouterr().err
