@@ -12,7 +12,7 @@ By replay, of every write that QEMU recorded during one apply and one rollback:
    nothing to do.
 5. The replay sees the fault that it is there for: the usual recipe (fsync, rename, fsync of the directory) on vfat.
 
-By killing QEMU, at least 50 times together with `--full` and half as often without, at moments that a seed decides
+By killing QEMU, at least 50 times together with `--full` and a quarter as often without, at moments that a seed decides
 (IOMMUCTL_CUT_SEED sets another):
 6. As the cut left them, every configuration file is whole, and the file systems are sound.
 7. The next boot mounts them without any repair; recover ends well, and every file is old, or every file is new.
@@ -43,7 +43,7 @@ SEED = int(os.environ.get("IOMMUCTL_CUT_SEED", "20260101"))
 # A round of the systemd-boot host is the shorter one, for it runs no generator.
 ALL_CUTS = {GRUB: 14, SYSTEMD_BOOT: 38}
 # The replays show more: each write, where a kill is one moment of many and loses nothing that QEMU was given.
-CUTS = {host: number if FULL else number // 2 for host, number in ALL_CUTS.items()}
+CUTS = {host: number if FULL else number // 4 for host, number in ALL_CUTS.items()}
 MOST_SECONDS = 1800.0
 
 Prepare = Callable[[Host], Prepared]
@@ -142,7 +142,7 @@ def test_after_each_cut_recover_leaves_old_or_new(host: Host, prepare: Prepare, 
 
 def test_there_are_at_least_fifty_cuts() -> None:
     assert sum(ALL_CUTS.values()) >= 50
-    assert sum(CUTS.values()) >= 25
+    assert min(CUTS.values()) >= 3
 
 
 def _counts(counter: Counter[str]) -> str:
