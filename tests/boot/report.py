@@ -35,7 +35,7 @@ _TRIALS = """
 ## Trial boots
 
 [boot-lab.md](boot-lab.md#trial-boots) tells what is looked for on each. With `--full` alone: every loader but GRUB of
-Debian 13 by BIOS, the power cut at the loader, the kernel package that comes meanwhile, what fails after the kernel has
+Debian 13 by BIOS, the power cuts, the kernel package that comes meanwhile, what fails after the kernel has
 started, and the drill.
 """
 _COLUMNS = (

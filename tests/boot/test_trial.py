@@ -3,7 +3,8 @@
 
 Each host of a run boots these, one after the other, on one disk:
 1. The default arms a trial, whose line shows the kernel's first words.
-2. The power fails at these: the loader has just handed over. (`--full`)
+2. The power fails at these: the loader has just handed over. By GRUB and BIOS it fails three times more, for which the
+   default that is back arms a trial each: in the initramfs, in userspace, and while a confirmation writes. (`--full`)
 3. The default is back, says so, and arms a trial that starts no program.
 4. It panics, and would reboot by itself.
 5. The default is back, says so, and arms one that works.
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from boot import machine
+from boot import guest, machine
 from boot.archive import Archive
 from boot.guest import Job
 from boot.images import image
@@ -70,6 +71,33 @@ echo $? >/run/result/refused.code
 """
 CONFIRM = f"told settle\niommuctl verify {PROFILE} >/run/result/verify\ntold confirm\nleft >/run/result/left\n"
 
+CONFIRMING = "@@CONFIRMING"
+JOB_OF_CUT = f"""
+told settle
+iommuctl trial confirm &
+until [ -e /var/lib/iommuctl/journal.json ]; do sleep 0.1; done
+echo {CONFIRMING} >/dev/console
+sleep 600
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the power of a trial fails: once its console shows these words. It has this job."""
+
+    where: str
+    words: str
+    job: str = ""
+
+
+CUTS = (Cut("at the loader", FIRST_WORDS),)
+# Once the kernel has started, one loader is as any other.
+FURTHER = (
+    Cut("in the initramfs", "Run /init as init process"),  # init/main.c
+    Cut("in userspace", guest.UP),
+    Cut("during the confirmation", CONFIRMING, JOB_OF_CUT),
+)
+
 
 @dataclass
 class Host:
@@ -87,12 +115,12 @@ class Host:
     def boot(self, script: str, given: dict[str, bytes] | None = None) -> Boot:
         return machine.run(*self.prepared(script, given))
 
-    def cut(self, words: str) -> Boot:
-        """Boot until the console shows these words, then cut the power."""
-        made, folder = self.prepared("", None)
+    def cut(self, at: Cut) -> Boot:
+        """Boot until the console shows that it is there, then cut the power."""
+        made, folder = self.prepared(at.job, None)
         began = time.monotonic()
         with machine.start(made, folder) as process:
-            while words.encode() not in (folder / "console").read_bytes():
+            while at.words.encode() not in (folder / "console").read_bytes():
                 assert process.poll() is None, machine.outcome(folder, 0).told()
                 assert time.monotonic() - began < made.timeout, machine.outcome(folder, 0).told()
                 time.sleep(0.05)
@@ -118,8 +146,9 @@ def line_of(boot: Boot) -> set[str]:
 @pytest.mark.parametrize("recipe", [*HOSTS, *OLDER], ids=lambda recipe: recipe.name)
 def test_a_trial_comes_back_or_stays(recipe: Recipe, built_wheel: Path, results: Path, tmp_path: Path) -> None:
     host = Host(image(recipe).copy(tmp_path, Iommu.INTEL, "GenuineIntel"), tmp_path)
+    cuts = ((*CUTS, *FURTHER) if recipe.loader is Loader.GRUB_BIOS else CUTS) if FULL else ()
     wheel = {built_wheel.name: built_wheel.read_bytes()}
-    first = host.boot(f"{install_wheel(built_wheel.name)}\n{START}{TALK if FULL else BREAK}", wheel)
+    first = host.boot(f"{install_wheel(built_wheel.name)}\n{START}{TALK if cuts else BREAK}", wheel)
     assert first.ended, first.told()
     assert state_of(first, "start") == "armed"
     assert first.text("permanent.after") == first.text("permanent")
@@ -133,10 +162,11 @@ def test_a_trial_comes_back_or_stays(recipe: Recipe, built_wheel: Path, results:
         assert found.text("permanent.after") == found.text("permanent")
         return found
 
-    if FULL:
-        cut = host.cut(FIRST_WORDS)
+    for number, at in enumerate(cuts, start=1):
+        cut = host.cut(at)
         assert "iommuctl.trial=" in cut.console or not cut.marks, cut.told()
-        assert returned(f"{START}{BREAK}").text("permanent") == sources
+        again = returned(f"{START}{TALK if number < len(cuts) else BREAK}")
+        assert again.text("permanent") == sources
     lost = host.boot("")
     assert not lost.ended
     # The default's own line says panic=-1, which says nothing.
@@ -158,7 +188,8 @@ def test_a_trial_comes_back_or_stays(recipe: Recipe, built_wheel: Path, results:
     assert line_of(kept) - default == WANTED
     assert kept.text("left") == ""
     assert "identity" in kept.text("groups")
-    came_back = "a power cut at the loader, a panic and a kernel package that came meanwhile" if FULL else "a panic"
+    failed = [f"a power cut {at.where}" for at in cuts]
+    came_back = f"{', '.join(failed)}, a panic and a kernel package that came meanwhile" if FULL else "a panic"
     told = f"{recipe.name}, {host.number} boots: it came back from {came_back}; what worked was confirmed, and stayed"
     (results / f"trial-{recipe.name}.txt").write_text(f"{told}\n", encoding="utf-8")
 
