@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import crash
@@ -69,9 +70,10 @@ class Lab:
     def trace(self, tree: Path) -> tuple[crash.Point, ...]:
         return crash.write_points(IOMMUCTL, self.arguments, crash.python_environment(), tree)
 
-    def strike(self, scratch: Path, action: str) -> int:
-        check = self.judge_kill if action == crash.KILL else self.judge_error
-        strikes = [(point, action) for point in self.points]
+    def strike(self, scratch: Path, actions: tuple[str, ...]) -> int:
+        """Strike each point with one of the actions, in turn."""
+        check = self.judge_kill if actions == (crash.KILL,) else self.judge_error
+        strikes = list(zip(self.points, cycle(actions), strict=False))
         environment = crash.python_environment()
         return crash.strike(IOMMUCTL, self.arguments, environment, self.pristine, scratch, strikes, check)
 

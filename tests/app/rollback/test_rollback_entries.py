@@ -400,6 +400,6 @@ def test_a_kill_at_any_point_of_a_rollback_of_entries_ends_in_old_or_new(fedora:
     assert options(done, OLDER) == f"{LINE} nosmt"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    count = lab.strike(scratch, crash.KILL)
+    count = lab.strike(scratch, (crash.KILL,))
     assert count > 50, "the trace is too short to be true"
     sys.stdout.write(f"struck at {count} points\n")
