@@ -26,8 +26,9 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _KERNEL = re.compile(r"linux-image-(\d\S*)")
 # Below /lib/modules/RELEASE/kernel: what a machine of the lab needs to mount its file systems, and its devices.
 KEPT = re.compile(
-    r"^(lib|crypto|arch|fs/(ext4|jbd2|fat|nls|efivarfs|mbcache\S*)|drivers/(block/virtio_blk\S*|virtio|net/virtio_net\S*"
-    r"|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio|watchdog/(watchdog|i6300esb)\S*)|net/core|virt)(/|$)"
+    r"^(lib|crypto|arch|fs/(ext4|jbd2|fat|nls|efivarfs|mbcache\S*|btrfs)|drivers/(block/(virtio_blk|loop)\S*|md/dm-mod\S*"
+    r"|virtio|net/virtio_net\S*|net/net_failover\S*|net/ethernet/intel/e1000e|pps|ptp|vfio"
+    r"|watchdog/(watchdog|i6300esb)\S*)|net/core|virt)(/|$)"
 )
 
 

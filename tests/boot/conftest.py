@@ -19,7 +19,7 @@ _FIRST = (
 )
 
 # What waits for minutes: `scripts/boot-test --full` alone.
-_WAITING = ["test_drill.py", "test_trial_failures.py", "test_vfio_kept.py"]
+_WAITING = ["test_drill.py", "test_trial_failures.py", "test_trial_refused.py", "test_vfio_kept.py"]
 collect_ignore = [] if os.environ.get("IOMMUCTL_BOOT_FULL") == "1" else _WAITING
 
 

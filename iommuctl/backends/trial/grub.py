@@ -80,7 +80,7 @@ def _clears(volume: Volume, menu: Volume, path: PurePosixPath) -> tuple[str, boo
     if volume.path != path and volume.device != menu.device:
         return f"{path} leads to {volume.path} on another file system, where GRUB does not look", False
     if volume.filesystem is None:
-        return f"the file system of {path} cannot be told, and only on some does GRUB clear the choice", False
+        return f"what {path} is on cannot be told, as btrfs cannot: GRUB clears the choice only where it writes", False
     if volume.filesystem not in WRITABLE:
         return f"GRUB does not clear the choice on {volume.filesystem}: the trial would boot again and again", False
     if volume.is_mapped:
