@@ -13,9 +13,14 @@ PANIC_SECONDS = 10
 DEVICE_SECONDS = 180  # what dracut's rd.retry waits for a root device by itself (dracut.cmdline(7))
 WATCHDOG_SECONDS = 60
 # What comes back of failures, none of which may ever reach a permanent source: `panic=` of the kernel and of
-# initramfs-tools; dracut halts or powers off where it has rd.shell=0 without rd.emergency= (dracut-emergency.sh).
-_RETURNING = (f"panic={PANIC_SECONDS}", "rd.shell=0", "rd.emergency=reboot", f"rd.timeout={DEVICE_SECONDS}")
+# initramfs-tools; dracut halts or powers off where it has rd.shell=0 without rd.emergency= (dracut-emergency.sh);
+# systemd freezes when it crashes (systemd(1); 256 and later take this one too, next to systemd.crash_action=).
+_RETURNING = (
+    *(f"panic={PANIC_SECONDS}", "rd.shell=0", "rd.emergency=reboot", f"rd.timeout={DEVICE_SECONDS}"),
+    "systemd.crash_reboot=1",
+)
 _WATCHDOG = f"systemd.watchdog_sec={WATCHDOG_SECONDS}"
+HELPER_NAMES = tuple(text.partition("=")[0] for text in (*_RETURNING, _WATCHDOG))
 
 
 def helpers(trial: str, *, watchdog: bool) -> tuple[str, ...]:

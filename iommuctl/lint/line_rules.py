@@ -12,7 +12,7 @@ from iommuctl.kernel.choice import choice_on
 from iommuctl.kernel.parameters import Assignment, Catalogue, Grammar, Kind, Manages, any_of
 from iommuctl.kernel.spelling import nearest
 from iommuctl.kernel.tables import host, kvm
-from iommuctl.kernel.trial import PARAMETER
+from iommuctl.kernel.trial import HELPER_NAMES, PARAMETER
 from iommuctl.lint.engine import Item, Remark, RuleBook, Subject, acts_on, assigned, is_managed, is_weakening, sets
 from iommuctl.lint.hints import elsewhere, instead, is_patch, successor, written
 from iommuctl.lint.kernel_rules import KERNEL_RULES
@@ -291,7 +291,7 @@ def _open_quote(subject: Subject) -> Iterable[Remark]:
 def _trial_helpers(subject: Subject) -> Iterable[Remark]:
     for token in subject.cmdline.named(PARAMETER):
         message = "is of a trial boot: either this is one, or its line was taken for one that stays"
-        hint = "iommuctl trial status; where none runs, take it and panic=, rd.shell=0, rd.emergency=, rd.timeout= out"
+        hint = f"iommuctl trial status; where none runs, take it and {', '.join(HELPER_NAMES)} out"
         yield Remark(message, token.text, hint)
 
 

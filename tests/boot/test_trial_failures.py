@@ -5,7 +5,7 @@ The default arms a trial and reboots; the trial fails and resets the machine, or
 line and its sources, says why, and nothing is left. A reset ends a process of QEMU, and the next one is started. What
 fails, and the control:
 1. `root=` names no disk, with initramfs-tools and with dracut. Control: the trial's line without what has them reboot.
-2. PID 1 crashes; the hardware watchdog runs. Control: the same on a host that has none.
+2. PID 1 crashes, and reboots by itself; it does not, and the hardware watchdog runs. Control: neither.
 3. A check of confirm.d fails; one never ends; nobody confirms in time. Each by the trial's own units, which systemd
    runs. Control: the failing check without these units.
 """
@@ -29,7 +29,7 @@ GOES_ON, BROKEN = 9, 3  # exit codes of a job: the host is to go on as it is; so
 ON_TRIAL = "@@TRIAL"
 CRASHED = "@@CRASHED"
 BOOTS = 3  # the default, the trial, the default
-SWITCHED_OFF = "reboot: Power down"  # kernel/reboot.c
+RESTARTED, SWITCHED_OFF = "reboot: Restarting system", "reboot: Power down"  # kernel/reboot.c
 SCRIPT = """
 edit() {{ sed -i "/BEGIN iommuctl trial/,/END iommuctl trial/$1" /boot/grub/custom.cfg; }}
 check() {{
@@ -65,15 +65,18 @@ exit 0
 """
 LOSE_ROOT = "edit 's# root=UUID=[^ ]*# root=UUID=1ab00000-0000-4000-8000-00000000dead#'"
 CRASH = f"""
+    kill -SEGV 1
+    timeout 5 systemctl show-environment >/run/result/answer 2>&1 || echo {CRASHED} >/dev/console
+"""
+WATCHED = """
     for second in $(seq 60); do
         grep -qx active /sys/class/watchdog/watchdog0/state && break
         sleep 1
     done
     echo "watchdog: $(cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout)" >/dev/console
-    kill -SEGV 1
-    timeout 10 systemctl show-environment >/run/result/answer 2>&1 || echo {CRASHED} >/dev/console
 """
 WITHOUT_RETURN = "edit 's# panic=[-0-9]*##g' && edit 's# rd[.][a-z]*=[a-z0-9]*##g'"
+WITHOUT_CRASH_REBOOT = "edit 's# systemd.crash_reboot=1##'"
 WITHOUT_UNITS = "rm -r /etc/systemd/system/iommuctl-trial* /etc/systemd/system/timers.target.d"
 
 
@@ -81,8 +84,8 @@ WITHOUT_UNITS = "rm -r /etc/systemd/system/iommuctl-trial* /etc/systemd/system/t
 class Failure:
     """What becomes of a trial. `shows` is on its console; a `reason` begins what its record says in the end.
 
-    Its control has none of its `devices`, and what is `without` its remedy; it stays away once its console shows
-    `stays`, for `tail` seconds: longer than its remedy would take. Where there is no `stays`, it is another one's.
+    Its control is `without` its remedy, and stays away once its console shows `stays`, for `tail` seconds: longer than
+    the remedy would take. Where there is no `stays`, the control is another one's.
     """
 
     name: str
@@ -115,7 +118,9 @@ class Failure:
 
 
 NO_WORD = "its boot left no word"
-LIMITED = f"it was rebooted, by its limit of {LIMIT} s"
+LIMITED = f"it was rebooted before it was confirmed: by its limit of {LIMIT} s"
+# The first look at a trial may be before it or after.
+EARLY = (LIMITED, NO_WORD)
 FAILURES = (
     Failure(
         name="a lost root with initramfs-tools",
@@ -132,18 +137,26 @@ FAILURES = (
         tool="dracut",
         breaks=LOSE_ROOT,
         without=WITHOUT_RETURN,
-        stays="Entering emergency mode",
-        tail=60.0,
+        stays=RESTARTED,  # it waits for the disk without a word
+        tail=600.0,
     ),
     Failure(
         name="a crash of PID 1",
-        reason=LIMITED,
+        reason=EARLY,
         shows=CRASHED,
-        prepare="modprobe i6300esb || exit 3",
         during=CRASH,
-        devices=("i6300esb",),
+        without=WITHOUT_CRASH_REBOOT,
         stays=CRASHED,
         tail=LIMIT,
+    ),
+    Failure(
+        name="a crash of PID 1 with a watchdog alone",
+        reason=EARLY,
+        shows=CRASHED,
+        prepare="modprobe i6300esb || exit 3",
+        breaks=WITHOUT_CRASH_REBOOT,
+        during=f"{WATCHED}{CRASH}",
+        devices=("i6300esb",),
     ),
     Failure(
         name="a check that fails",
@@ -154,8 +167,7 @@ FAILURES = (
         tail=LIMIT + 60.0,
     ),
     Failure(name="a check that never ends", reason="check 10-lab failed: ", prepare="check 'sleep infinity'"),
-    # A busy machine is at its limit before the first look at the trial.
-    Failure(name="a trial that nobody confirms", reason=(LIMITED, NO_WORD)),
+    Failure(name="a trial that nobody confirms", reason=EARLY),
 )
 
 
@@ -167,14 +179,14 @@ def run(failure: Failure, wheel: Path, folder: Path, *, remedy: bool) -> Boot:
     recipe = ordinary.host(failure.tool)
     own = image(recipe).copy(folder, Iommu.INTEL, "GenuineIntel")
     script = failure.script(recipes.install_wheel(wheel.name), remedy=remedy)
-    made = replace(own, job=Job(script, {wheel.name: wheel.read_bytes()}), devices=failure.devices if remedy else ())
+    made = replace(own, job=Job(script, {wheel.name: wheel.read_bytes()}), devices=failure.devices)
     began, end, told, number = time.monotonic(), TIMEOUT, "", 0
     while True:
         number += 1
         console = folder / f"{number}/console"
         with machine.start(made, console.parent) as process:
             while process.poll() is None and (past := time.monotonic() - began) < end:
-                said = console.read_bytes().decode("utf-8", "replace")
+                said = told + console.read_bytes().decode("utf-8", "replace")
                 if f"{guest.RC}{BROKEN}" in said:
                     break
                 if not remedy and failure.stays in said:

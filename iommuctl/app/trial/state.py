@@ -127,4 +127,5 @@ def way_back(record: TrialRecord) -> str:
         case Phase.FAILED:
             return record.reason
         case _:
-            return f"it was rebooted, by its limit of {record.terms.timeout} s or by somebody, before it was confirmed"
+            limit = f"its limit of {record.terms.timeout} s"
+            return f"it was rebooted before it was confirmed: by {limit}, by a crash or by somebody"
