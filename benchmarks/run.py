@@ -178,6 +178,7 @@ class Bench:
             "status": ("status", *root),
             "lint": ("lint", *root),
             "history": ("history", *root),
+            "history --json": ("history", "--json", *root),
             "explain": ("explain", "iommu=pt"),
             "verify": ("verify", PASSTHROUGH),
         }
