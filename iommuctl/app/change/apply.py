@@ -76,16 +76,17 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     runs = runs_commands(host, choices.regenerate)
     again = _again(host, profile_name, choices)
     ground = _groundwork(host, found, desired, runs=runs, again=again)
-    if ground is not None and not ground.is_ready:
-        desired = desired.without(CHOICE)
+
+    def ready(asked: DesiredArguments) -> DesiredArguments:
+        return asked if ground is None or ground.is_ready else asked.without(CHOICE)
+
+    desired = ready(desired)
     rendering, config = _render(found, desired)
     kernels = installed_kernels(found.facts, config)
     if kernels != found.facts.kernels:  # only the entries tell of some
         facts = found.facts._replace(kernels=kernels)
         asked = desired
-        desired = resolved(found.catalogue, facts)
-        if ground is not None and not ground.is_ready:
-            desired = desired.without(CHOICE)
+        desired = ready(resolved(found.catalogue, facts))
         if desired != asked:
             rendering, config = _render(found, desired)
     if not runs:
