@@ -28,8 +28,9 @@ os.umask(UMASK)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the golden trees be written anew."""
+    """Let the golden trees be written anew, and every error strike every call."""
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew, to be read by eye")
+    parser.addoption("--full", action="store_true", help="also what takes longer than a usual run may")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
