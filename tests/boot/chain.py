@@ -9,6 +9,7 @@ With the last profile before a rollback, other parameters are asked for next to 
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ _BACKENDS = {
 # What a rollback must give back byte for byte; a generated menu and GRUB's environment are not among them.
 _SOURCES = "/etc/default/grub /etc/kernel/cmdline /boot/loader/entries/*.conf /boot/efi/loader/entries/*.conf"
 _KERNEL_FILES = ("vmlinuz", "initrd.img")
+_SNAPSHOT = re.compile(r"^snapshot (\S+);", re.MULTILINE)
 _FUNCTIONS = f"""
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
@@ -46,7 +48,7 @@ sources() {{ for file in {_SOURCES}; do [ ! -f "$file" ] || sha256sum "$file"; d
 told() {{
     name=$1
     shift
-    iommuctl "$@" --json >"/run/result/$name.json" 2>"/run/result/$name.err"
+    iommuctl "$@" >"/run/result/$name" 2>"/run/result/$name.err"
     code=$?
     echo "$code" >"/run/result/$name.code"
     [ "$code" -le 1 ] || {{ echo "iommuctl $*: exit code $code"; cat "/run/result/$name.err"; }}
@@ -189,9 +191,9 @@ class _State:
 
     def note(self, boot: Boot) -> None:
         """Take the first snapshot's id from what an apply said."""
-        said = _json(boot, "apply").get("snapshot")
-        if self.first is None and isinstance(said, str):
-            self.first = said
+        said = _SNAPSHOT.search(boot.text("apply"))
+        if self.first is None and said is not None:
+            self.first = said[1]
 
 
 def _boot(
@@ -213,10 +215,10 @@ def _boot(
 
 def _look(stop: Stop) -> Iterator[str]:
     """The commands that tell what a boot is like; the files of a kernel that is soon removed are handed over."""
-    yield f"told verify verify {stop.cell.step.profile}"
+    yield f"told verify verify {stop.cell.step.profile} --json"
     yield "sources >/run/result/sources"
     if stop.has_beside:
-        yield "told beside verify"
+        yield "told beside verify --json"
         yield f"cp {beside.PAGES} /run/result/pages"
     if stop.occasion is Occasion.NEXT:
         yield from (f"cp /boot/{name}-{stop.release} /run/result/{name} || exit 3" for name in _KERNEL_FILES)
@@ -229,7 +231,7 @@ def _prepare(now: Stop, coming: Stop, state: _State) -> Iterator[str]:
     if step is Step.ROLLBACK:
         if state.first is None:
             yield f"told apply apply {Step.PASSTHROUGH} --yes"
-            yield 'first=$(sed -n \'s/^ *"snapshot": "\\(.*\\)",*$/\\1/p\' /run/result/apply.json)'
+            yield "first=$(sed -n 's/^snapshot \\(.*\\);.*/\\1/p' /run/result/apply)"
         else:
             yield f"first={shlex.quote(state.first)}"
         yield 'told rollback rollback --yes "$first"'
@@ -287,7 +289,7 @@ def _record(stop: Stop, image: Image, prepared: Boot, boot: Boot, before: str, d
     if stop.has_beside:
         problems += beside.judge(default, boot.text("cmdline"), boot.text("pages"), _json(boot, "beside"))
     if problems:
-        problems.append(f"verify: {boot.text('verify.json')}{boot.text('verify.err')}")
+        problems.append(f"verify: {boot.text('verify')}{boot.text('verify.err')}")
         problems.append(f"the boot before: {prepared.text('log')}")
         problems.append(boot.told())
     booted = boot.text("release").strip()
@@ -305,13 +307,13 @@ def _of_the_way(stop: Stop, recipe: Recipe, prepared: Boot, boot: Boot) -> Itera
         return
     if prepared.text(f"{done}.code").strip() != "0":
         yield f"{done} ended with {prepared.text(f'{done}.code').strip()!r}: {prepared.text(f'{done}.err')}"
-    backend = _json(prepared, done).get("backend")
-    if backend != _BACKENDS[recipe.loader]:
-        yield f"backend {_BACKENDS[recipe.loader]} expected, {backend} found"
+    head = prepared.text(done).partition("\n")[0]
+    if not head.endswith(f"backend {_BACKENDS[recipe.loader]})"):
+        yield f"backend {_BACKENDS[recipe.loader]} expected, {head!r} found"
 
 
 def _json(boot: Boot, name: str) -> dict[str, object]:
-    text = boot.text(f"{name}.json")
+    text = boot.text(name)
     try:
         report = json.loads(text) if text else {}
     except json.JSONDecodeError:
