@@ -46,4 +46,4 @@ def test_a_strike_at_any_point_ends_in_old_or_new(
     actions = ACTIONS[action]
     rounds = [(one,) for one in actions] if request.config.getoption("--full") else [actions]
     count = sum(lab.strike(tmp_path, one) for one in rounds)
-    sys.stdout.write(f"{request.node.name}: struck at {count} of {len(lab.points)} points\n")
+    sys.stdout.write(f"{request.node.name}: {count} strikes at {len(lab.points)} points\n")
