@@ -20,6 +20,7 @@ hypervisors:
     {hosts}
   vars:
     ansible_connection: reached
+    ansible_python_interpreter: /usr/bin/python3
     convert_profile: passthrough-perf
     convert_boot: trial
     convert_add: [nosmt]
