@@ -184,6 +184,8 @@ class Bench:
         }
         for name, arguments in commands.items():
             yield self._pair(f"{name} / dry-run, {SNAPSHOTS} snapshots", 1.1, iommuctl(*arguments), dry_run, runs=9)
+        as_json = (iommuctl(*commands["history --json"]), (*dry_run, "--json"))
+        yield self._pair(f"history --json / dry-run --json, {SNAPSHOTS} snapshots", None, *as_json, runs=9)
 
     def _snapshots(self, host: Host) -> None:
         for _ in range(SNAPSHOTS // 2):
