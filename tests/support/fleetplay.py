@@ -23,7 +23,8 @@ from iommuctl.app.fleet.record import Record, Standing, read_records
 
 # The role asks for room before it begins, where the script finds out by an apply that undoes itself.
 _KINDS = {**WAYS, "full": "task-failed"}
-_FORKS = 4
+_FORKS = 8
+_ONCE_MORE = 100  # hosts
 _TIMEOUT_SECONDS = 120  # a host
 _WAVES = (1, 5, "25%")
 _VARS = {
@@ -66,6 +67,16 @@ class Play:
         seconds = (time.monotonic() - start, whole, ours, whole - ours, after.ru_maxrss / 1024)
         self.rows.append(f"{name:<14}{runs:>7.0f}" + "".join(f"{one:>9.0f}" for one in seconds))
         return done
+
+    def convert(self, name: str, hosts: list[str], aside: set[str]) -> playbooks.Played:
+        """Run the waves on hosts, without those that are set aside."""
+        (self.control.work / "reviewed.json").write_text(json.dumps({"convert_reviewed": self.reviewed(aside)}))
+        return self.run(name, *self.limit(hosts), "-e", "@reviewed.json")
+
+    def limit(self, hosts: list[str]) -> tuple[str, str]:
+        """The words that leave other hosts out."""
+        (self.control.work / "limit").write_text("".join(f"{host}\n" for host in hosts))
+        return "--limit", "@limit"
 
     def reviewed(self, left_out: set[str]) -> dict[str, str]:
         """What is approved: what was planned, without the hosts that are set aside."""
@@ -130,10 +141,10 @@ def simulate(directory: Path, count: int) -> str:
         lab.break_some()
         before = {host: lab.hash(host) for host in lab.hosts}
         aside: set[str] = set()
+        left = [*lab.hosts]
         stops = 0
         while True:
-            reviewed = json.dumps({"convert_reviewed": play.reviewed(aside)})
-            done = play.run(f"convert {stops + 1}", "-e", reviewed)
+            done = play.convert(f"convert {stops + 1}", left, aside)
             begun = {host for host, what in play.control.logged().items() if "reboot" in what}
             failed = {host for host, record in play.records().items() if record.trouble and host not in aside} - {
                 host for host, way in lab.broken.items() if way == "refused"
@@ -146,9 +157,10 @@ def simulate(directory: Path, count: int) -> str:
             assert failed, done.text
             assert failed <= {*lab.broken}, done.text
             assert f"this wave failed on {' '.join(sorted(failed))}; no further wave is begun" in done.text, done.text
-            later = lab.hosts[_wave_end(lab.hosts.index(max(failed)), count) :]
+            later = left[_wave_end(left.index(max(failed)), len(left)) :]
             assert not [host for host in later if lab.changes[host]], "a later wave has begun"
             aside |= failed
+            left = [host for host in left if host not in aside and not lab.changes[host]]
             stops += 1
         converted = {*lab.hosts} - {*lab.broken}
         assert lab.changes == Counter(converted), "a host is lost, or was changed twice"
@@ -163,8 +175,9 @@ def simulate(directory: Path, count: int) -> str:
             assert trouble is not None, host
             assert trouble.kind == _KINDS[way], f"{host}, {way}: {trouble}"
             assert way != "full" or "free" in trouble.brief, trouble
-        (play.control.work / "converted").write_text("".join(f"{host}\n" for host in sorted(converted)))
-        done = play.run("rollback", "--limit", "@converted", book="rollback")
+        done = play.convert("once more", [*lab.hosts[:_ONCE_MORE]], aside)
+        assert (done.code, {*done.count("changed").values()}, play.control.logged()) == (0, {0}, {}), done.text
+        done = play.run("rollback", *play.limit(sorted(converted)), book="rollback")
         assert (done.code, done.count("changed")) == (0, dict.fromkeys(converted, 1)), done.text
         assert {host: lab.hash(host) for host in converted} == {host: first[host] for host in converted}
         ways = ", ".join(f"{number} {way}" for way, number in Counter(lab.broken.values()).items())
