@@ -41,6 +41,7 @@ _BACKENDS = {
 _SOURCES = "/etc/default/grub /etc/kernel/cmdline /boot/loader/entries/*.conf /boot/efi/loader/entries/*.conf"
 _KERNEL_FILES = ("vmlinuz", "initrd.img")
 _SNAPSHOT = re.compile(r"^snapshot (\S+);", re.MULTILINE)
+_HEAD = re.compile(r"(?:apply|rollback) .*\(.*backend (\S+)\)\n")
 _FUNCTIONS = f"""
 DEBIAN_FRONTEND=noninteractive
 export DEBIAN_FRONTEND
@@ -228,18 +229,20 @@ def _prepare(now: Stop, coming: Stop, state: _State) -> Iterator[str]:
     """The commands that make the next boot what it is to be."""
     step = coming.cell.step
     same = now.occasion is Occasion.NEXT
+    # JSON costs two seconds under emulation, and only of what changes something does the text name the backend.
+    form = ("--json",) if now.cell.step is step else ()
     if step is Step.ROLLBACK:
         if state.first is None:
             yield f"told apply apply {Step.PASSTHROUGH} --yes"
             yield "first=$(sed -n 's/^snapshot \\(.*\\);.*/\\1/p' /run/result/apply)"
         else:
             yield f"first={shlex.quote(state.first)}"
-        yield 'told rollback rollback --yes "$first"'
+        yield " ".join(("told", "rollback", "rollback", "--yes", '"$first"', *form))
     elif not same:
         # By itself apply asks the processor; the next machine may have another.
         platform = () if now.cell.platform is coming.cell.platform else ("--platform", coming.cell.platform.value)
         more = beside.OPTIONS if coming.has_beside else ()
-        yield " ".join(("told", "apply", "apply", step.value, "--yes", *more, *platform))
+        yield " ".join(("told", "apply", "apply", step.value, "--yes", *more, *platform, *form))
     if coming.occasion is Occasion.NEXT:
         yield "dpkg --install ./linux-*.deb || exit 3"
     if same:
@@ -307,9 +310,14 @@ def _of_the_way(stop: Stop, recipe: Recipe, prepared: Boot, boot: Boot) -> Itera
         return
     if prepared.text(f"{done}.code").strip() != "0":
         yield f"{done} ended with {prepared.text(f'{done}.code').strip()!r}: {prepared.text(f'{done}.err')}"
-    head = prepared.text(done).partition("\n")[0]
-    if not head.endswith(f"backend {_BACKENDS[recipe.loader]})"):
-        yield f"backend {_BACKENDS[recipe.loader]} expected, {head!r} found"
+    if (backend := told_backend(prepared, done)) != _BACKENDS[recipe.loader]:
+        yield f"backend {_BACKENDS[recipe.loader]} expected, {backend} found"
+
+
+def told_backend(boot: Boot, done: str) -> object:
+    """Return the backend that an apply or a rollback named, in its JSON or at the head of its text; else None."""
+    head = _HEAD.match(boot.text(done))
+    return _json(boot, done).get("backend") if head is None else head[1]
 
 
 def _json(boot: Boot, name: str) -> dict[str, object]:

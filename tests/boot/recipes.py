@@ -89,7 +89,7 @@ GRUB_CMDLINE_LINUX_DEFAULT="quiet"
 GRUB_CMDLINE_LINUX="{PARAMETERS}"
 GRUB_TERMINAL=console
 """
-# Under emulation a menu costs twenty seconds, half of them for what no test boots. Debian 12's host has all of it.
+# Under emulation a menu costs twenty seconds, nearly half of them for what no test boots. Debian 12's host has it all.
 _SHORT_DEFAULT = f"{_GRUB_DEFAULT}GRUB_DISABLE_RECOVERY=true\n"
 _NOT_IN_SHORT = ("05_debian_theme", "20_linux_xen", "25_bli", "30_os-prober", "30_uefi-firmware")
 _SHORT_MENU = (

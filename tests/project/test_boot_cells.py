@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boot lab's own judgement, without a boot: what is chosen, what is expected, and that a difference is seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import console
 import pytest
 from boot import beside, cells, chain, guest
 from boot.cells import Expected, Found, Step
@@ -181,3 +183,24 @@ def test_one_host_of_each_backend_has_parameters_next_to_a_profile_before_its_ro
                 assert stops[at + 1].cell.step is Step.ROLLBACK
                 found.append(recipe.loader)
     assert sorted(found) == sorted(beside.LOADERS)
+
+
+def said(*words: str) -> Boot:
+    """A boot in which the program said this of an apply."""
+    return Boot("", {"apply": console.in_process("apply", Step.PASSTHROUGH, "--yes", *words).stdout.encode()}, 1.0)
+
+
+def test_backend_is_read_from_text_and_json_and_of_what_changes_nothing_from_json_alone(sample_host: Path) -> None:
+    root = ("--root", str(sample_host), "--platform", "intel", "--regenerate", "never")
+    assert chain.told_backend(said(*root), "apply") == "grub2"
+    assert chain.told_backend(said(*root), "apply") is None
+    assert chain.told_backend(said(*root, "--json"), "apply") == "grub2"
+
+
+@pytest.mark.parametrize(("before", "is_asked"), [(Step.PASSTHROUGH, True), (Step.STRICT, False)])
+def test_json_is_asked_for_where_nothing_may_change(before: Step, *, is_asked: bool) -> None:
+    recipe = RECIPES[1]
+    cell = cells.Cell(recipe.loader, Iommu.INTEL, Step.PASSTHROUGH, recipe.kernels[0])
+    now, coming = (chain.Stop(replace(cell, step=step), "6.12") for step in (before, Step.PASSTHROUGH))
+    commands = [*chain._prepare(now, coming, chain._State(recipe, "", (), {}))]
+    assert commands[0].endswith(" --json") == is_asked
