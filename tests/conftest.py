@@ -28,9 +28,9 @@ os.umask(UMASK)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the golden trees be written anew, and every error strike every call."""
+    """Let the golden trees be written anew, and each error strike each call."""
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew, to be read by eye")
-    parser.addoption("--full", action="store_true", help="also what takes longer than a usual run may")
+    parser.addoption("--every-error", action="store_true", help="strike each call of a command with each error")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

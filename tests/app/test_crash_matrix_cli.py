@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program itself, stopped at every write-side call of an apply and of a rollback, the generator included.
 
-Every point is struck with a kill, and with one of three errors in turn, or with each of these by `scripts/test --full`:
-each of them at each point of a transaction is in tests/transaction.
+Every point is struck with a kill, and with one of three errors in turn; `scripts/test --every-error` takes each.
+At each point of a transaction, tests/transaction has each anyway.
 """
 
 import sys
@@ -44,6 +44,6 @@ def test_a_strike_at_any_point_ends_in_old_or_new(
 ) -> None:
     assert len(lab.points) > 40, "the trace is too short to be true"
     actions = ACTIONS[action]
-    rounds = [(one,) for one in actions] if request.config.getoption("--full") else [actions]
+    rounds = [(one,) for one in actions] if request.config.getoption("--every-error") else [actions]
     count = sum(lab.strike(tmp_path, one) for one in rounds)
     sys.stdout.write(f"{request.node.name}: {count} strikes at {len(lab.points)} points\n")
