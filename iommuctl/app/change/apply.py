@@ -77,16 +77,16 @@ def draft_apply(host: Host, profile_name: str, choices: Choices) -> ApplyPlan:
     again = _again(host, profile_name, choices)
     ground = _groundwork(host, found, desired, runs=runs, again=again)
 
-    def ready(asked: DesiredArguments) -> DesiredArguments:
-        return asked if ground is None or ground.is_ready else asked.without(CHOICE)
+    def as_prepared(wanted: DesiredArguments) -> DesiredArguments:
+        return wanted if ground is None or ground.is_ready else wanted.without(CHOICE)
 
-    desired = ready(desired)
+    desired = as_prepared(desired)
     rendering, config = _render(found, desired)
     kernels = installed_kernels(found.facts, config)
     if kernels != found.facts.kernels:  # only the entries tell of some
         facts = found.facts._replace(kernels=kernels)
         asked = desired
-        desired = ready(resolved(found.catalogue, facts))
+        desired = as_prepared(resolved(found.catalogue, facts))
         if desired != asked:
             rendering, config = _render(found, desired)
     if not runs:
