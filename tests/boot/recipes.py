@@ -92,10 +92,8 @@ GRUB_TERMINAL=console
 # Under emulation a menu costs twenty seconds, nearly half of them for what no test boots. Debian 12's host has it all.
 _SHORT_DEFAULT = f"{_GRUB_DEFAULT}GRUB_DISABLE_RECOVERY=true\n"
 _NOT_IN_SHORT = ("05_debian_theme", "20_linux_xen", "25_bli", "30_os-prober", "30_uefi-firmware")
-_SHORT_MENU = (
-    ("etc/default/grub", _SHORT_DEFAULT, 0o644),
-    *((f"etc/grub.d/{name}", "", 0o644) for name in _NOT_IN_SHORT),
-)
+_EMPTIED = tuple((f"etc/grub.d/{name}", "", 0o644) for name in _NOT_IN_SHORT)
+_SHORT_MENU = (("etc/default/grub", _SHORT_DEFAULT, 0o644), *_EMPTIED)
 _FSTAB = f"""UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1
 """
 _FSTAB_ESP = f"UUID={ESP_UUID} /boot/efi vfat umask=0077 0 2\n"
@@ -297,7 +295,7 @@ RECIPES = (
         firmware=Firmware.UEFI,
         packages=(*_ESSENTIAL, *_COMMON, *_PYTHON, "grub-efi-arm64-bin", "grub2-common"),
         files=(
-            *_SHORT_MENU[1:],
+            *_EMPTIED,
             ("etc/default/grub", _SHORT_DEFAULT.replace(PARAMETERS, ARM64_PARAMETERS), 0o644),
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644),
             (ARM64_INIT_PATH, _ARM64_INIT, 0o755),
