@@ -2,7 +2,8 @@
 """Fleet play: the simulated hosts of the fleet lab, planned, converted in waves and rolled back by the collection.
 
 The collection is the built one, the ansible-core a real one, with its local connection; a reboot is imitated. The trees
-are held to what the lab holds them to, and the program's processor time is told from Ansible's.
+are held to what the lab holds them to, and the program's processor time is told from that of Ansible's modules on the
+hosts, and both from the control machine's.
 """
 
 import json
@@ -29,7 +30,7 @@ _TIMEOUT_SECONDS = 120  # a host
 _WAVES = (1, 5, "25%")
 _VARS = {
     "ansible_connection": "local",
-    "ansible_python_interpreter": "/usr/bin/python3",  # as an inventory that is kept says, so that no play looks for it
+    "ansible_python_interpreter": "{{ inventory_dir }}/../local/python",
     "convert_profile": fleetlab.PROFILE,
     "convert_executable": "{{ inventory_dir }}/../local/{{ inventory_hostname }}",
     "convert_reboot_tasks": "{{ inventory_dir }}/reboot.yml",
@@ -51,6 +52,7 @@ class Play:
         collections = playbooks.install_collection(lab.stage.folder)
         self.control = Control(lab.stage, collections, playbooks.NEWEST)
         self.spent = lab.stage.folder / "spent"
+        self.spent_on_hosts = lab.stage.folder / "spent-on-hosts"
         self.plans = self.control.work / "plans"
         self.rows: list[str] = []
         self._write()
@@ -58,13 +60,14 @@ class Play:
     def run(self, name: str, *arguments: str, book: str = "waves") -> playbooks.Played:
         """Run a playbook; note what it cost."""
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        known = self._ours()
+        known = (*_told(self.spent), *_told(self.spent_on_hosts))
         words = ("-i", "hosts.json", f"{book}.json", "--forks", str(_FORKS), *arguments)
         done = self.control.play(*words, timeout=_TIMEOUT_SECONDS * len(self.lab.hosts))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        runs, ours = (now - then for now, then in zip(self._ours(), known, strict=True))
-        seconds = (time.monotonic() - start, whole, ours, whole - ours, after.ru_maxrss / 1024)
+        now = (*_told(self.spent), *_told(self.spent_on_hosts))
+        runs, ours, _, hosts = (late - early for late, early in zip(now, known, strict=True))
+        seconds = (time.monotonic() - start, whole, ours, hosts - ours, whole - hosts, after.ru_maxrss / 1024)
         self.rows.append(f"{name:<14}{runs:>7.0f}" + "".join(f"{one:>9.0f}" for one in seconds))
         return done
 
@@ -91,18 +94,14 @@ class Play:
         """What the report says of each host."""
         return {one.name: one for one in read_records([self.plans])}
 
-    def _ours(self) -> tuple[int, float]:
-        """How often the program ran, and its seconds of processor time."""
-        times = _SECONDS.findall(self.spent.read_text()) if self.spent.exists() else []
-        return len(times), sum(60 * float(row[i]) + float(row[i + 1]) for row in times for i in (4, 6))
-
     def _write(self) -> None:
         for host in self.lab.hosts:
             path = self.control.wrap(host, self.lab.tree(host))
             seen = self.lab.environment(str(self.lab.tree(host)))
             exports = "".join(f"export {key}='{value}'\n" for key, value in seen.items())
-            called = f'{self.lab.stage.folder}/bin/iommuctl "$@"\ncode=$?\ntimes >>{self.spent}\nexit $code\n'
-            path.write_text(f"#!/bin/sh\n{exports}{called}")
+            path.write_text(f"#!/bin/sh\n{exports}{_timed(f'{self.lab.stage.folder}/bin/iommuctl', self.spent)}")
+        python = self.control.wrap("python")
+        python.write_text(f"#!/bin/sh\n{_timed('/usr/bin/python3', self.spent_on_hosts)}")
         places = f"{PROJECT}/tests/support:{self.lab.environment()['PYTHONPATH']}"
         code = "import fleetlab, pathlib, sys; fleetlab.boot(pathlib.Path(sys.argv[1]))"
         tree = f"{self.control.work}/hosts/{{{{ inventory_hostname }}}}"
@@ -185,11 +184,22 @@ def simulate(directory: Path, count: int) -> str:
             (
                 f"{count} hosts, {len(converted)} converted and rolled back, {len(lab.broken)} broken ({ways})",
                 f"ansible-core {playbooks.NEWEST}, {_FORKS} forks, {stops} runs stopped by a wave that failed",
-                f"{'play':<14}{'runs':>7}{'wall s':>9}{'CPU s':>9}{'ours':>9}{'Ansible':>9}{'MiB':>9}",
+                f"{'play':<14}{'runs':>7}{'wall s':>9}{'CPU s':>9}{'ours':>9}{'modules':>9}{'control':>9}{'MiB':>9}",
                 *play.rows,
                 "no host lost, none changed twice, each broken one named with its reason, no wave begun after a stop",
             )
         )
+
+
+def _timed(program: str, spent: Path) -> str:
+    """Lines of shell that run a program and note what it took, whatever it started included."""
+    return f'{program} "$@"\ncode=$?\ntimes >>{spent}\nexit $code\n'
+
+
+def _told(spent: Path) -> tuple[int, float]:
+    """How many runs were noted, and their seconds of processor time."""
+    times = _SECONDS.findall(spent.read_text()) if spent.exists() else []
+    return len(times), sum(60 * float(row[i]) + float(row[i + 1]) for row in times for i in (4, 6))
 
 
 def _wave_end(index: int, count: int) -> int:
