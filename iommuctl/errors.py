@@ -102,6 +102,15 @@ class StalePlanError(BusyError):
 
     kind = "stale-plan"
 
+    def __init__(
+        self,
+        brief: str,
+        *,
+        details: Sequence[str] = (),
+        hint: str = "look at the new plan before you try again: --dry-run shows it",
+    ) -> None:
+        super().__init__(brief, details=details, hint=hint)
+
 
 class InterruptionError(IommuctlError):
     """A signal ended the run; its exit code is that of a shell, 128 and the signal's number."""

@@ -10,9 +10,9 @@ import typer
 from iommuctl.app.change.plan import ApplyPlan, Plan
 from iommuctl.app.change.planning import Choices
 from iommuctl.app.host import Host
-from iommuctl.cli.options import ChangeOptions
+from iommuctl.cli.options import REASON, ChangeOptions, is_reason
 from iommuctl.cli.output.text import visible
-from iommuctl.errors import UsageError
+from iommuctl.errors import DocumentError, UsageError
 from iommuctl.plan import Regenerate
 from iommuctl.value import NamedTuple
 
@@ -62,7 +62,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
     if change.plan is None:
         return typed
     from iommuctl.app.change.planfile import read_plan_file, require_devices, require_host
-    from iommuctl.documents.planfile import plain
+    from iommuctl.documents.planfile import ANEW, plain
     from iommuctl.profile.beside import asked_for
 
     found = read_plan_file(change.plan)
@@ -104,6 +104,9 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
         raise UsageError(f"the plan was made with --regenerate {regenerate}", hint=again(*lifted))
     require_host(host, found)
     require_devices(host, found)
+    why = None if found.choices.why is None else plain(found.choices.why)
+    if why is not None and not is_reason(why):
+        raise DocumentError(f"{change.plan}: choices.why is not {REASON}", hint=ANEW)
     choices = Choices(
         platform=found.choices.platform,
         backend=None if found.choices.backend is None else plain(found.choices.backend),
@@ -111,7 +114,7 @@ def requested(command: str, host: Host, typed: Request, change: ChangeOptions) -
         regenerate=regenerate,
         force=chosen.force,
         beside=asked_for(map(plain, found.choices.added), map(plain, found.choices.removed)),
-        why=None if found.choices.why is None else plain(found.choices.why),
+        why=why,
         agreed=chosen.agreed,
         devices=tuple(map(plain, found.choices.devices)),
     )
@@ -131,15 +134,14 @@ def require_approval(host: Host, plan: Plan, change: ChangeOptions, request: Req
         planfile.require_expected(plan, change.expect, again=again)
 
 
-def write_plan(host: Host, plan: Plan, path: Path, request: Request, *, overwrite: bool) -> None:
-    """Write a plan as a file to approve, and say so on stderr."""
+def write_plan(host: Host, plan: Plan, path: Path, request: Request, *, overwrite: bool) -> str:
+    """Write a plan as a file to approve; return what is to be said of it on stderr."""
     from iommuctl.documents.base import to_json
     from iommuctl.transaction.outfile import write_outfile
 
     found = _document(host, plan, request)
     write_outfile(path, f"{to_json(found)}\n".encode(), overwrite=overwrite)
-    typer.echo(f"plan written to {path}", err=True)
-    typer.echo("".join(f"{line}\n" for line in unproven_lines(found)), err=True, nl=False)
+    return "".join(f"{line}\n" for line in (visible(f"plan written to {path}"), *unproven_lines(found)))
 
 
 def unproven_lines(found: "PlanFile") -> list[str]:

@@ -92,6 +92,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
 
 ROOT = Path("/")
 MOST_OF_A_REASON = 500  # characters; it is in every line of the index of snapshots
+REASON = f"one line of text, at most {MOST_OF_A_REASON} characters"
 PLATFORMS = ("auto", *Platform)
 Profile = Annotated[
     str,
@@ -193,8 +194,8 @@ RegenerateOption = Annotated[
     Regenerate,
     typer.Option(
         "--regenerate",
-        help="Whether generated files such as grub.cfg are built anew; auto: on the running system, and in a tree that "
-        "is mounted with its own /proc and /dev.",
+        help="Whether generated files such as grub.cfg are built anew; auto: on the running system, never in another "
+        "root; always: there too, by programs of that root.",
     ),
 ]
 Force = Annotated[
@@ -300,10 +301,14 @@ def parse_platform(text: str) -> Platform | None:
 
 def parse_why(text: str | None) -> str | None:
     """Read the value of --why. Raises a usage error (exit code 2)."""
-    if text is not None and not (text.strip() and text.isprintable() and len(text) <= MOST_OF_A_REASON):
-        message = f"it is one line of text, at most {MOST_OF_A_REASON} characters"
-        raise typer.BadParameter(message, param_hint="'--why'")
+    if text is not None and not is_reason(text):
+        raise typer.BadParameter(f"it is {REASON}", param_hint="'--why'")
     return text
+
+
+def is_reason(text: str) -> bool:
+    """Whether a text is what --why may be: it is kept in a snapshot, which has to be read again."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= MOST_OF_A_REASON
 
 
 def parse_inputs(pairs: list[str] | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ A plan file is compared and never obeyed: no path, byte or command that is carri
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,10 @@ from iommuctl.plan import Regenerate
 from iommuctl.value import NamedTuple
 
 LARGEST = 64 * 1024 * 1024  # bytes; the plan of 10,000 entries has a third of it
+ANEW = "make a plan with --dry-run --out FILE"
 _SHOWN = 5
+_SHOWN_OF_A_VERSION = 40  # characters
+_ELEMENT = re.compile(r"(\w+)\[([0-9]+)\]")
 _NOT_TAKEN = "not given to guests"
 
 
@@ -89,14 +93,16 @@ def parse_plan_file(content: bytes, source: str) -> PlanFile:
     try:
         document = json.loads(content)
         if isinstance(document, dict) and document.get("schema_version") not in (None, SCHEMA_VERSION):
-            raise DocumentError(f"{source}: a plan file of schema version {document['schema_version']!r}, not 1")
+            version = repr(document["schema_version"])[:_SHOWN_OF_A_VERSION]
+            raise DocumentError(f"{source}: a plan file of schema version {version}, not 1", hint=ANEW)
         return PlanFile.model_validate(_with_bytes(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise DocumentError(f"{source}: not a plan file of this iommuctl: {where}: {first['msg'].lower()}") from error
+        brief = f"{source}: not a plan file of this iommuctl: {where}: {first['msg'].lower()}"
+        raise DocumentError(brief, hint=ANEW) from error
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"{source}: not a plan file: no JSON object") from error
+        raise DocumentError(f"{source}: not a plan file: no JSON object", hint=ANEW) from error
 
 
 def differences(approved: PlanFile, now: PlanFile) -> Difference | None:
@@ -118,6 +124,18 @@ def differences(approved: PlanFile, now: PlanFile) -> Difference | None:
     return None
 
 
+def asked_otherwise(approved: PlanFile, now: PlanFile) -> Difference | None:
+    """Return in what a plan made now is of something else than was approved, where nothing is left to be done."""
+    then, fresh = (
+        {(kind, name): value for (kind, name), value in _items(one).items() if kind in ("asked", "device")}
+        for one in (approved, now)
+    )
+    if facts := tuple(_changed_items(then, fresh)):
+        return Difference(facts)
+    same = [(one.command, one.profile, one.of, one.added, one.removed) for one in (approved.plan, now.plan)]
+    return None if same[0] == same[1] else Difference(("it shows another change than it lists",), of_file=True)
+
+
 def digest_of(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
     return sha256.hexadecimal(text.encode("utf-8", "surrogateescape"))
@@ -127,6 +145,7 @@ def _carried_out(document: PlanFile) -> dict[str, object]:
     plan = document.plan
     return {
         "profile and backend": (plan.command, plan.profile, plan.of, plan.platform, plan.backend, plan.changed),
+        "shape": plan.shape,
         "kept parameters": (plan.added, plan.removed),
         "devices": [(one.address, one.id) for one in plan.devices],
         "changes": [(one.op, one.before, one.after, one.path, one.target) for one in plan.changes],
@@ -171,7 +190,8 @@ def _told(kind: str, name: str, old: str | None, new: str | None) -> str:
     if kind == "unreadable":
         return f"{name} could not be read {'when the plan was made' if new is None else 'now'}"
     if kind == "kernel":
-        return f"kernel {name}: {'gone' if new is None else 'installed since'}"
+        files = f"/boot/vmlinuz-{name}, /lib/modules/{name} or an entry of it"
+        return f"kernel {name}: {'gone' if new is None else 'installed since'} ({files})"
     if kind == "device":
         return (
             f"device {name}: {_NOT_TAKEN if old is None else old} in the plan, {_NOT_TAKEN if new is None else new} now"
@@ -194,12 +214,15 @@ def _with_bytes(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
     if not isinstance(raw, dict) or not all(isinstance(text, str) for text in raw.values()):
         raise ValueError("raw holds no bytes")
     for place, text in raw.items():
-        name, bracket, number = place.partition("[")
         kept = bytes.fromhex(text).decode("utf-8", "surrogateescape")
-        if not bracket:
-            found[name] = kept
-        elif isinstance(found.get(name), list) and int(number[:-1]) < len(found[name]):
-            found[name][int(number[:-1])] = kept
+        element = _ELEMENT.fullmatch(place)
+        if element is None:
+            found[place] = kept
+            continue
+        row, number = found.get(element[1]), int(element[2])
+        if not isinstance(row, list) or number >= len(row):
+            raise ValueError(f"raw has bytes of {place}, which is not there")
+        row[number] = kept
     return found
 
 

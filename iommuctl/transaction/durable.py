@@ -257,7 +257,7 @@ def _put_in_place(place: Place, temporary: str, *, fragile: bool) -> None:
 
 def _check_final(place: Place, path: PurePosixPath) -> None:
     if place.path != path:
-        raise StalePlanError(f"{str(path)!r} leads to {str(place.path)!r} now", hint="run the same command again")
+        raise StalePlanError(f"{str(path)!r} leads to {str(place.path)!r} now")
 
 
 def _write_temporary(place: Place, replacement: Replacement, content: bytes, *, fragile: bool) -> None:
@@ -349,4 +349,4 @@ def _check_expected(place: Place, replacement: Replacement) -> None:
         with open_regular(place) as descriptor:
             found = digest(read_all(descriptor, place.path))
     if found != replacement.expected:
-        raise StalePlanError(f"{str(place.path)!r} changed since the plan", hint="run the same command again")
+        raise StalePlanError(f"{str(place.path)!r} changed since the plan")

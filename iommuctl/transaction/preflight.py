@@ -62,7 +62,7 @@ def examine(root: Root, edits: Iterable[FileEdit], generated: Iterable[PurePosix
         for edit in edits:
             target = _examine(held, edit.path, edit.file_class)
             if target.before != edit.before:
-                raise StalePlanError(f"{str(edit.path)!r} changed since the plan", hint="run the same command again")
+                raise StalePlanError(f"{str(edit.path)!r} changed since the plan")
             targets.append(target._replace(after=edit.after))
         targets += [_examine(held, path, FileClass.GENERATED) for path in generated]
     uses = Counter(target.final for target in targets)

@@ -8,8 +8,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
-from iommuctl.errors import BootConfigError, ConflictError, IommuctlError, NotFoundError
+from iommuctl.errors import BootConfigError, ConflictError, ExecutionError, IommuctlError, NotFoundError
 from iommuctl.findings import Finding, Rule, Severity
+from iommuctl.host.descriptors import READ_LIMIT
 from iommuctl.host.root import Root
 from iommuctl.kernel.spelling import meant
 from iommuctl.pattern import pattern
@@ -177,11 +178,20 @@ class Store:
         return content
 
     def add(self, manifest: Manifest, contents: bytes) -> None:
-        """Keep a new snapshot: all of it is on disk when this returns, and until then none of it is seen."""
+        """Keep a new snapshot: all of it is on disk when this returns, and until then none of it is seen.
+
+        Raises ExecutionError, before anything is written, for one that could not be read again.
+        """
+        encoded = manifest.encode()
+        if (largest := max(len(encoded), len(contents))) > READ_LIMIT:
+            raise ExecutionError(
+                "the snapshot of this change would be too large to be read again, so nothing was changed",
+                details=(f"{largest} bytes in one file of it; the most is {READ_LIMIT}",),
+            )
         partial = self.snapshots / (manifest.id + _PARTIAL)
         self._root.make_directories(partial, STATE_MODE)
         write_file(self._root, partial / "contents", contents)
-        write_file(self._root, partial / _MANIFEST, manifest.encode())
+        write_file(self._root, partial / _MANIFEST, encoded)
         self._rename(partial.name, manifest.id)
         self._note(manifest)
 

@@ -97,9 +97,7 @@ class Transaction:
             interrupts = held.enter_context(Interrupts())
             recover_locked(root, store)
             if changed := verify_unchanged():
-                raise StalePlanError(
-                    "files changed since the plan", details=list(map(str, changed)), hint="run the same command again"
-                )
+                raise StalePlanError("files changed since the plan", details=list(map(str, changed)))
             targets = examine(root, work.edits, work.generated)
             check_space(root, store, targets)
             manifest, contents = snapshot_of(later_than_the_newest(clock(), root, store), purpose, targets)

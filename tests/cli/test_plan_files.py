@@ -19,6 +19,8 @@ from pytest_mock import MockerFixture
 PROFILE = "passthrough-perf"
 SETTINGS = "etc/default/grub"
 WRONG = "0" * 64
+NEW_KERNEL = "6.1.0-99-amd64"
+FILES_OF_IT = f"(/boot/vmlinuz-{NEW_KERNEL}, /lib/modules/{NEW_KERNEL} or an entry of it)"
 Document = dict[str, Any]
 
 
@@ -82,8 +84,8 @@ CHANGES: list[tuple[str, Callable[[Path], object], list[str]]] = [
     ("a comment", lambda host: append(host / SETTINGS, b"# later\n"), ["/etc/default/grub: changed"]),
     (
         "a kernel package",
-        lambda host: (host / "boot/vmlinuz-6.1.0-99-amd64").touch(),
-        ["kernel 6.1.0-99-amd64: installed since"],
+        lambda host: (host / f"boot/vmlinuz-{NEW_KERNEL}").touch(),
+        [f"kernel {NEW_KERNEL}: installed since {FILES_OF_IT}"],
     ),
     (
         "another system",
@@ -176,15 +178,21 @@ DOCTORED: list[tuple[str, object, int]] = [
     ("choices.force", ["boot-critical"], 2),
     ("choices.regenerate", "always", 2),
     ("choices.backend", "lilo", 2),
+    ("choices.why", "t\0", 65),
+    ("choices.why", "two\nlines", 65),
+    ("choices.why", "x" * 501, 65),
+    ("plan.shape", WRONG, 75),
     ("schema_version", 2, 65),
     ("more", 1, 65),
     ("basis", "x", 65),
     ("plan.raw", {"profile": "zz"}, 65),
+    ("plan.raw", {"added[-1]": "61"}, 65),
+    ("plan.raw", {"added[0]": "61"}, 65),
     ("plan.command", "rollback", 2),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "code"), DOCTORED, ids=[f"{row[0]} {row[1]}" for row in DOCTORED])
+@pytest.mark.parametrize(("path", "value", "code"), DOCTORED, ids=[f"{row[0]} {row[1]!r:.40}" for row in DOCTORED])
 def test_a_plan_file_that_was_changed_is_never_obeyed(
     path: str, value: object, code: int, sample_host: Path, plan: Path
 ) -> None:
@@ -192,6 +200,32 @@ def test_a_plan_file_that_was_changed_is_never_obeyed(
     before = tree(sample_host)
     assert carried_out(sample_host, plan)[0] == code
     assert tree(sample_host) == before
+
+
+@pytest.mark.parametrize("asked", ["kernel-default", "strict-isolation"])
+def test_a_plan_file_that_asks_for_what_is_there_already_is_not_the_approved_one(
+    asked: str, sample_host: Path, plan: Path
+) -> None:
+    """The host has what the doctored file asks for, and not what it shows: nothing to do would be no answer."""
+    assert in_process("apply", asked, "--root", str(sample_host), "--yes", *NEVER).returncode == 0
+    edited(plan, lambda document: set_in(document, "asked", asked))
+    code, document = carried_out(sample_host, plan)
+    assert (code, document["error"]["kind"]) == (75, "stale-plan")
+    assert f"profile: {PROFILE} in the plan, {asked} now" in document["error"]["details"]
+
+
+def test_why_a_plan_was_made_is_shown_to_who_approves_it(sample_host: Path, plan: Path) -> None:
+    edited(plan, lambda document: set_in(document, "choices.why", "ticket 7"))
+    assert "why: ticket 7" in in_process("plan", "show", str(plan)).stderr
+    assert carried_out(sample_host, plan)[0] == 0
+    history = json.loads(in_process("history", "--root", str(sample_host), "--json").stdout)
+    assert history["snapshots"][0]["why"] == "ticket 7"
+
+
+def test_a_dry_run_whose_plan_cannot_be_written_prints_nothing(sample_host: Path, tmp_path: Path) -> None:
+    dry = ("apply", PROFILE, "--root", str(sample_host), "--dry-run", "--json", "--out", str(tmp_path / "no/such"))
+    done = in_process(*dry)
+    assert (done.returncode, done.stdout) == (74, "")
 
 
 def test_an_input_may_have_the_name_that_bytes_have_elsewhere(sample_host: Path, tmp_path: Path) -> None:

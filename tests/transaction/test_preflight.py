@@ -22,6 +22,7 @@ from iommuctl.plan import FileClass, FileEdit
 from iommuctl.transaction import locks
 from iommuctl.transaction.snapshot import State
 
+LOOK = "look at the new plan before you try again: --dry-run shows it"
 HOLD_LOCK = """
 import fcntl, sys, time
 file = open(sys.argv[1], "w")
@@ -49,13 +50,14 @@ def test_inputs_that_changed_since_the_plan(bench: Bench) -> None:
     with pytest.raises(StalePlanError, match="changed since the plan") as caught:
         bench.begin(changed=(GRUB,))
     assert caught.value.details == ("/etc/default/grub",)
+    assert caught.value.hint == LOOK
 
 
 @pytest.mark.parametrize("content", [b"edited", None])
 def test_a_file_that_changed_since_the_plan(bench: Bench, content: bytes | None) -> None:
     path = bench.tree / "etc/default/grub"
     path.unlink() if content is None else path.write_bytes(content)
-    refused(bench, StalePlanError, "'/etc/default/grub' changed since the plan")
+    assert refused(bench, StalePlanError, "'/etc/default/grub' changed since the plan").hint == LOOK
 
 
 def test_a_file_with_a_second_name(bench: Bench) -> None:

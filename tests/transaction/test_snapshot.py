@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 from project import FIXTURES
 
-from iommuctl.errors import ConflictError, NotFoundError
+from iommuctl.errors import ConflictError, ExecutionError, NotFoundError
 from iommuctl.facts import Platform
+from iommuctl.host.descriptors import READ_LIMIT
 from iommuctl.host.root import Root
 from iommuctl.plan import Change, FileClass, Op
 from iommuctl.transaction.durable import Metadata
 from iommuctl.transaction.journal import Journal, JournalFile, read_journal
-from iommuctl.transaction.snapshot import Action, Blob, Manifest, SavedFile, State, new_id
+from iommuctl.transaction.snapshot import Action, Blob, Manifest, Origin, SavedFile, State, new_id
 from iommuctl.transaction.store import Listing, Store
 from iommuctl.tree import digest
 
@@ -73,6 +74,15 @@ def add(store: Store, number: int, state: State = State.APPLIED) -> Manifest:
     manifest = EXPECTED._replace(id=new_id(created), created=created, state=state)
     store.add(manifest, OLD)
     return manifest
+
+
+def test_a_snapshot_that_could_not_be_read_again_is_not_made(store: Store, tmp_path: Path) -> None:
+    reason = EXPECTED._replace(origin=Origin(why="x" * READ_LIMIT))
+    for manifest, contents in ((reason, OLD), (EXPECTED, b"x" * (READ_LIMIT + 1))):
+        with pytest.raises(ExecutionError, match="too large to be read again"):
+            store.add(manifest, contents)
+    assert store.list().snapshots == ()
+    assert [*(tmp_path / "var/lib/iommuctl/snapshots").iterdir()] == []
 
 
 @pytest.fixture(params=sorted(one.name for one in FIXTURES.iterdir()))

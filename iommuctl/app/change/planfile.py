@@ -68,19 +68,19 @@ def read_plan_file(path: Path) -> document.PlanFile:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise DocumentError(f"{path}: no regular file")
+                raise DocumentError(f"{path}: no regular file", hint=document.ANEW)
             if status.st_size > document.LARGEST:
-                raise DocumentError(f"{path}: larger than {document.LARGEST} bytes")
+                raise DocumentError(f"{path}: larger than {document.LARGEST} bytes", hint=document.ANEW)
             with os.fdopen(os.dup(descriptor), "rb") as file:
                 content = file.read(document.LARGEST)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        raise NotFoundError(f"no such plan file: {str(path)!r}") from error
+        raise NotFoundError(f"no such plan file: {str(path)!r}", hint=document.ANEW) from error
     except PermissionError as error:
         raise NotPermittedError(path, "read") from error
     except OSError as error:
-        raise DocumentError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DocumentError(f"{path}: cannot be read: {error.strerror}", hint=document.ANEW) from error
     return document.parse_plan_file(content, str(path))
 
 
@@ -116,12 +116,13 @@ def require_devices(host: Host, approved: document.PlanFile) -> None:
 
 
 def require_approved(plan: Plan, approved: document.PlanFile, now: document.PlanFile, *, again: str) -> None:
-    """Raise StalePlanError where a plan made now changes something, and is not exactly the approved one.
+    """Raise StalePlanError where a plan made now is not the approved one; one that changes nothing, not of the same.
 
     `again` is the command that shows the new plan.
     """
-    found = document.differences(approved, now)
-    if found is None or not plan.changes_something:
+    compare = document.differences if plan.changes_something else document.asked_otherwise
+    found = compare(approved, now)
+    if found is None:
         return
     brief = (
         "the plan file does not hold together" if found.of_file else "the host is not as it was when the plan was made"

@@ -44,7 +44,8 @@ def plan_show(
     found = read_plan_file(file)
     host = "a host without a name" if found.host.name is None else plain(found.host.name)
     about = f"plan for {host}, made {plain(found.created)} by iommuctl {plain(found.program)}"
-    for line in (visible(about), *unproven_lines(found)):
+    why = () if found.choices.why is None else (visible(f"why: {plain(found.choices.why)}"),)
+    for line in (visible(about), *why, *unproven_lines(found)):
         typer.echo(line, err=True)
     text = plan_text(document_view(found.plan), colour=wants_colour(sys.stdout), verbose=session(context).verbose)
     end = "dry-run: nothing was written" if found.plan.changed else "unchanged"

@@ -129,13 +129,15 @@ def trial_start(
     colour = wants_colour(sys.stdout)
     if made.entry is None or dry_run:
         changed = made.entry is not None
+        told = ""
+        if out is not None:
+            told = write_plan(host, made.permanent, out, request, overwrite=overwrite)
         print_result(
             context,
             lambda: trial_report(host, None, made, dry_run=dry_run, changed=changed),
             lambda: plan_text(made, colour=colour) + ("dry-run: nothing was written\n" if changed else "unchanged\n"),
         )
-        if out is not None:
-            write_plan(host, made.permanent, out, request, overwrite=overwrite)
+        typer.echo(told, err=True, nl=False)
         return
     if not session(context).json:
         typer.echo(plan_text(made, colour=colour), nl=False)
