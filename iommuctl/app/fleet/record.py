@@ -1,26 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record: what the documents of one host say, whatever they hold. They come from other machines, so nothing is sure."""
 
-import json
-import os
-import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from iommuctl.app.fleet.files import BESIDE_THE_POINT, File, read_files
 from iommuctl.documents.text import legible
-from iommuctl.errors import NotFoundError, NotPermittedError, UsageError
 from iommuctl.kernel.lines import Kernel
 from iommuctl.value import NamedTuple
-
-LARGEST = 64 * 1024 * 1024  # bytes of one document
-_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-# Commands whose documents say nothing of where a host is; they count only where a host has no other.
-_BESIDE_THE_POINT = ("explain", "groups", "history", "lint", "profile", "recover", "trial")
-# What a file's name says besides the host: HOST.plan.json, HOST.apply.error.json.
-_ROLE = re.compile(r"(?:\.(?:plan|apply|rollback|status|verify|check|history|lint))?(?:\.error|\.stderr)?(?:\.json)?\Z")
 
 
 class Standing(StrEnum):
@@ -77,48 +66,33 @@ def read_records(paths: Iterable[Path]) -> tuple[Record, ...]:
     Raises NotFoundError, NotPermittedError, and UsageError for what is not opened. What is in a file stops nothing: a
     host whose document cannot be understood is told as such.
     """
-    hosts: dict[str, list[object]] = {}
-    for path in _files(paths):
-        name = legible(_ROLE.sub("", path.name) or path.name)
-        hosts.setdefault(name, []).append(_parse(_read(path)))
-    return tuple(_record(name, documents) for name, documents in sorted(hosts.items()))
+    hosts: dict[str, list[File]] = {}
+    for file in read_files(paths):
+        hosts.setdefault(file.host, []).append(file)
+    machines = [one for name, files in hosts.items() for one in _machines(name, files)]
+    return tuple(sorted((_record(name, files) for name, files in machines), key=lambda one: one.name))
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        try:
-            inside = sorted(path.iterdir()) if path.is_dir() else None
-        except PermissionError as error:
-            raise NotPermittedError(path, "read") from error
-        yield from [path] if inside is None else [one for one in inside if one.name.endswith(".json")]
+def _machines(name: str, files: list[File]) -> Iterator[tuple[str, list[File]]]:
+    """Part the files of one name where plan files in different directories are for different machines.
 
-
-def _read(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, _READING)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-                raise UsageError(f"{path} is no regular file of at most {LARGEST} bytes", hint="iommuctl report --help")
-            return file.read(LARGEST)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no such file: {str(path)!r}") from error
-    except PermissionError as error:
-        raise NotPermittedError(path, "read") from error
-
-
-def _parse(content: bytes) -> object:
-    """Return a document; of what is none, the last line, which is where an error is, or as text what it says."""
-    text = content.decode("utf-8", "backslashreplace").strip()
-    last = text.rpartition("\n")[2]
-    for candidate in (text, last):
-        try:
-            found = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return last[:1000]
+    What lies in a directory without a plan file may be of any of them then, and stands for itself.
+    """
+    directories: dict[Path, list[File]] = {}
+    for one in files:
+        directories.setdefault(one.directory, []).append(one)
+    ids = {
+        directory: frozenset(_Reader(one.document).part("host").text("id") for one in inside) - {""}
+        for directory, inside in directories.items()
+    }
+    if len({*ids.values()} - {frozenset()}) <= 1:
+        yield name, files
+        return
+    parted: dict[object, tuple[str, list[File]]] = {}
+    for directory, inside in directories.items():
+        _, found = parted.setdefault(ids[directory] or directory, (legible(str(directory / name)), []))
+        found.extend(inside)
+    yield from parted.values()
 
 
 class _Reader:
@@ -146,12 +120,15 @@ class _Reader:
         return tuple(_Reader(one) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
 
 
-def _record(name: str, documents: list[object]) -> Record:
+def _record(name: str, files: list[File]) -> Record:
     record = Record(name, Standing.SEEN)
-    telling = [one for one in documents if _Reader(one).text("command") not in _BESIDE_THE_POINT]
-    for document in sorted(telling or documents, key=_rank):
-        record = _with(record, document)
-    return record._replace(reboot_required=_waits([_Reader(one) for one in documents]))
+    telling = [one for one in files if _Reader(one.document).text("command") not in BESIDE_THE_POINT]
+    asides = [one for one in telling if one.is_aside] if any(one.no_document is None for one in telling) else []
+    for file in sorted((one for one in telling or files if one not in asides), key=_rank):
+        record = _with(record, file)
+    said = tuple(f"stderr: {one.no_document}" for one in asides if one.no_document)
+    waits = _waits([_Reader(one.document) for one in files])
+    return record._replace(findings=(*record.findings, *said), reboot_required=waits)
 
 
 def _waits(documents: "list[_Reader]") -> bool:
@@ -178,13 +155,13 @@ def _of(documents: "list[_Reader]", command: str) -> "list[_Reader]":
     return [one for one in documents if one.text("command") == command]
 
 
-def _rank(document: object) -> tuple[int, str]:
-    """Order documents so that the later says where the host is now: seen, planned, done, failed.
+def _rank(file: File) -> tuple[int, str]:
+    """Order files so that the later says where the host is now: seen, planned, done, failed.
 
     What was done is ordered by its snapshot, whose id begins with its time.
     """
-    found = _Reader(document)
-    if not isinstance(document, dict) or "error" in found.value:
+    found = _Reader(file.document)
+    if file.no_document is not None or "error" in found.value:
         return 3, ""
     command = found.text("command")
     if command in ("apply", "rollback"):
@@ -192,11 +169,11 @@ def _rank(document: object) -> tuple[int, str]:
     return (1, "") if command == "plan" else (0, "")
 
 
-def _with(record: Record, document: object) -> Record:
-    if isinstance(document, str):
-        trouble = Trouble(None, "no-document", document or "the file is empty", (), "")
+def _with(record: Record, file: File) -> Record:
+    if file.no_document is not None:
+        trouble = Trouble(None, "no-document", file.no_document or "the file is empty", (), "")
         return record._replace(standing=Standing.UNREADABLE, trouble=trouble)
-    found = _Reader(document)
+    found = _Reader(file.document)
     if "error" in found.value:
         return _with_error(record, found.part("error"))
     match found.text("command"):
