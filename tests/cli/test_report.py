@@ -181,6 +181,14 @@ def test_a_hostile_text_is_no_sign_of_markdown() -> None:
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [8]
 
 
+def test_one_file_is_not_asked_for_twice(tmp_path: Path) -> None:
+    write(tmp_path, "one.plan.json", plan())
+    (tmp_path / "sub").mkdir()
+    twice = ("--html", str(tmp_path / "r"), "--markdown", str(tmp_path / "sub" / ".." / "r"))
+    assert in_process("report", str(tmp_path), *twice).returncode == 2
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     write(tmp_path, "one.plan.json", plan())
     (tmp_path / "r.html").write_text("mine")

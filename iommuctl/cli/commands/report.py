@@ -8,6 +8,7 @@ import typer
 
 from iommuctl.cli import options
 from iommuctl.cli.command import command
+from iommuctl.errors import UsageError
 
 
 @command("report plans/ --html report.html", "report plans/*.json --markdown report.md", json=False)
@@ -38,6 +39,8 @@ def report(
     for path in (html, markdown):
         if path is not None:
             require_free(path, overwrite=overwrite)
+    if html is not None and markdown is not None and html.resolve() == markdown.resolve():
+        raise UsageError(f"{str(html)!r} cannot be both, HTML and Markdown", hint="name another file")
     found = summarize(read_records(paths))
     if html is not None:
         from iommuctl.cli.output.page import page
