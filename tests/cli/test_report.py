@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from pytest_mock import MockerFixture
 from iommuctl.app.fleet.record import Record, Standing, read_records
 from iommuctl.app.fleet.summary import summarize
 from iommuctl.cli.output.markdown import markdown
+from iommuctl.cli.output.page import page
 
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>|`x`\u202e\x1b[31m"
 
@@ -179,6 +181,26 @@ def test_a_hostile_text_is_no_sign_of_markdown() -> None:
     assert f"`````diff\n{fence}\n`````\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| ") and "hacked" in line]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [8]
+
+
+@pytest.mark.parametrize("said", ["\u0663" * 40_000, ("1" * 31 + "\n") * 4000, "1.1" * 40_000, "a" * 40_000])
+def test_a_diff_that_is_long_takes_no_time_of_its_own(said: str) -> None:
+    begun = time.process_time()
+    text = page(summarize([Record("one", Standing.PLANNED, shape=SHAPE, diff=f"+{said}\n")]))
+    assert time.process_time() - begun < 1
+    (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    found = json.loads(data)
+    template, *own = found["hosts"][0]["diff"]
+    parts = [piece for pair in zip(found["templates"][template], [*own, ""], strict=True) for piece in pair]
+    assert "".join(parts) == f"+{said}"
+
+
+def test_a_release_longer_than_one_of_a_kernel_is_none(tmp_path: Path) -> None:
+    entry = {"default": True, "kernel_release": f"5.14.0{'.fc1.' * 20_000}\n"}
+    write(tmp_path, "one.status.json", STATUS | {"entries": [entry]})
+    begun = time.process_time()
+    (record,) = read_records([tmp_path])
+    assert (record.line, time.process_time() - begun < 1) == ("", True)
 
 
 def test_one_file_is_not_asked_for_twice(tmp_path: Path) -> None:

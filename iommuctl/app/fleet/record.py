@@ -11,6 +11,8 @@ from iommuctl.documents.text import legible
 from iommuctl.kernel.lines import Kernel
 from iommuctl.value import NamedTuple
 
+_RELEASE_SIZE = 64  # __NEW_UTS_LEN, include/uapi/linux/utsname.h
+
 
 class Standing(StrEnum):
     """Where a host is, worst first."""
@@ -239,7 +241,7 @@ def _with_plan(record: Record, plan: _Reader) -> Record:
 
 def _with_status(record: Record, status: _Reader) -> Record:
     releases = [one.text("kernel_release") for one in status.parts("entries") if one.flag("default")]
-    kernel = Kernel.parse(releases[0]) if releases else None
+    kernel = Kernel.parse(releases[0]) if releases and len(releases[0]) <= _RELEASE_SIZE else None
     return record._replace(
         backend=status.text("backend"),
         platform=status.text("platform"),

@@ -21,7 +21,10 @@ _OWN_TEXTS = ("name", "fingerprint", "snapshot")
 _SHARED_TEXTS = ("backend", "platform", "profile", "line", "verdict", "sentence", "shape")
 _LISTS = ("drift", "findings", "evidence", "commands")
 # What names one host or one kernel in a diff: a host's own diff is a template, shared by many, with these put in.
-_OWN = re.compile(r"([0-9a-f]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d+\.\d+\.[\w.+~-]+)")
+# Its counts are bounded, as a diff may be anything, and long.
+_OWN = re.compile(
+    r"([0-9a-f]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{1,3}\.[0-9]{1,4}\.[0-9A-Za-z_.+~-]+)"
+)
 
 
 def page(summary: Summary) -> str:
