@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from browser import browser
 from console import in_process
-from hostdocuments import SHAPE, done, error, plan, write
+from hostdocuments import SHAPE, done, error, plan, plan_file, write
 from lacking import lacks
 from pytest_mock import MockerFixture
 
@@ -62,6 +62,8 @@ REBOOTS: list[tuple[tuple[Mapping[str, object], ...], bool]] = [
     ((done("apply", "20260101"), SAME | {"by": "kernel_default"}), True),
     ((done("apply", "20260101"), done("rollback", "20260102"), SAME | {"by": "command_line"}), True),
     ((done("rollback", "20260101", reboot_required=False),), False),
+    ((done("apply", "20260101"), plan_file("2026-01-02T08:00:00+00:00", fingerprint="b")), True),
+    ((done("rollback", "20260101", reboot_required=False), plan_file("2026-01-02T08:00:00Z", fingerprint="b")), False),
 ]
 # The files of one host, by the end of their names, and where the host is.
 ROWS: list[tuple[Mapping[str, object], Standing]] = [
@@ -85,12 +87,99 @@ ROWS: list[tuple[Mapping[str, object], Standing]] = [
 ]
 
 
+# A plan and changes: the files with the second in which each was modified, and the fingerprint of the one that stands.
+ORDERS: list[tuple[Mapping[str, tuple[Mapping[str, object], int]], Standing, str]] = [
+    (  # the plan that was carried out, by a clock that was put back since
+        {
+            ".plan.json": (plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"), 2),
+            ".apply.json": (done("apply", "20260102", fingerprint="a"), 1),
+        },
+        Standing.APPLIED,
+        "a",
+    ),
+    (  # a plan that was made since, whatever became of the files
+        {
+            ".plan.json": (plan_file("2026-01-02T08:00:01+00:00", fingerprint="b"), 1),
+            ".apply.json": (done("apply", "20260102", fingerprint="a"), 2),
+        },
+        Standing.PLANNED,
+        "b",
+    ),
+    (
+        {
+            ".plan.json": (plan_file("2026-01-02T07:59:59Z", fingerprint="b"), 2),
+            ".apply.json": (done("apply", "20260102", fingerprint="a"), 1),
+        },
+        Standing.APPLIED,
+        "a",
+    ),
+    (  # the same plan again, after the way back
+        {
+            ".plan.json": (plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"), 1),
+            ".apply.json": (done("apply", "20260101", fingerprint="a"), 1),
+            ".rollback.json": (done("rollback", "20260102", fingerprint="c"), 1),
+        },
+        Standing.PLANNED,
+        "a",
+    ),
+    (
+        {
+            ".json": (plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"), 1),
+            ".plan.json": (plan_file("2026-01-01T08:00:00+00:00", fingerprint="a"), 2),
+        },
+        Standing.PLANNED,
+        "b",
+    ),
+    (  # a dry-run tells no time
+        {".plan.json": (plan(fingerprint="b"), 2), ".apply.json": (done("apply", "20260102", fingerprint="a"), 1)},
+        Standing.PLANNED,
+        "b",
+    ),
+    (
+        {".plan.json": (plan(fingerprint="b"), 1), ".apply.json": (done("apply", "20260102", fingerprint="a"), 2)},
+        Standing.APPLIED,
+        "a",
+    ),
+    (
+        {".plan.json": (plan(fingerprint="b"), 1), ".apply.json": (done("apply", "20260102", fingerprint="a"), 1)},
+        Standing.PLANNED,
+        "b",
+    ),
+    (
+        {
+            ".plan.json": (plan_file("tomorrow", fingerprint="b"), 1),
+            ".apply.json": (done("apply", "20260102", fingerprint="a"), 2),
+        },
+        Standing.APPLIED,
+        "a",
+    ),
+    (  # an apply that found nothing left to do took no snapshot
+        {
+            ".plan.json": (plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"), 1),
+            ".apply.json": (plan(dry_run=False, changed=False, fingerprint="a"), 2),
+        },
+        Standing.UNCHANGED,
+        "a",
+    ),
+]
+
+
 @pytest.mark.parametrize(("documents", "standing"), ROWS, ids=[f"{[*row[0]]} {row[1]}" for row in ROWS])
 def test_a_host_is_where_its_documents_say(documents: Mapping[str, object], standing: Standing, tmp_path: Path) -> None:
     for end, document in documents.items():
         write(tmp_path, f"node1.example{end}", document)
     (record,) = read_records([tmp_path])
     assert (record.name, record.standing) == ("node1.example", standing)
+
+
+@pytest.mark.parametrize(("files", "standing", "fingerprint"), ORDERS)
+def test_of_a_plan_and_a_change_the_later_stands(
+    files: Mapping[str, tuple[Mapping[str, object], int]], standing: Standing, fingerprint: str, tmp_path: Path
+) -> None:
+    for end, (document, modified) in files.items():
+        write(tmp_path, f"one{end}", document, modified)
+    (record,) = read_records([tmp_path])
+    assert (record.standing, record.fingerprint) == (standing, fingerprint)
 
 
 @pytest.mark.parametrize(("documents", "waits"), REBOOTS)

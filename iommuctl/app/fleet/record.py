@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record: what the documents of one host say, whatever they hold. They come from other machines, so nothing is sure."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import reduce
 from pathlib import Path
 
 from iommuctl.app.fleet.files import BESIDE_THE_POINT, File, read_files
@@ -12,6 +14,8 @@ from iommuctl.kernel.lines import Kernel
 from iommuctl.value import NamedTuple
 
 _RELEASE_SIZE = 64  # __NEW_UTS_LEN, include/uapi/linux/utsname.h
+# 2026-11-28T09:31:06Z of a plan file, 20261128T093106Z-8bfd38 of a snapshot.
+_MOMENT = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})T([0-9]{2}):?([0-9]{2}):?([0-9]{2})(?:Z|\+00:00)")
 
 
 class Standing(StrEnum):
@@ -126,7 +130,7 @@ def _record(name: str, files: list[File]) -> Record:
     record = Record(name, Standing.SEEN)
     telling = [one for one in files if _Reader(one.document).text("command") not in BESIDE_THE_POINT]
     asides = [one for one in telling if one.is_aside] if any(one.no_document is None for one in telling) else []
-    for file in sorted((one for one in telling or files if one not in asides), key=_rank):
+    for file in _in_order([one for one in telling or files if one not in asides]):
         record = _with(record, file)
     said = tuple(f"stderr: {one.no_document}" for one in asides if one.no_document)
     waits = _waits([_Reader(one.document) for one in files])
@@ -157,18 +161,55 @@ def _of(documents: "list[_Reader]", command: str) -> "list[_Reader]":
     return [one for one in documents if one.text("command") == command]
 
 
-def _rank(file: File) -> tuple[int, str]:
-    """Order files so that the later says where the host is now: seen, planned, done, failed.
+def _in_order(files: list[File]) -> list[File]:
+    """Order files so that the last says where the host is now: seen, planned and done, failed.
 
     What was done is ordered by its snapshot, whose id begins with its time.
     """
+    ranks: dict[str, list[File]] = {"seen": [], "plan": [], "change": [], "failed": []}
+    for one in files:
+        ranks[_rank(one)].append(one)
+    seen, plans, changes, failed = ranks.values()
+    changes.sort(key=lambda one: _Reader(one.document).text("snapshot"))
+    if not plans or not changes:
+        return [*seen, *changes, *plans, *([reduce(_later, plans)] if plans else []), *failed]
+    change, plan = changes[-1], reduce(_later, plans)
+    fingerprint = _plan_of(change).text("fingerprint")
+    is_carried_out = fingerprint != "" and fingerprint == _plan_of(plan).text("fingerprint")
+    return [*seen, *plans, *changes, change if is_carried_out else _later(change, plan), *failed]
+
+
+def _rank(file: File) -> str:
     found = _Reader(file.document)
     if file.no_document is not None or "error" in found.value:
-        return 3, ""
-    command = found.text("command")
-    if command in ("apply", "rollback"):
-        return (1, "") if found.flag("dry_run") else (2, found.text("snapshot"))
-    return (1, "") if command == "plan" else (0, "")
+        return "failed"
+    match found.text("command"):
+        case "plan":
+            return "plan"
+        case "apply" | "rollback":
+            return "plan" if found.flag("dry_run") else "change"
+        case _:
+            return "seen"
+
+
+def _plan_of(file: File) -> _Reader:
+    found = _Reader(file.document)
+    return found.part("plan") if found.text("command") == "plan" else found
+
+
+def _later(one: File, other: File) -> File:
+    """Return the later of two, by the host's clock where both tell a time; the other where nothing tells it."""
+    moments = [_moment(one), _moment(other)]
+    if all(moments):
+        return one if moments[0] > moments[1] else other
+    return one if one.modified > other.modified else other
+
+
+def _moment(file: File) -> str:
+    """Return when a plan file or a snapshot was made, as digits; empty for a dry-run, which does not tell."""
+    found = _Reader(file.document)
+    told = _MOMENT.match(found.text("created") or found.text("snapshot"))
+    return "" if told is None else "".join(told.groups())
 
 
 def _with(record: Record, file: File) -> Record:
