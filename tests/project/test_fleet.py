@@ -49,6 +49,13 @@ def source(tree: Path) -> str:
     return (tree / "etc/default/grub").read_text()
 
 
+def nodes(stage: Stage, *names: str) -> list[str]:
+    """Hosts that are reached by ssh."""
+    for name in names:
+        stage.running("host", stage.work / "hosts" / name)
+    return [*names]
+
+
 def test_a_plan_writes_nothing_and_goes_on_past_a_host_that_fails(stage: Stage) -> None:
     hosts = trees(stage, "first", "second", "third")
     (hosts[1] / "etc/default/grub").write_text(UNREADABLE)
@@ -137,6 +144,15 @@ def test_a_code_without_a_report_is_not_iommuctls(stage: Stage) -> None:
     stage.running("host", stage.work / "hosts/node1")
     code, rows, _ = fleet(stage, ["node1"], "plan", PROFILE)
     assert (code, rows) == (1, [["error 1 without a report", "node1", "sudo: a password is required"]])
+
+
+@pytest.mark.parametrize("fingerprint", [f"{'0a' * 32}; touch ran; id #", "0a" * 31, "0A" * 32, ["0a" * 32], None])
+def test_a_plan_without_a_fingerprint_is_not_carried_out(stage: Stage, fingerprint: object) -> None:
+    hosts = nodes(stage, "node1")
+    (stage.work / "node1.plan.json").write_text(json.dumps({"fingerprint": fingerprint}))
+    code, rows, _ = fleet(stage, hosts, "apply", PROFILE, FLEET_PLANS=".")
+    assert (code, rows) == (1, [["not planned", "node1"]])
+    assert not (stage.work / "ran").exists()
 
 
 @pytest.mark.parametrize(
