@@ -141,6 +141,15 @@ if [ -n "$wrong" ]; then
     echo "fleet.sh: neither a host nor a plain path: $wrong" >&2
     exit 2
 fi
+# The documents of /a/b have the name of those of a-b.
+twice=$(printf '%s\n' "$hosts" | awk '
+    { name = $0; sub("^/", "", name); gsub("/", "-", name) }
+    name in first { print first[name] " and " $0; exit }
+    { first[name] = $0 }')
+if [ -n "$twice" ]; then
+    echo "fleet.sh: the documents of two would be one: $twice" >&2
+    exit 2
+fi
 [ -n "$hosts" ] || exit 0
 mkdir -p "$reports" || exit 2
 printf '%s\n' "$hosts" | xargs -P "${FLEET_PARALLEL:-1}" -I '{}' sh "$0" --on '{}' "$action" "$@" || exit 1

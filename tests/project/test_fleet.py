@@ -155,6 +155,13 @@ def test_a_plan_without_a_fingerprint_is_not_carried_out(stage: Stage, fingerpri
     assert not (stage.work / "ran").exists()
 
 
+@pytest.mark.parametrize("hosts", [["/a/b", "c", "/a-b"], ["a-b", "/a/b"], ["/a/b", "/a/b"], ["node1", "node1"]])
+def test_two_hosts_whose_documents_would_be_one_are_refused(stage: Stage, hosts: list[str]) -> None:
+    code, rows, stderr = fleet(stage, hosts, "plan", PROFILE)
+    assert (code, rows) == (2, [])
+    assert stderr == f"fleet.sh: the documents of two would be one: {hosts[0]} and {hosts[-1]}\n"
+
+
 @pytest.mark.parametrize(
     ("hosts", "arguments"),
     [
