@@ -6,7 +6,9 @@
 #
 # HOSTS has one target a line: the name of a host for ssh, or the absolute path of a tree on this machine, such as an
 # image; blank lines and lines that begin with # do not count. ARGUMENTs go to iommuctl: the profile first, then options.
-# Every JSON document is kept in $FLEET_REPORTS (default: ./fleet-reports), that of a change until there is another.
+# Every JSON document is kept in $FLEET_REPORTS (default: ./fleet-reports), that of a change until there is another, a plan
+# or a verdict until the next run, an error until the host succeeds. What is no report, such as one after the greeting of
+# a login shell, takes no document's place: it stays in HOST.ACTION.stdout, and the host counts as one that failed.
 # $FLEET_PARALLEL hosts are worked on at a time (default: 1). Where $FLEET_PLANS is set, apply carries out the plans that
 # are kept there, and stops at a host that would change otherwise. A host that says that it is busy is asked $FLEET_TRIES
 # times (default: 3), $FLEET_PAUSE seconds apart (default: 10). apply and rollback begin with no other host after one has
@@ -24,23 +26,40 @@ on_target() {
     esac
 }
 
+# What a host says is shown on one line, without what a terminal would obey.
+reading='
+import json, sys
+
+def show(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    print("".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:500]))
+'
+
 # Print a key of a report; nothing where there is none.
 value_of() {
-    python3 -c '
-import json, sys
-value = json.load(open(sys.argv[1])).get(sys.argv[2])
-print(value if isinstance(value, str) else json.dumps(value))' "$2" "$1" 2>/dev/null
+    python3 -c "$reading"'
+show(json.load(open(sys.argv[2], "rb")).get(sys.argv[1]))' "$1" "$2" 2>/dev/null
+}
+
+# Print true or false: whether something changes or did, of verify whether all is well. Nothing of what is no such report.
+outcome_of() {
+    python3 -c "$reading"'
+action, path = sys.argv[1:]
+report = json.load(open(path, "rb"))
+outcome = report.get("ok" if action == "verify" else "changed")
+ours = report.get("command") == ("apply" if action == "plan" else action)
+if ours and report.get("dry_run", False) is (action == "plan") and isinstance(outcome, bool):
+    show(outcome)' "$action" "$1" 2>/dev/null
 }
 
 # Print a key of an error: the last line of stderr is one JSON object; the whole line where iommuctl was not even started.
 complaint() {
-    tail -n 1 "$error" 2>/dev/null | python3 -c '
-import json, sys
-text = "".join(sys.stdin).strip(" \n")
+    tail -n 1 "$error" 2>/dev/null | python3 -c "$reading"'
+text = sys.stdin.buffer.read().decode("utf-8", "backslashreplace").strip()
 try:
-    print(json.loads(text)["error"][sys.argv[1]])
-except (ValueError, KeyError, TypeError):
-    print(text)' "$1"
+    show(json.loads(text)["error"][sys.argv[1]])
+except (ValueError, KeyError, TypeError, RecursionError):
+    show(text)' "$1"
 }
 
 row() {
@@ -56,7 +75,7 @@ usage() {
 work_on() {
     name=$(printf %s "${target#/}" | tr / -)
     kept=$reports/$name.$action.json
-    report=$kept.new
+    report=$reports/$name.$action.stdout
     error=$reports/$name.$action.error.json
     if [ "$action" = apply ] && [ -n "${FLEET_PLANS:-}" ]; then
         fingerprint=$(value_of fingerprint "$FLEET_PLANS/$name.plan.json")
@@ -76,38 +95,39 @@ work_on() {
         try=$((try + 1))
         sleep "$pause"
     done
-    [ -s "$error" ] || rm -f "$error"
-    # Without a report it was not iommuctl that gave the code: sudo and ssh have a 1 of their own.
-    if [ ! -s "$report" ]; then
-        rm -f "$report"
+    outcome=$(outcome_of "$report")
+    if [ -z "$outcome" ]; then
+        # Without a report it was not iommuctl that gave the code: sudo and ssh have a 1 of their own.
+        if [ "$code" -le 1 ]; then
+            said=$({ head -n 1 "$report" | cut -c 1-200; tail -n 1 "$error"; } | tr '\n' ' ')
+            printf '\nno report: %s\n' "$said" >>"$error"
+        fi
+        [ -s "$report" ] || rm -f "$report"
         case $action in plan | verify) rm -f "$kept" ;; esac
-        [ "$code" -gt 1 ] || code="$code without a report"
-    elif [ "$action" = apply ] && [ "$(value_of changed "$report")" = false ] && [ -s "$kept" ] &&
+    elif [ "$action,$outcome" = apply,false ] && [ "$(outcome_of "$kept")" = true ] &&
         [ "$(value_of profile "$report")" = "$(value_of profile "$kept")" ]; then
         rm -f "$report"
-        row unchanged
-        return 0
     else
         mv "$report" "$kept"
-        report=$kept
     fi
-    case $action,$code in
-    plan,0) row unchanged ;;
-    plan,1) row 'would change' "plan $(value_of fingerprint "$report" | cut -c 1-12)" ;;
-    verify,0 | verify,1) row "$(value_of verdict "$report")" "$(value_of profile "$report")" ;;
-    apply,0 | rollback,0)
-        case $(value_of changed "$report") in
-        true) row changed "snapshot $(value_of snapshot "$report")" ;;
-        *) row unchanged ;;
-        esac
+    case $action,$code,$outcome in
+    plan,[01],false | apply,0,false | rollback,0,false) row unchanged ;;
+    plan,[01],true) row 'would change' "plan $(value_of fingerprint "$kept" | cut -c 1-12)" ;;
+    apply,0,true | rollback,0,true) row changed "snapshot $(value_of snapshot "$kept")" ;;
+    verify,[01],*e) row "$(value_of verdict "$kept")" "$(value_of profile "$kept")" ;;
+    *)
+        row "error $code" "$(complaint brief)"
+        [ -s "$error" ] || rm -f "$error"
+        case $action in apply | rollback) return 255 ;; esac
+        return 1
         ;;
-    *) row "error $code" "$(complaint brief)" ;;
     esac
-    case $action,$code in
-    *,0 | plan,1) return 0 ;;
-    apply,* | rollback,*) return 255 ;;
-    *) return 1 ;;
+    # A host that succeeds is not stopped any more; but a verdict says nothing of a change that failed.
+    case $action in
+    verify) rm -f "$error" ;;
+    *) rm -f "$reports/$name.plan.error.json" "$reports/$name.apply.error.json" "$reports/$name.rollback.error.json" ;;
     esac
+    [ "$action,$outcome" != verify,false ]
 }
 
 [ $# -ge 1 ] || usage

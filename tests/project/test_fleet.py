@@ -56,6 +56,21 @@ def nodes(stage: Stage, *names: str) -> list[str]:
     return [*names]
 
 
+def log_in_with(stage: Stage, line: str) -> None:
+    """Have ssh run a line of shell before anything else."""
+    ssh = stage.folder / "bin/ssh"
+    ssh.write_text(f"#!/bin/sh\n{line}\n{ssh.read_text()}")
+
+
+def answer_with(stage: Stage, line: str) -> None:
+    """Have a line of shell answer on the hosts in place of iommuctl."""
+    (stage.folder / "bin/sudo").write_text(f"#!/bin/sh\n{line}\n")
+
+
+def kept(stage: Stage, *, ending: str) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (stage.work / "fleet-reports").glob(f"*{ending}")}
+
+
 def test_a_plan_writes_nothing_and_goes_on_past_a_host_that_fails(stage: Stage) -> None:
     hosts = trees(stage, "first", "second", "third")
     (hosts[1] / "etc/default/grub").write_text(UNREADABLE)
@@ -123,9 +138,7 @@ def test_a_busy_host_is_asked_again(stage: Stage) -> None:
 
 
 def test_hosts_are_reached_by_ssh(stage: Stage) -> None:
-    for name in ("node1", "node2"):
-        stage.running("host", stage.work / "hosts" / name)
-    hosts = ["node1", "node2", "gone"]
+    hosts = [*nodes(stage, "node1", "node2"), "gone"]
     code, rows, _ = fleet(stage, hosts, "plan", "vfio-bind", "--set", "vfio-pci.ids=10de:1b80,10de:10f0")
     assert (code, [row[:2] for row in rows]) == (
         1,
@@ -139,14 +152,117 @@ def test_hosts_are_reached_by_ssh(stage: Stage) -> None:
 
 
 def test_a_code_without_a_report_is_not_iommuctls(stage: Stage) -> None:
-    sudo = stage.folder / "bin/sudo"
-    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
-    stage.running("host", stage.work / "hosts/node1")
-    code, rows, _ = fleet(stage, ["node1"], "plan", PROFILE)
-    assert (code, rows) == (1, [["error 1 without a report", "node1", "sudo: a password is required"]])
+    hosts = nodes(stage, "node1")
+    answer_with(stage, "echo 'sudo: a password is required' >&2; exit 1")
+    code, rows, _ = fleet(stage, hosts, "plan", PROFILE)
+    assert (code, rows) == (1, [["error 1", "node1", "no report: sudo: a password is required"]])
 
 
-@pytest.mark.parametrize("fingerprint", [f"{'0a' * 32}; touch ran; id #", "0a" * 31, "0A" * 32, ["0a" * 32], None])
+def test_a_change_that_is_not_reported_is_never_unchanged(stage: Stage) -> None:
+    hosts = nodes(stage, "node1", "node2")
+    log_in_with(stage, "echo Welcome")
+    code, rows, _ = fleet(stage, hosts, "apply", PROFILE)
+    assert (code, rows) == (1, [["error 0", "node1", "no report: Welcome"]])
+    changed = [host for host in hosts if (stage.work / "hosts" / host / "var/lib/iommuctl").exists()]
+    assert changed == ["node1"], "the script stops there"
+    assert kept(stage, ending=".json") == {"node1.apply.error.json": "\nno report: Welcome \n"}
+    assert '"changed": true' in kept(stage, ending=".stdout")["node1.apply.stdout"]
+
+
+def test_what_is_no_report_takes_no_place_of_one(stage: Stage) -> None:
+    hosts = nodes(stage, "node1")
+    assert fleet(stage, hosts, "plan", PROFILE)[0] == 0
+    assert fleet(stage, hosts, "apply", PROFILE)[0] == 0
+    done = kept(stage, ending=".apply.json")
+    log_in_with(stage, "echo Welcome")
+    for action in ("plan", "verify", "apply"):
+        code, rows, _ = fleet(stage, hosts, action, PROFILE)
+        assert (code, rows[0][0][:6], rows[0][2]) == (1, "error ", "no report: Welcome")
+    assert kept(stage, ending=".apply.json") == done
+    assert kept(stage, ending=".plan.json") == {}, "no plan to carry out that cannot be made now"
+
+
+@pytest.mark.parametrize("action", ["plan", "apply", "rollback", "verify"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"command":"lint"}',
+        '{"command":"apply","dry_run":null,"changed":false}',
+        '{"command":"apply","dry_run":false,"changed":null}',
+        '{"command":"verify","ok":"yes"}',
+        "[]",
+    ],
+)
+def test_what_is_no_report_of_the_action_is_no_success(stage: Stage, action: str, said: str) -> None:
+    hosts = nodes(stage, "node1")
+    answer_with(stage, f"echo '{said}'")
+    assert fleet(stage, hosts, action)[:2] == (1, [["error 0", "node1", f"no report: {said}"]])
+
+
+def test_what_ssh_says_beside_a_report_is_no_error(stage: Stage) -> None:
+    hosts = nodes(stage, "node1")
+    log_in_with(stage, "echo \"Warning: Permanently added 'node1'\" >&2")
+    for action, said in (
+        ("plan", "would change"),
+        ("apply", "changed"),
+        ("apply", "unchanged"),
+        ("verify", "not_applied"),
+    ):
+        assert fleet(stage, hosts, action, PROFILE)[1][0][0] == said
+        assert kept(stage, ending=".error.json") == {}, said
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [("plan", ["verify"]), ("apply", ["verify"]), ("verify", ["apply", "plan", "rollback"])],
+)
+def test_a_success_removes_the_errors_that_it_answers(stage: Stage, action: str, left: list[str]) -> None:
+    hosts = nodes(stage, "node1")
+    reports = stage.work / "fleet-reports"
+    reports.mkdir()
+    for one in ("plan", "apply", "rollback", "verify"):
+        (reports / f"node1.{one}.error.json").write_text("ssh: node1: no route\n")
+    fleet(stage, hosts, action, PROFILE)
+    assert sorted(kept(stage, ending=".error.json")) == [f"node1.{one}.error.json" for one in left]
+
+
+def test_an_apply_that_fails_leaves_the_errors_of_others(stage: Stage) -> None:
+    hosts = nodes(stage, "node1")
+    answer_with(stage, "exit 69")
+    fleet(stage, hosts, "plan", PROFILE)
+    answer_with(stage, "echo gone >&2; exit 69")
+    fleet(stage, hosts, "plan", PROFILE)
+    fleet(stage, hosts, "apply", PROFILE)
+    assert kept(stage, ending=".error.json") == {f"node1.{one}.error.json": "gone\n" for one in ("plan", "apply")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "cells"),
+    [
+        (
+            r"""printf '%s\n' '{"error":{"brief":"\u001b[2J\nunchanged     n9"}}' >&2; exit 69""",
+            ["error 69", "node1", r"\x1b[2J\nunchanged", "n9"],
+        ),
+        (
+            r"printf 'sudo:\033[2J\233\302\233\rn9 \303\266\n' >&2; exit 69",
+            ["error 69", "node1", r"sudo:\x1b[2J\x9b\x9b\rn9 ö"],
+        ),
+        (
+            r"""printf '%s\n' '{"command":"verify","ok":true,"verdict":"active\u202e\ud800","profile":"\n"}'""",
+            [r"active\u202e\ud800", "node1", r"\n"],
+        ),
+    ],
+)
+def test_no_host_can_make_a_terminal_show_another_row(stage: Stage, answer: str, cells: list[str]) -> None:
+    hosts = nodes(stage, "node1")
+    answer_with(stage, answer)
+    _, rows, stderr = fleet(stage, hosts, "verify")
+    assert (rows, stderr) == ([cells], "")
+
+
+@pytest.mark.parametrize(
+    "fingerprint", [f"{'0a' * 32}; touch ran; id #", "0a" * 31, "0A" * 32, f"{'0a' * 32}\n", ["0a" * 32], None]
+)
 def test_a_plan_without_a_fingerprint_is_not_carried_out(stage: Stage, fingerprint: object) -> None:
     hosts = nodes(stage, "node1")
     (stage.work / "node1.plan.json").write_text(json.dumps({"fingerprint": fingerprint}))
@@ -176,7 +292,7 @@ def test_two_hosts_whose_documents_would_be_one_are_refused(stage: Stage, hosts:
 def test_what_a_shell_could_read_otherwise_is_refused(
     stage: Stage, hosts: list[str], arguments: tuple[str, ...]
 ) -> None:
-    stage.running("host", stage.work / "hosts/node1")
+    nodes(stage, "node1")
     code, rows, stderr = fleet(stage, hosts, *arguments)
     assert (code, rows) == (2, [])
     assert stderr.startswith(("fleet.sh: ", "usage: "))
