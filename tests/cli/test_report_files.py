@@ -135,12 +135,21 @@ def test_what_says_nothing_of_where_a_host_is_makes_no_host_and_hides_none(comma
 # What was said on stderr
 
 
-@pytest.mark.parametrize("end", [".apply.error.json", ".apply.stderr.json", ".stderr"])
+@pytest.mark.parametrize("end", [".apply.stderr.json", ".apply.stderr", ".stderr"])
 def test_what_another_program_said_is_a_finding_beside_a_document(end: str, tmp_path: Path) -> None:
     write(tmp_path, "one.apply.json", plan(dry_run=False, findings=[]))
     write(tmp_path, f"one{end}", f"{WARNING}\n")
     (record,) = read_records(sorted(tmp_path.iterdir()))
     assert (record.standing, record.trouble, record.findings) == (Standing.APPLIED, None, (f"stderr: {WARNING}",))
+
+
+def test_what_was_kept_as_an_error_is_one_whatever_it_says(tmp_path: Path) -> None:
+    write(tmp_path, "one.apply.json", plan(dry_run=False))
+    write(tmp_path, "one.plan.error.json", "ssh: connect to host one: No route to host\n")
+    (record,) = read_records([tmp_path])
+    assert record.standing is Standing.UNREADABLE
+    assert record.trouble is not None
+    assert record.trouble.brief == "ssh: connect to host one: No route to host"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +163,7 @@ def test_what_another_program_said_is_a_finding_beside_a_document(end: str, tmp_
 def test_what_another_program_said_is_all_that_is_known_where_nothing_else_tells(
     beside: Mapping[str, object], standing: Standing, tmp_path: Path
 ) -> None:
-    write(tmp_path, "one.apply.error.json", WARNING)
+    write(tmp_path, "one.apply.stderr.json", WARNING)
     for end, document in beside.items():
         write(tmp_path, f"one{end}", document)
     (record,) = read_records([tmp_path])

@@ -24,13 +24,13 @@ _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _HINT = "iommuctl report --help"
 # What a file's name says besides the host: HOST.plan.json, HOST.apply.error.json.
 _WORDS = "|".join(one.partition(" ")[0] for one in (*TELLING, *BESIDE_THE_POINT))
-_ROLE = re.compile(rf"(?:\.(?:{_WORDS}))?(?P<stderr>\.error|\.stderr)?(?:\.json)?\Z")
+_ROLE = re.compile(rf"(?:\.(?:{_WORDS}))?(?:\.error|(?P<stderr>\.stderr))?(?:\.json)?\Z")
 
 
 class File(NamedTuple):
     """A file of a host. `no_document` is why it holds none, or what it says then; None where it holds one.
 
-    What is an aside is text that was said on stderr, and not as an error of iommuctl.
+    What is an aside is text of a HOST.stderr; a HOST.error.json is kept by who saw a failure.
     """
 
     host: str
