@@ -10,10 +10,13 @@ from ansible.plugins.filter.core import to_json
 from ansible.plugins.action import ActionBase
 
 MODE = 0o644
+STEPS = ("plan", "apply", "rollback", "verify")
+# A host that is planned or converted begins anew, whatever an earlier campaign said.
+AFRESH = ("plan", "apply")
 
 
 class ActionModule(ActionBase):
-    """What was said last stands: an error takes the place of the one before, and a document that of the error."""
+    """What was said last stands: an error takes the place of the one before, and a document that of the errors."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -33,19 +36,27 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("{0!r} is no name of a file".format(args["name"]))
         directory = self._loader.path_dwim(args["directory"])
         path = os.path.join(directory, args["name"])
-        told = path + ".error.json"
         try:
             os.makedirs(directory, exist_ok=True)
             if args["error"]:
-                write(told, {"schema_version": 1, "error": args["error"]})
-            elif os.path.lexists(told):
-                os.unlink(told)
+                write(path + ".error.json", {"schema_version": 1, "error": args["error"]})
+            else:
+                host, _dot, step = args["name"].rpartition(".")
+                over = ["{0}.{1}".format(host, one) for one in STEPS] if step in AFRESH else [args["name"]]
+                for name in over:
+                    remove(os.path.join(directory, name + ".error.json"))
             if args["report"] and not args["error"]:
                 write(path + ".json", args["report"])
         except OSError as error:
             raise AnsibleActionFail("cannot write {0}: {1}".format(error.filename or path, error.strerror)) from error
         result["changed"] = False
         return result
+
+
+def remove(path):
+    """Remove a file, if it is there."""
+    if os.path.lexists(path):
+        os.unlink(path)
 
 
 def write(path, document):

@@ -8,7 +8,8 @@ short_description: Write a document of a host to the control machine
 description:
   - Writes the JSON of iommuctl, or its error object, where C(iommuctl report) finds it. It runs in Ansible itself, on the
     control machine, so that a thousand hosts cost a thousand files and no process.
-  - An error takes the place of the one before; a document, or neither, takes the error away.
+  - An error takes the place of the one before; a document, or neither, takes the error away. One whose name ends in C(.plan)
+    or C(.apply) takes away what failed on that host at any step, C(plan), C(apply), C(rollback) and C(verify).
 version_added: 0.1.0
 author: The iommuctl contributors (@iommuctl)
 attributes:
