@@ -12,14 +12,18 @@ import crash
 import documents
 import playbooks
 import pytest
-from playbooks import Control, trees
+from playbooks import Control, running_hosts, trees
 from program import live
 from project import PROJECT
 
 import iommuctl
+from iommuctl.app.fleet.record import Standing
 
 PAGE = (PROJECT / "docs/ansible.md").read_text()
 PROFILE = "passthrough-perf"
+README = (PROJECT / "ansible/README.md").read_text()
+STEPS = ("plan", "apply", "rollback", "verify")
+PLACES = ("/usr/local/bin", "/usr/local/sbin", "/usr/sbin")  # where modules look for the program before PATH
 EVERY_VERSION = pytest.mark.parametrize("version", playbooks.VERSIONS)
 
 
@@ -71,7 +75,7 @@ def test_modules_and_role_are_documented(collections: Path) -> None:
     assert all(one["doc"]["options"] and one["examples"] for one in told.values())
     del told["iommuctl.iommu.document"]  # it runs no program
     assert all(one["doc"]["options"]["executable"] and one["return"] for one in told.values())
-    assert sorted(role["iommuctl.iommu.convert"]["entry_points"]) == ["main", "plan"]
+    assert sorted(role["iommuctl.iommu.convert"]["entry_points"]) == ["main", "plan", "rollback"]
 
 
 @pytest.mark.slow
@@ -93,6 +97,7 @@ def test_the_playbooks_of_the_page_run_as_written(version: str, tmp_path: Path, 
     assert '+GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"' in checked.text.splitlines()
     assert {name: live(path) for name, path in nodes.items()} == before
     assert not [path for path in nodes.values() if (path / "var/lib/iommuctl").exists()]
+    assert not [*(control.work / "plans").glob("*.apply.json")]
 
     applied = control.play(*calls[2])
     assert (applied.code, applied.count("changed")) == (0, dict.fromkeys(nodes, 2)), applied.text
@@ -107,6 +112,24 @@ def test_the_playbooks_of_the_page_run_as_written(version: str, tmp_path: Path, 
     assert '-GRUB_CMDLINE_LINUX_DEFAULT="quiet intel_iommu=on iommu=pt"' in back.text.splitlines()
     sources = {name: (path / "etc/default/grub").read_bytes() for name, path in nodes.items()}
     assert not [name for name, text in sources.items() if b"iommu" in text]
+    assert control.standings() == dict.fromkeys(nodes, Standing.ROLLED_BACK)
+
+
+@pytest.mark.slow
+def test_the_playbook_of_the_collection_runs_as_written(control: Control) -> None:
+    if any(Path(place, "iommuctl").exists() for place in PLACES):
+        pytest.skip("an iommuctl is installed, which would act on this machine")
+    (book,) = (block.text for block in documents.blocks(README) if block.language == "yaml")
+    (control.work / "book.yml").write_text(book)
+    host = control.stage.running("host", control.work / "node1")
+    control.wrap("iommuctl", host)
+    (control.work / "inventory.yml").write_text(
+        "hypervisors: {hosts: {node1: {ansible_connection: local, ansible_become: false}}}\n"
+    )
+    for changes in (1, 0):
+        done = control.play("-i", "inventory.yml", "book.yml")
+        assert (done.code, done.count("changed")) == (0, {"node1": changes}), done.text
+        assert "iommu=pt" in (host / "etc/default/grub").read_text()
 
 
 TOLD = """\
@@ -115,7 +138,7 @@ TOLD = """\
   tasks:
     - iommuctl.iommu.document:
         directory: told/here
-        name: "{{ inventory_hostname }}.plan"
+        name: "{{ inventory_hostname }}.{{ step | default('plan') }}"
         report: "{{ said.report | default({}, true) }}"
         error: "{{ said.error | default({}, true) }}"
 """
@@ -145,47 +168,24 @@ def test_a_document_is_where_the_playbook_is_and_an_error_goes_with_the_next(
         assert {path.name: json.loads(path.read_text()) for path in (folder / "told/here").iterdir()} == files
 
 
-HOSTS = """\
-hypervisors:
-  hosts:
-    node1:
-    node2:
-    node3:
-    node4:
-  vars:
-    ansible_connection: local
-    convert_profile: passthrough-perf
-    convert_executable: "{{ inventory_dir }}/../local/{{ inventory_hostname }}"
-    convert_reboot_tasks: "{{ inventory_dir }}/reboot.yml"
-    convert_drain_tasks: "{{ inventory_dir }}/drain.yml"
-    convert_undrain_tasks: "{{ inventory_dir }}/undrain.yml"
-    convert_verify_retries: 1
-    convert_verify_delay: 0
-"""
-WAVES = """\
-- name: Convert in waves
-  hosts: hypervisors
-  gather_facts: false
-  serial: [1, 2, 1]
-  tasks:
-    - name: Convert
-      ansible.builtin.import_role:
-        name: iommuctl.iommu.convert
-        tasks_from: "{{ entry | default('main') }}"
-"""
-
-
-def running_hosts(control: Control) -> dict[str, Path]:
-    """Four hosts that run, and playbooks that write down whom they drain."""
-    made = {f"node{number}": control.work / f"hosts/node{number}" for number in (1, 2, 3, 4)}
-    for name, path in made.items():
-        control.stage.running("host", path)
-        control.wrap(name, path)
-    reboot = f"SHOWN_HOST={control.work}/hosts/{{{{ inventory_hostname }}}} {control.stage.folder}/bin/reboot"
-    control.add_tasks({"reboot": reboot})
-    (control.work / "hosts.yml").write_text(HOSTS)
-    (control.work / "waves.yml").write_text(WAVES)
-    return made
+def test_a_host_that_is_planned_or_done_has_no_error_of_an_earlier_campaign(control: Control) -> None:
+    (control.work / "told.yml").write_text(TOLD)
+    folder = control.work / "told/here"
+    folder.mkdir(parents=True)
+    files = [f"{host}.{step}.error.json" for host in ("node1", "node11") for step in STEPS]
+    others = files[len(STEPS) :]
+    for step, left in {
+        "verify": [name for name in files if name != "node1.verify.error.json"],
+        "rollback": [name for name in files if name != "node1.rollback.error.json"],
+        "plan": others,
+        "apply": others,
+    }.items():
+        for name in files:
+            (folder / name).touch()
+        given = json.dumps({"said": {"report": {"a": 1}}, "step": step, "ansible_connection": "local"})
+        done = control.play("-i", "node1,", "told.yml", "-e", given)
+        assert done.code == 0, done.text
+        assert sorted(path.name for path in folder.glob("*.error.json")) == sorted(left)
 
 
 @pytest.mark.slow

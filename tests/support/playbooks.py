@@ -14,6 +14,8 @@ from lacking import lacks
 from project import PROJECT
 from shownhosts import Stage
 
+from iommuctl.app.fleet.record import Standing, read_records
+
 # Which Python the controller of each runs on, first and last (scripts/ansible-env).
 _CONTROLLERS = {"2.16": ((3, 10), (3, 12)), "2.19": ((3, 11), (3, 13)), "2.21": ((3, 12), (3, 14))}
 VERSIONS = tuple(name for name, (first, last) in _CONTROLLERS.items() if first <= sys.version_info[:2] <= last)
@@ -41,6 +43,34 @@ def _reach(self, *arguments, _execute=Connection.exec_command, **named):
 
 
 Connection.exec_command = _reach
+"""
+_HOSTS = """\
+hypervisors:
+  hosts:
+    node1:
+    node2:
+    node3:
+    node4:
+  vars:
+    ansible_connection: local
+    convert_profile: passthrough-perf
+    convert_executable: "{{ inventory_dir }}/../local/{{ inventory_hostname }}"
+    convert_reboot_tasks: "{{ inventory_dir }}/reboot.yml"
+    convert_drain_tasks: "{{ inventory_dir }}/drain.yml"
+    convert_undrain_tasks: "{{ inventory_dir }}/undrain.yml"
+    convert_verify_retries: 1
+    convert_verify_delay: 0
+"""
+_WAVES = """\
+- name: Convert in waves
+  hosts: hypervisors
+  gather_facts: false
+  serial: [1, 2, 1]
+  tasks:
+    - name: Convert
+      ansible.builtin.import_role:
+        name: iommuctl.iommu.convert
+        tasks_from: "{{ entry | default('main') }}"
 """
 
 
@@ -152,6 +182,10 @@ class Control:
         plugins.mkdir()
         (plugins / "reached.py").write_text(source.read_text() + _LOST.format(hosts=self.work / "hosts"))
 
+    def standings(self) -> dict[str, Standing]:
+        """Where the report says that each host is."""
+        return {one.name: one.standing for one in read_records([self.work / "plans"])}
+
     def play(self, *arguments: str, timeout: int = TIMEOUT_SECONDS) -> Played:
         """Run `ansible-playbook ARGUMENTS`."""
         said = environment(self.stage.folder)
@@ -180,4 +214,17 @@ def trees(control: Control) -> dict[str, Path]:
     made = {f"node{number}": control.work / f"nodes/node{number}" for number in (1, 2, 3)}
     for path, source in zip(made.values(), sources, strict=True):
         shutil.copytree(PROJECT / source, path, symlinks=True)
+    return made
+
+
+def running_hosts(control: Control) -> dict[str, Path]:
+    """Four hosts that run, and playbooks that write down whom they drain."""
+    made = {f"node{number}": control.work / f"hosts/node{number}" for number in (1, 2, 3, 4)}
+    for name, path in made.items():
+        control.stage.running("host", path)
+        control.wrap(name, path)
+    reboot = f"SHOWN_HOST={control.work}/hosts/{{{{ inventory_hostname }}}} {control.stage.folder}/bin/reboot"
+    control.add_tasks({"reboot": reboot})
+    (control.work / "hosts.yml").write_text(_HOSTS)
+    (control.work / "waves.yml").write_text(_WAVES)
     return made
