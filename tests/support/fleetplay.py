@@ -107,20 +107,21 @@ class Play:
         tree = f"{self.control.work}/hosts/{{{{ inventory_hostname }}}}"
         self.control.add_tasks({"reboot": f"PYTHONPATH={places} {sys.executable} -c '{code}' {tree}"})
         hosts = {"all": {"hosts": dict.fromkeys(self.lab.hosts), "vars": _VARS}}
-        role = {"name": "iommuctl.iommu.convert", "tasks_from": "{{ entry | default('main') }}"}
+        role = "iommuctl.iommu.convert"
+        entry = "{{ entry | default('main') }}"
         play = {
             "name": "Convert in waves",
             "hosts": "all",
             "gather_facts": False,
             "serial": _WAVES,
-            "tasks": [{"name": "Convert", "ansible.builtin.import_role": role}],
+            "tasks": [{"name": "Convert", "ansible.builtin.import_role": {"name": role, "tasks_from": entry}}],
         }
         back = {
             "name": "Take it back",
             "hosts": "all",
             "gather_facts": False,
             "tasks": [
-                {"name": "Roll back", "iommuctl.iommu.rollback": {"executable": _VARS["convert_executable"]}},
+                {"name": "Roll back", "ansible.builtin.import_role": {"name": role, "tasks_from": "rollback"}},
                 {"name": "Reboot", "ansible.builtin.include_tasks": "reboot.yml"},
             ],
         }
@@ -179,6 +180,8 @@ def simulate(directory: Path, count: int) -> str:
         done = play.run("rollback", *play.limit(sorted(converted)), book="rollback")
         assert (done.code, done.count("changed")) == (0, dict.fromkeys(converted, 1)), done.text
         assert {host: lab.hash(host) for host in converted} == {host: first[host] for host in converted}
+        records = play.records()
+        assert {records[host].standing for host in converted} == {Standing.ROLLED_BACK}
         ways = ", ".join(f"{number} {way}" for way, number in Counter(lab.broken.values()).items())
         return "\n".join(
             (
