@@ -9,20 +9,19 @@ import fleetplay
 import pytest
 
 HOSTS = 40
-PLAYED = 20  # a host takes Ansible some seconds of a processor
 
 
 @pytest.mark.slow
 def test_a_simulated_fleet_loses_no_host_and_names_each_that_is_broken(tmp_path: Path) -> None:
-    assert fleetlab.simulate(tmp_path, HOSTS, 4).startswith(figures(HOSTS))
+    assert fleetlab.simulate(tmp_path, HOSTS, 4).startswith(figures())
 
 
 @pytest.mark.slow
 def test_nor_does_it_by_the_collection(tmp_path: Path) -> None:
-    assert fleetplay.simulate(tmp_path, PLAYED).startswith(figures(PLAYED))
+    assert fleetplay.simulate(tmp_path, HOSTS).startswith(figures())
 
 
-def figures(hosts: int) -> str:
+def figures() -> str:
     """How the figures begin where every host is accounted for."""
     broken = len(fleetlab.WAYS) if os.geteuid() == 0 else len(fleetlab.WAYS) - 1
-    return f"{hosts} hosts, {hosts - broken} converted and rolled back, {broken} broken ("
+    return f"{HOSTS} hosts, {HOSTS - broken} converted and rolled back, {broken} broken ("
