@@ -125,7 +125,7 @@ work_on() {
     # A host that succeeds is not stopped any more; but a verdict says nothing of a change that failed.
     case $action in
     verify) rm -f "$error" ;;
-    *) rm -f "$reports/$name.plan.error.json" "$reports/$name.apply.error.json" "$reports/$name.rollback.error.json" ;;
+    *) for one in plan apply rollback verify; do rm -f "$reports/$name.$one.error.json"; done ;;
     esac
     [ "$action,$outcome" != verify,false ]
 }
