@@ -124,6 +124,24 @@ def test_a_host_that_is_lost_on_the_way_is_written_down(version: str, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_host_whose_guests_cannot_come_again_stops_the_run_after_its_wave(tmp_path: Path, collections: Path) -> None:
+    control, _ = control_of(tmp_path, collections, playbooks.NEWEST)
+    assert control.play(*PLAN).code == 0
+    undrain = control.work / "undrain.yml"
+    undrain.write_text(undrain.read_text() + "- ansible.builtin.raw: test {{ inventory_hostname }} != node2\n")
+    done = control.play(*CONVERT)
+    assert "this wave failed on node2; no further wave is begun" in done.text
+    assert (done.code, control.logged()) == (
+        2,
+        {name: ["drain", "reboot", "undrain"] for name in ("node1", "node2", "node3")},
+    )
+    assert control.standings() == {
+        **dict.fromkeys(("node1", "node2", "node3"), Standing.APPLIED),
+        "node4": Standing.PLANNED,
+    }
+
+
+@pytest.mark.slow
 def test_a_host_that_is_lost_before_it_is_taken_back_stays_drained(tmp_path: Path, collections: Path) -> None:
     control, hosts = control_of(tmp_path, collections, playbooks.NEWEST)
     assert control.play(*PLAN).code == 0
