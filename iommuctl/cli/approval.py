@@ -134,8 +134,13 @@ def require_approval(host: Host, plan: Plan, change: ChangeOptions, request: Req
         planfile.require_expected(plan, change.expect, again=again)
 
 
-def write_plan(host: Host, plan: Plan, path: Path, request: Request, *, overwrite: bool) -> str:
-    """Write a plan as a file to approve; return what is to be said of it on stderr."""
+def write_plan(host: Host, plan: Plan, path: Path | None, request: Request, *, overwrite: bool) -> str:
+    """Write a plan as a file to approve, where one is asked for; return what is to be said of it on stderr.
+
+    Done before the plan is shown: where the file cannot be written, nothing is printed.
+    """
+    if path is None:
+        return ""
     from iommuctl.documents.base import to_json
     from iommuctl.transaction.outfile import write_outfile
 

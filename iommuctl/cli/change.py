@@ -58,9 +58,7 @@ def finish(context: typer.Context, host: Host, plan: Plan, change: ChangeOptions
     """
     require_approval(host, plan, change, request)
     if change.dry_run:
-        told = ""
-        if change.out is not None:  # first: where it cannot be written, nothing is printed
-            told = write_plan(host, plan, change.out, request, overwrite=change.overwrite)
+        told = write_plan(host, plan, change.out, request, overwrite=change.overwrite)
         _show(context, host, plan, executed=None, pages=change.pages)
         typer.echo(told, err=True, nl=False)
         raise typer.Exit(_DIFFERENCE if change.exit_code and plan.steps.is_changed else 0)

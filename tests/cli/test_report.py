@@ -87,79 +87,26 @@ ROWS: list[tuple[Mapping[str, object], Standing]] = [
 ]
 
 
-# A plan and changes: the files with the second in which each was modified, and the fingerprint of the one that stands.
-ORDERS: list[tuple[Mapping[str, tuple[Mapping[str, object], int]], Standing, str]] = [
-    (  # the plan that was carried out, by a clock that was put back since
-        {
-            ".plan.json": (plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"), 2),
-            ".apply.json": (done("apply", "20260102", fingerprint="a"), 1),
-        },
-        Standing.APPLIED,
-        "a",
-    ),
-    (  # a plan that was made since, whatever became of the files
-        {
-            ".plan.json": (plan_file("2026-01-02T08:00:01+00:00", fingerprint="b"), 1),
-            ".apply.json": (done("apply", "20260102", fingerprint="a"), 2),
-        },
-        Standing.PLANNED,
-        "b",
-    ),
+CHANGE = done("apply", "20260102", fingerprint="a")
+# A plan and a change, each with the second in which its file was modified, and where the host is.
+ORDERS: list[tuple[Mapping[str, object], int, Mapping[str, object], int, Standing]] = [
+    # The plan that was carried out, by a clock that was put back since.
+    (plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"), 2, CHANGE, 1, Standing.APPLIED),
+    # Both tell their time, whatever became of the files.
+    (plan_file("2026-01-02T08:00:01+00:00", fingerprint="b"), 1, CHANGE, 2, Standing.PLANNED),
+    (plan_file("2026-01-02T07:59:59Z", fingerprint="b"), 2, CHANGE, 1, Standing.APPLIED),
+    # A dry-run tells no time, nor does what is none.
+    (plan(fingerprint="b"), 2, CHANGE, 1, Standing.PLANNED),
+    (plan(fingerprint="b"), 1, CHANGE, 2, Standing.APPLIED),
+    (plan(fingerprint="b"), 1, CHANGE, 1, Standing.PLANNED),
+    (plan_file("tomorrow", fingerprint="b"), 1, CHANGE, 2, Standing.APPLIED),
+    # An apply that found nothing left to do took no snapshot.
     (
-        {
-            ".plan.json": (plan_file("2026-01-02T07:59:59Z", fingerprint="b"), 2),
-            ".apply.json": (done("apply", "20260102", fingerprint="a"), 1),
-        },
-        Standing.APPLIED,
-        "a",
-    ),
-    (  # the same plan again, after the way back
-        {
-            ".plan.json": (plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"), 1),
-            ".apply.json": (done("apply", "20260101", fingerprint="a"), 1),
-            ".rollback.json": (done("rollback", "20260102", fingerprint="c"), 1),
-        },
-        Standing.PLANNED,
-        "a",
-    ),
-    (
-        {
-            ".json": (plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"), 1),
-            ".plan.json": (plan_file("2026-01-01T08:00:00+00:00", fingerprint="a"), 2),
-        },
-        Standing.PLANNED,
-        "b",
-    ),
-    (  # a dry-run tells no time
-        {".plan.json": (plan(fingerprint="b"), 2), ".apply.json": (done("apply", "20260102", fingerprint="a"), 1)},
-        Standing.PLANNED,
-        "b",
-    ),
-    (
-        {".plan.json": (plan(fingerprint="b"), 1), ".apply.json": (done("apply", "20260102", fingerprint="a"), 2)},
-        Standing.APPLIED,
-        "a",
-    ),
-    (
-        {".plan.json": (plan(fingerprint="b"), 1), ".apply.json": (done("apply", "20260102", fingerprint="a"), 1)},
-        Standing.PLANNED,
-        "b",
-    ),
-    (
-        {
-            ".plan.json": (plan_file("tomorrow", fingerprint="b"), 1),
-            ".apply.json": (done("apply", "20260102", fingerprint="a"), 2),
-        },
-        Standing.APPLIED,
-        "a",
-    ),
-    (  # an apply that found nothing left to do took no snapshot
-        {
-            ".plan.json": (plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"), 1),
-            ".apply.json": (plan(dry_run=False, changed=False, fingerprint="a"), 2),
-        },
+        plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"),
+        1,
+        plan(dry_run=False, changed=False, fingerprint="a"),
+        2,
         Standing.UNCHANGED,
-        "a",
     ),
 ]
 
@@ -172,14 +119,34 @@ def test_a_host_is_where_its_documents_say(documents: Mapping[str, object], stan
     assert (record.name, record.standing) == ("node1.example", standing)
 
 
-@pytest.mark.parametrize(("files", "standing", "fingerprint"), ORDERS)
+@pytest.mark.parametrize(("planned", "when", "change", "then", "standing"), ORDERS)
 def test_of_a_plan_and_a_change_the_later_stands(
-    files: Mapping[str, tuple[Mapping[str, object], int]], standing: Standing, fingerprint: str, tmp_path: Path
+    planned: Mapping[str, object],
+    when: int,
+    change: Mapping[str, object],
+    then: int,
+    standing: Standing,
+    tmp_path: Path,
 ) -> None:
-    for end, (document, modified) in files.items():
-        write(tmp_path, f"one{end}", document, modified)
+    write(tmp_path, "one.plan.json", planned, when)
+    write(tmp_path, "one.apply.json", change, then)
     (record,) = read_records([tmp_path])
-    assert (record.standing, record.fingerprint) == (standing, fingerprint)
+    assert (record.standing, record.fingerprint) == (standing, "b" if standing is Standing.PLANNED else "a")
+
+
+def test_a_plan_that_is_made_again_after_the_way_back_stands(tmp_path: Path) -> None:
+    write(tmp_path, "one.plan.json", plan_file("2026-01-03T08:00:00+00:00", fingerprint="a"))
+    write(tmp_path, "one.apply.json", done("apply", "20260101", fingerprint="a"))
+    write(tmp_path, "one.rollback.json", done("rollback", "20260102", fingerprint="c"))
+    (record,) = read_records([tmp_path])
+    assert (record.standing, record.fingerprint) == (Standing.PLANNED, "a")
+
+
+def test_of_two_plans_the_later_stands(tmp_path: Path) -> None:
+    write(tmp_path, "one.json", plan_file("2026-01-02T08:00:00+00:00", fingerprint="b"), 1)
+    write(tmp_path, "one.plan.json", plan_file("2026-01-01T08:00:00+00:00", fingerprint="a"), 2)
+    (record,) = read_records([tmp_path])
+    assert (record.standing, record.fingerprint) == (Standing.PLANNED, "b")
 
 
 @pytest.mark.parametrize(("documents", "waits"), REBOOTS)

@@ -129,9 +129,7 @@ def trial_start(
     colour = wants_colour(sys.stdout)
     if made.entry is None or dry_run:
         changed = made.entry is not None
-        told = ""
-        if out is not None:
-            told = write_plan(host, made.permanent, out, request, overwrite=overwrite)
+        told = write_plan(host, made.permanent, out, request, overwrite=overwrite)
         print_result(
             context,
             lambda: trial_report(host, None, made, dry_run=dry_run, changed=changed),
